@@ -1,0 +1,369 @@
+"""Every setting and its default, once; read from TOML, checked, and written back resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from embcomp.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which manifests. Paths start from `root`, and `root` from the folder of the config file."""
+
+    root: str = ""
+    train: str = "manifest.csv"
+    cross: tuple[str, ...] = ()  # manifests of further data sets: never trained on
+    label_map: str = ""  # CSV from,to: labels of the further sets to those of `train`
+    skip_bad: bool = False  # leave unreadable clips out, and count them, instead of stopping
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Decoding and log-mel; the student's input."""
+
+    sample_rate: int = 16_000  # Hz
+    seconds: float = 2.0  # longer clips are cut, shorter ones masked
+    n_fft: int = 512  # samples
+    win_length: int = 400  # samples
+    hop_length: int = 160  # samples
+    n_mels: int = 64
+    fmin: float = 0.0  # Hz
+    fmax: float = 0.0  # Hz; 0 is half the sample rate
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How clips are parted into folds, and training rows into fit and validation rows."""
+
+    by: str = "group"  # group: folds that keep groups whole; column: as published; none: train on all
+    folds: int = 3  # for group: how many; 0 leaves one group out at a time
+    test: tuple[str, ...] = ()  # for column: the values to test; empty is each in turn
+    allow_shared_groups: bool = False
+    validation: float = 0.2  # share of the training clips, by group
+    labels_per_class: int = 0  # keep this many labels per class for training, hide the others; 0 keeps all
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The frozen model, and what the embedded k-means teacher is made of."""
+
+    spec: str = "kmeans"  # kind or kind:argument
+    patch_frames: int = 12
+    whitened: int = 128
+    centroids: int = 512
+    patches: int = 60_000  # log-mel patches to learn from
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CompressorConfig:
+    """What turns an embedding into a target."""
+
+    method: str = "linear"
+    objective: str = "task"
+    dim: int = 64
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """How targets enter the student's loss."""
+
+    method: str = "compressed"
+    distance: str = "distance_correlation"
+    weight: float = 0.5  # lambda of (1 - lambda) L_pred + lambda L_dist
+    schedule: str = "two-stage"  # or joint
+    stop_gradient: bool = True  # joint only: no gradient from the student's distance into the compressor
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The small network."""
+
+    kind: str = "ds_cnn"
+    width: int = 64
+    embedding: int = 128
+    norm: str = "clip"  # input: none, global, clip or band
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop."""
+
+    steps: int = 600
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.1  # share of the steps
+    evaluate_every: int = 30  # steps
+    patience: int = 8  # evaluations without a better validation score before stopping; 0 never stops
+    monitor: str = "balanced_accuracy"
+    balanced: bool = True  # draw every class equally often
+    freq_mask: int = 12  # SpecAugment: at most this many bands, twice
+    time_mask: float = 0.15  # SpecAugment: at most this share of the frames, twice
+    roll: float = 0.1  # shift in time by at most this share of the clip
+    gain: float = 6.0  # dB, either way
+    amp: bool = False  # bfloat16 autocast
+    checkpoint_every: int = 120  # steps
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Scores and their intervals."""
+
+    bootstrap: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+    probe: bool = True  # also score logistic regressions on the frozen embedding and on the targets
+
+
+@dataclass(frozen=True)
+class VariantConfig:
+    """One row of the comparison: a name, and what differs from the sections above."""
+
+    name: str = "compressed"
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    compressor: CompressorConfig = field(default_factory=CompressorConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run: the TOML file, resolved.
+
+    Examples
+    --------
+    >>> config = parse({"student": {"width": 32}, "variants": [{"name": "small"}]})
+    >>> config.variants[0].student.width
+    32
+    """
+
+    name: str = "run"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    device: str = "cpu"
+    threads: int = 1  # per worker
+    workers: int = 0  # processes; 0 is one per free core
+    data: DataConfig = field(default_factory=DataConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    compressor: CompressorConfig = field(default_factory=CompressorConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    variants: tuple[VariantConfig, ...] = (VariantConfig(),)
+
+
+OVERRIDABLE = tuple(item.name for item in fields(VariantConfig) if item.name != "name")
+
+
+def load(path: str | os.PathLike, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a run's TOML file.
+
+    Parameters
+    ----------
+    overrides : iterable of str
+        ``section.key=value`` each; the value is TOML, or a bare string. A
+        section's override also reaches variants that set the same key.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or not TOML, a key is unknown (the nearest is named),
+        or a value has the wrong type or range.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    given_root = False
+    for override in overrides:
+        key, value = _override(override)
+        given_root |= key == ["data", "root"]
+        _assign(content, key, value, override)
+    if not given_root and isinstance(content.get("data", {}), dict):
+        # A root on the command line starts where the user stands; one in the file starts at the file.
+        data = content.setdefault("data", {})
+        if isinstance(data.get("root", ""), str):
+            data["root"] = str(path.parent / data.get("root", ""))
+    return parse(content, str(path))
+
+
+def parse(content: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
+    """Build a RunConfig from nested dicts; see `load`."""
+    content = dict(content)
+    variants = content.pop("variants", None)
+    config = _build(RunConfig, content, source, "")
+    shared = {name: getattr(config, name) for name in OVERRIDABLE}
+    if variants is None:
+        variants = [{"name": config.transfer.method}]
+    if not isinstance(variants, list) or not variants or not all(isinstance(item, dict) for item in variants):
+        raise ConfigError(f"{source}: variants must be a list of tables ([[variants]])")
+    resolved = tuple(_build(VariantConfig, item, source, f"variants[{number}].", shared) for number, item in enumerate(variants))
+    names = [variant.name for variant in resolved]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{source}: two variants are called {name!r}; give each its own name")
+    config = dataclasses.replace(config, variants=resolved)
+    _check(config, source)
+    return config
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as nested dicts of JSON and TOML values."""
+    plain = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            plain[item.name] = to_dict(value)
+        elif isinstance(value, tuple):
+            plain[item.name] = [to_dict(part) if is_dataclass(part) else part for part in value]
+        else:
+            plain[item.name] = value
+    return plain
+
+
+def to_toml(config: RunConfig) -> str:
+    """The resolved config as TOML; reading it back gives an equal config."""
+    plain = to_dict(config)
+    variants = plain.pop("variants")
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
+    for section, values in plain.items():
+        if isinstance(values, dict):
+            lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+    for variant in variants:
+        lines += ["", "[[variants]]", f"name = {_toml(variant['name'])}"]
+        for section in OVERRIDABLE:
+            changed = {key: value for key, value in variant[section].items() if value != plain[section][key]}
+            lines += [f"{section}.{key} = {_toml(value)}" for key, value in changed.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, str):
+        escaped = "".join(f"\\u{ord(mark):04x}" if ord(mark) < 32 or mark in '"\\\x7f' else mark for mark in value)
+        return f'"{escaped}"'
+    return repr(value)
+
+
+def _override(text: str) -> tuple[list[str], Any]:
+    key, equals, value = text.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise ConfigError(f"--set takes section.key=value, not {text!r}")
+    try:
+        return parts, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return parts, value
+
+
+def _assign(content: dict, key: list[str], value: Any, text: str) -> None:
+    if key[0] == "variants":
+        raise ConfigError(f"--set {text!r}: variants are set in the file; --set a section to change it in every variant")
+    table = content
+    for part in key[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {text!r}: {part!r} is not a section")
+    table[key[-1]] = value
+    for variant in content.get("variants", []) if isinstance(content.get("variants"), list) else []:
+        section = variant.get(key[0]) if isinstance(variant, dict) else None
+        if isinstance(section, dict) and len(key) == 2 and key[1] in section:
+            section[key[1]] = value
+
+
+def _build(kind: type, content: Any, source: str, prefix: str, defaults: Mapping[str, Any] | None = None) -> Any:
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{source}: {prefix.rstrip('.')} must be a table, not {content!r}")
+    known = typing.get_type_hints(kind)
+    for key in content:
+        if key not in known or key == "variants":
+            raise ConfigError(f"{source}: unknown key {prefix + str(key)!r}: {nearest(str(key), known)}")
+    values = dict(defaults or {})
+    for key, value in content.items():
+        expected = known[key]
+        if is_dataclass(expected):
+            base = values.get(key)
+            built = _build(expected, value, source, f"{prefix}{key}.", {item.name: getattr(base, item.name) for item in fields(base)} if base else None)
+            values[key] = built
+        else:
+            values[key] = _convert(value, expected, source, prefix + key)
+    return kind(**values)
+
+
+def _convert(value: Any, expected: Any, source: str, key: str) -> Any:
+    if isinstance(expected, types.GenericAlias):
+        item = typing.get_args(expected)[0]
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{source}: {key} must be a list, not {value!r}")
+        return tuple(_convert(part, item, source, key) for part in value)
+    if expected is float and type(value) is int:
+        return float(value)
+    if type(value) is not expected:
+        raise ConfigError(f"{source}: {key} must be {_WORDS[expected]}, not {value!r}")
+    return value
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+
+_CHOICES = {
+    "split.by": ("group", "column", "none"),
+    "transfer.schedule": ("two-stage", "joint"),
+    "student.norm": ("none", "global", "clip", "band"),
+}
+
+_AT_LEAST = {
+    "threads": 1, "workers": 0, "audio.sample_rate": 1000, "audio.seconds": 0.01, "audio.n_fft": 16, "audio.win_length": 1,
+    "audio.hop_length": 1, "audio.n_mels": 1, "audio.fmin": 0, "audio.fmax": 0, "split.folds": 0, "split.validation": 0.01,
+    "split.labels_per_class": 0, "teacher.patch_frames": 1, "teacher.whitened": 1, "teacher.centroids": 2, "teacher.patches": 100,
+    "compressor.dim": 1, "transfer.weight": 0, "student.width": 8, "student.embedding": 1, "student.dropout": 0,
+    "training.steps": 1, "training.batch_size": 2, "training.learning_rate": 0, "training.weight_decay": 0, "training.warmup": 0,
+    "training.evaluate_every": 1, "training.patience": 0, "training.freq_mask": 0, "training.time_mask": 0, "training.roll": 0,
+    "training.gain": 0, "training.checkpoint_every": 1, "evaluation.bootstrap": 1, "evaluation.confidence": 0.01,
+}  # fmt: skip
+
+_AT_MOST = {
+    "audio.seconds": 3600, "split.validation": 0.5, "transfer.weight": 1, "student.dropout": 0.95, "training.warmup": 1,
+    "training.time_mask": 0.5, "training.roll": 0.5, "evaluation.confidence": 0.9999,
+}  # fmt: skip
+
+
+def _check(config: RunConfig, source: str) -> None:
+    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
+        raise ConfigError(f"{source}: seeds must be a list of different whole numbers, not {list(config.seeds)}")
+    sections: list[tuple[str, Any]] = [("", config)]
+    sections += [(f"{item.name}.", getattr(config, item.name)) for item in fields(config) if is_dataclass(getattr(config, item.name))]
+    for number, variant in enumerate(config.variants):
+        sections += [(f"variants[{number}].{name}.", getattr(variant, name)) for name in OVERRIDABLE]
+    for prefix, section in sections:
+        for item in fields(section):
+            key, value = prefix + item.name, getattr(section, item.name)
+            rule = key.split("].")[-1]
+            if rule in _CHOICES and value not in _CHOICES[rule]:
+                raise ConfigError(f"{source}: {key} is {value!r}; {nearest(value, _CHOICES[rule])}")
+            if isinstance(value, float) and not abs(value) < float("inf"):
+                raise ConfigError(f"{source}: {key} must be finite, not {value}")
+            if rule in _AT_LEAST and value < _AT_LEAST[rule]:
+                raise ConfigError(f"{source}: {key} must be at least {_AT_LEAST[rule]}, not {value}")
+            if rule in _AT_MOST and value > _AT_MOST[rule]:
+                raise ConfigError(f"{source}: {key} must be at most {_AT_MOST[rule]}, not {value}")

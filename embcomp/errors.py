@@ -1,0 +1,105 @@
+"""What embcomp raises.
+
+Every error is an :class:`EmbcompError` and also the builtin error a caller
+already catches. Messages name the thing that is wrong and how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class EmbcompError(Exception):
+    """Base of everything embcomp raises on purpose."""
+
+
+class ConfigError(EmbcompError, ValueError):
+    """A configuration key is unknown, mistyped or out of range."""
+
+
+class DataError(EmbcompError, ValueError):
+    """Arrays do not fit: shapes, NaN or infinite rows, labels, class counts."""
+
+
+class ManifestError(EmbcompError, ValueError):
+    """A manifest cannot be read or does not hold what is asked of it."""
+
+
+class StoreError(EmbcompError, ValueError):
+    """A store is missing, damaged, or was made from something else."""
+
+
+class ArtifactError(EmbcompError, ValueError):
+    """A saved compressor, student or teacher is missing, damaged or of another kind."""
+
+
+class MissingDependencyError(EmbcompError, ImportError):
+    """An optional package is needed; the message names the install command."""
+
+
+@dataclass(frozen=True)
+class BadClip:
+    """One clip that cannot be used.
+
+    Attributes
+    ----------
+    row : int
+        Line of the manifest, the header being line 1.
+    path : str
+        Path as written in the manifest.
+    reason : str
+        What is wrong, in words.
+    """
+
+    row: int
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.path}: {self.reason}"
+
+
+class AudioError(EmbcompError, ValueError):
+    """One audio file, or several clips of a manifest, cannot be used.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and how to mend it.
+    bad : sequence of BadClip, default=()
+        The clips, where the error is about a manifest.
+    """
+
+    def __init__(self, message: str, bad: Sequence[BadClip] = ()):
+        super().__init__(message)
+        self.bad = tuple(bad)
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Say which of `choices` was probably meant.
+
+    Examples
+    --------
+    >>> nearest("liner", ["linear", "mlp"])
+    "did you mean 'linear'? One of: linear, mlp"
+    """
+    choices = [str(choice) for choice in choices]
+    listing = "One of: " + ", ".join(choices)
+    close = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}? {listing}" if close else listing
+
+
+def choose(kind: str, name: str, table):
+    """Look `name` up in the dict `table`, or raise ConfigError naming the nearest.
+
+    Parameters
+    ----------
+    kind : str
+        What is being chosen, for the message: ``"transfer method"``.
+    """
+    try:
+        return table[name]
+    except (KeyError, TypeError):
+        raise ConfigError(f"unknown {kind} {name!r}: {nearest(name, table)}") from None

@@ -1,0 +1,153 @@
+"""The equations, as pure functions on tensors; every one cites where it stands."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from embcomp.errors import DataError
+
+
+def distance_correlation(student: Tensor, teacher: Tensor) -> Tensor:
+    """One minus the squared distance correlation of two sets of vectors.
+
+    Compares the n x n distances inside the batch, so the widths may differ and
+    no projection is needed. The form of Ding & Lerch 2023 (EAsT, arXiv
+    2306.17424): the biased V-statistic without the outer square root, vectors
+    not normalised. Invariant to orthogonal maps, shifts and scaling of either side.
+
+    Parameters
+    ----------
+    student : Tensor of shape (n, c) or (n, t, c)
+        Frames, if any, are compared one by one and averaged.
+    teacher : Tensor of shape (n, d) or (n, t, d)
+
+    Returns
+    -------
+    Tensor, a scalar in [0, 1]
+
+    Examples
+    --------
+    >>> x = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> round(float(distance_correlation(x, 2 * x)), 4)
+    0.0
+    """
+    a, b = _centred_distances(student), _centred_distances(teacher)
+    if a.shape != b.shape:
+        raise DataError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have the same clips and frames")
+    numerator = (a * b).mean(dim=(-2, -1))
+    variances = (a * a).mean(dim=(-2, -1)) * (b * b).mean(dim=(-2, -1))
+    return (1.0 - numerator / (variances + 1e-9).sqrt()).mean()
+
+
+def _centred_distances(vectors: Tensor) -> Tensor:
+    by_frame = _frames_first(vectors)
+    if by_frame.requires_grad:
+        squared = (by_frame.unsqueeze(-2) - by_frame.unsqueeze(-3)).square().sum(-1)
+    else:
+        # Faster, but its gradient is undefined where two vectors coincide.
+        squared = torch.cdist(by_frame, by_frame, compute_mode="donot_use_mm_for_euclid_dist").square()
+    distances = (squared + 1e-12).sqrt()
+    return distances - distances.mean(-1, keepdim=True) - distances.mean(-2, keepdim=True) + distances.mean((-2, -1), keepdim=True)
+
+
+def _frames_first(vectors: Tensor) -> Tensor:
+    if vectors.dim() not in (2, 3):
+        raise DataError(f"expected (n, dim) or (n, t, dim), got {tuple(vectors.shape)}")
+    return vectors.transpose(0, 1) if vectors.dim() == 3 else vectors
+
+
+def cosine_distance_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean absolute difference of the two sets' pairwise cosines.
+
+    Over all n x n pairs, the zero diagonal included (Ding & Lerch 2023, arXiv
+    2306.17424). Invariant to orthogonal maps and to the scale of each vector.
+
+    Parameters
+    ----------
+    student : Tensor of shape (n, c) or (n, t, c)
+    teacher : Tensor of shape (n, d) or (n, t, d)
+
+    Returns
+    -------
+    Tensor, a scalar in [0, 2]
+    """
+    a, b = (F.normalize(_frames_first(vectors), dim=-1) for vectors in (student, teacher))
+    a, b = a @ a.transpose(-2, -1), b @ b.transpose(-2, -1)
+    if a.shape != b.shape:
+        raise DataError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have the same clips and frames")
+    return (a - b).abs().mean()
+
+
+def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of one minus the cosine of each pair of vectors, both (n, d); a scalar in [0, 2].
+
+    The direct distance: it needs equal widths. The default of student-side
+    regression in S-SONDO (El Adlouni et al. 2026, arXiv 2604.24933).
+    """
+    if student.shape != teacher.shape:
+        raise DataError(
+            f"a direct cosine needs equal widths, not {tuple(student.shape)} and {tuple(teacher.shape)}; "
+            "set compressor.dim to the student's embedding width, or use distance_correlation"
+        )
+    return (1.0 - F.cosine_similarity(student, teacher, dim=-1)).mean()
+
+
+DISTANCES = {
+    "distance_correlation": distance_correlation,
+    "cosine_distance_difference": cosine_distance_difference,
+    "cosine": cosine_distance,
+}
+
+
+def align_frames(student: Tensor, teacher: Tensor, student_repeat: int = 1, teacher_repeat: int = 1) -> tuple[Tensor, Tensor]:
+    """Bring two sequences to one frame rate, as EAsT does (arXiv 2306.17424, section 3).
+
+    Each is repeated along time by its integer factor and both are cut to the
+    shorter. A factor of -1 averages over time: one vector per clip.
+
+    Parameters
+    ----------
+    student : Tensor of shape (n, t_s, c)
+    teacher : Tensor of shape (n, t_t, d)
+
+    Returns
+    -------
+    student, teacher : Tensor of shape (n, t, c), (n, t, d)
+    """
+
+    def repeated(frames: Tensor, factor: int) -> Tensor:
+        if factor == -1:
+            return frames.mean(dim=1, keepdim=True)
+        if factor < 1:
+            raise DataError(f"a repeat factor is a positive whole number, or -1 for the time average; not {factor}")
+        return frames.repeat_interleave(factor, dim=1)
+
+    student, teacher = repeated(student, student_repeat), repeated(teacher, teacher_repeat)
+    frames = min(student.shape[1], teacher.shape[1])
+    return student[:, :frames], teacher[:, :frames]
+
+
+def prediction_loss(logits: Tensor, labels: Tensor, multi_label: bool) -> Tensor:
+    """The student's own task loss, on known labels only.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, classes)
+    labels : Tensor of shape (n, classes)
+        1 applies, 0 does not, NaN unknown; a clip whose every label is NaN has none.
+    multi_label : bool
+        Binary cross-entropy per class (EAsT) if so, else cross-entropy.
+
+    Returns
+    -------
+    Tensor, a scalar; 0 where no label is known
+    """
+    known = ~labels.isnan()
+    if multi_label:
+        per_label = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+        return (per_label * known).sum() / known.sum().clamp(min=1)
+    rows = known.all(dim=1)
+    per_clip = F.cross_entropy(logits, labels.nan_to_num(), reduction="none")
+    return (per_clip * rows).sum() / rows.sum().clamp(min=1)

@@ -1,0 +1,96 @@
+"""The default student: a depthwise-separable CNN of under 100 k parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+
+
+class Separable(nn.Module):
+    """Depthwise 3x3 then pointwise 1x1 convolution, each with batch norm and ReLU.
+
+    Frames past a clip's end are set to zero again at the end, before the next
+    block looks at neighbours, so that a clip's output does not depend on how far
+    its batch was padded.
+    """
+
+    def __init__(self, channels: int, out_channels: int, stride: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, out_channels, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.stride = stride
+        self.skip = stride == 1 and channels == out_channels
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        mask = mask[..., :: self.stride]
+        y = torch.relu(self.norm1(self.depthwise(x)))
+        y = torch.relu(self.norm2(self.pointwise(y))) * mask
+        return (x + y if self.skip else y), mask
+
+
+class DSCNN(nn.Module):
+    """Depthwise-separable CNN on log-mels (the family of Zhang et al. 2017, "Hello Edge").
+
+    A strided 3x3 stem, five separable blocks (time and bands shrink 8 times each), masked mean over time and bands, a linear embedding and a
+    linear classifier.
+
+    Parameters
+    ----------
+    n_classes : int
+    n_mels : int, default=64
+    width : int, default=64
+        Channels of the middle blocks; the stem has a quarter, the last blocks twice as many.
+    embedding : int, default=128
+        Width of the embedding.
+    norm : str, default="clip"
+        Input normalisation, see `InputNorm`.
+    dropout : float, default=0.1
+        On the embedding, before the classifier.
+
+    Shape
+    -----
+    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`.
+
+    Examples
+    --------
+    >>> student = DSCNN(n_classes=10).eval()
+    >>> student(torch.zeros(2, 64, 101), torch.tensor([101, 50])).logits.shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        n_mels: int = 64,
+        width: int = 64,
+        embedding: int = 128,
+        norm: str = "clip",
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        stem, double = width // 4, 2 * width
+        self.norm = InputNorm(norm, n_mels)
+        self.stem = nn.Conv2d(1, stem, 3, stride=2, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(stem)
+        # The first block already has a stride: at full size it would cost as much as all the others.
+        plan = [(stem, width, 2), (width, width, 1), (width, double, 2), (double, double, 1), (double, double, 1)]
+        self.blocks = nn.ModuleList(Separable(*step) for step in plan)
+        self.project = nn.Linear(double, embedding)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(embedding, n_classes)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> StudentOutput:
+        mask = frame_mask(lengths, features.shape[-1])
+        x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        mask = mask[:, None, None, ::2]
+        x = torch.relu(self.stem_norm(self.stem(x))) * mask
+        for block in self.blocks:
+            x, mask = block(x, mask)
+        frames = x.mean(dim=2).transpose(1, 2)
+        pooled = frames.sum(1) / mask.sum(-1).flatten(1)
+        embedding = self.project(pooled)
+        return StudentOutput(self.classify(self.dropout(embedding)), embedding, frames)

@@ -1,0 +1,180 @@
+"""The embedded teacher: spherical k-means on whitened log-mel patches, learned without labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from embcomp.artifact import check_tensors, load_artifact, save_artifact
+from embcomp.config import TeacherConfig
+from embcomp.errors import ArtifactError, DataError
+from embcomp.files import fingerprint
+from embcomp.logmel import LogMel
+
+N_MELS = 64
+SAMPLE_RATE = 16_000
+ITERATIONS = 15
+
+
+class KMeansTeacher:
+    """Dictionary of log-mel patches, learned from unlabelled clips, then frozen.
+
+    Patches of a few frames are standardised one by one, whitened by PCA and
+    clustered on the sphere (Coates & Ng 2012; for audio Salamon & Bello, ICASSP
+    2015). A clip is described by how strongly each centroid responds: cosine
+    minus the mean response, rectified, and pooled over time as mean, maximum and
+    standard deviation.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (patch,)
+    whiten : Tensor of shape (patch, whitened)
+    centroids : Tensor of shape (centroids, whitened)
+        Unit vectors.
+
+    Attributes
+    ----------
+    name : str
+    sample_rate : int
+        Hz.
+    dim : int
+        Three times the centroids.
+    """
+
+    name = "kmeans"
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, mean: Tensor, whiten: Tensor, centroids: Tensor):
+        self.mean, self.whiten, self.centroids = mean, whiten, centroids
+        self.patch_frames = len(mean) // N_MELS
+        self.dim = 3 * len(centroids)
+        self._logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
+
+    @classmethod
+    def learn(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], clips: int, config: TeacherConfig) -> KMeansTeacher:
+        """Learn the dictionary.
+
+        Parameters
+        ----------
+        batches : iterable of (waveforms (k, samples), lengths (k,))
+        clips : int
+            How many clips `batches` holds in all; each gives its share of the patches.
+        config : TeacherConfig
+
+        Raises
+        ------
+        DataError
+            Fewer patches than centroids.
+        """
+        generator = torch.Generator().manual_seed(config.seed)
+        logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
+        quota = -(-config.patches // max(clips, 1))
+        drawn = []
+        for waveforms, lengths in batches:
+            for patches in _patches(logmel, waveforms, lengths, config.patch_frames):
+                drawn.append(patches[torch.randperm(len(patches), generator=generator)[:quota]])
+        patches = _standardise(torch.cat(drawn)) if drawn else torch.zeros(0, 1)
+        if len(patches) < config.centroids:
+            raise DataError(f"{len(patches)} log-mel patches cannot be parted into {config.centroids} centroids; lower teacher.centroids")
+        mean = patches.mean(0)
+        centred = (patches - mean).double()
+        values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
+        keep = min(config.whitened, centred.shape[1])
+        # The small constant keeps directions that hold nothing but rounding from being blown up.
+        scale = (values[-keep:] + 1e-2 * values[-keep:].mean()).rsqrt()
+        whiten = (vectors[:, -keep:] * scale).float()
+        return cls(mean, whiten, _spherical_kmeans((patches - mean) @ whiten, config.centroids, generator))
+
+    def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Embed clips.
+
+        Parameters
+        ----------
+        waveforms : ndarray of shape (n, samples), float32
+            At `sample_rate`, in [-1, 1].
+        lengths : ndarray of shape (n,)
+            Valid samples of each row.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+        """
+        with torch.inference_mode():
+            pooled = [self._describe(patches) for patches in _patches(self._logmel, waveforms, lengths, self.patch_frames)]
+        return torch.stack(pooled).numpy()
+
+    def _describe(self, patches: Tensor) -> Tensor:
+        response = F.normalize((_standardise(patches) - self.mean) @ self.whiten, dim=1) @ self.centroids.T
+        response = torch.relu(response - response.mean(1, keepdim=True))
+        return torch.cat([response.mean(0), response.amax(0), response.std(0, correction=0)])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "whiten": self.whiten, "centroids": self.centroids}
+
+    def fingerprint(self) -> str:
+        """Key of the weights."""
+        return fingerprint({name: tensor.numpy().tobytes().hex() for name, tensor in self._tensors().items()})
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write an artifact folder."""
+        shapes = {name: list(tensor.shape) for name, tensor in self._tensors().items()}
+        save_artifact(path, "kmeans teacher", {"sample_rate": SAMPLE_RATE, "n_mels": N_MELS, "shapes": shapes}, self._tensors())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> KMeansTeacher:
+        """Read an artifact folder.
+
+        Raises
+        ------
+        ArtifactError
+            Missing, damaged, or not a k-means teacher.
+        """
+        config, tensors = load_artifact(path, "kmeans teacher")
+        try:
+            expected = {name: torch.empty(config["shapes"][name], device="meta") for name in ("mean", "whiten", "centroids")}
+            fits = config["sample_rate"] == SAMPLE_RATE and config["n_mels"] == N_MELS
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ArtifactError(f"{path}/config.json is damaged ({error})") from None
+        check_tensors(path, tensors, expected)
+        (patch,), whiten, centroids = (tuple(tensors[name].shape) for name in ("mean", "whiten", "centroids"))
+        if not fits or patch % N_MELS or whiten[0] != patch or whiten[1] != centroids[1]:
+            raise ArtifactError(f"{path}: the weights do not fit together; learn the teacher again")
+        return cls(**tensors)
+
+
+def _patches(logmel: LogMel, waveforms: np.ndarray, lengths: np.ndarray, frames: int) -> Iterable[Tensor]:
+    """Every run of `frames` frames of each clip, (patches, n_mels * frames); a shorter clip gives one, zero-padded."""
+    spectrograms = logmel(torch.from_numpy(np.asarray(waveforms, dtype=np.float32)))
+    for spectrogram, length in zip(spectrograms, lengths):
+        spectrogram = spectrogram[:, : logmel.frames(int(length))]
+        if spectrogram.shape[1] < frames:
+            spectrogram = F.pad(spectrogram, (0, frames - spectrogram.shape[1]), value=float(spectrogram.min()))
+        yield spectrogram.unfold(1, frames, 1).transpose(0, 1).flatten(1)
+
+
+def _standardise(patches: Tensor) -> Tensor:
+    centred = patches - patches.mean(1, keepdim=True)
+    # Silence has no shape: the constant leaves it near zero instead of amplifying rounding.
+    return centred / (centred.square().mean(1, keepdim=True).sqrt() + 0.1)
+
+
+def _spherical_kmeans(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Centroids on the unit sphere: damped updates, empty ones restarted at random points (Coates & Ng 2012)."""
+    points = F.normalize(points, dim=1)
+    centroids = points[torch.randperm(len(points), generator=generator)[:count]].clone()
+    for _ in range(ITERATIONS):
+        sums = torch.zeros_like(centroids)
+        members = torch.zeros(count)
+        for block in points.split(16_384):
+            cosine, nearest = (block @ centroids.T).max(1)
+            sums.index_add_(0, nearest, block * cosine.unsqueeze(1))
+            members.index_add_(0, nearest, torch.ones(len(block)))
+        empty = members == 0
+        sums[empty] = points[torch.randint(len(points), (int(empty.sum()),), generator=generator)]
+        centroids = F.normalize(torch.where(empty.unsqueeze(1), sums, sums + centroids), dim=1)
+    return centroids
