@@ -21,7 +21,13 @@ WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 
 
-def save_artifact(path: str | os.PathLike, kind: str, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Path:
+def save_artifact(
+    path: str | os.PathLike,
+    kind: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    notes: Mapping[str, Any] | None = None,
+) -> Path:
     """Write an artifact folder, whole or not at all.
 
     Parameters
@@ -34,6 +40,8 @@ def save_artifact(path: str | os.PathLike, kind: str, config: Mapping[str, Any],
         JSON-able description.
     tensors : mapping of str to Tensor
         Weights; they are written from the CPU whatever device they are on.
+    notes : mapping of str to JSON-able, optional
+        Further files, by name: how it was made, for people; loading ignores them.
     """
     from safetensors.torch import save_file
 
@@ -42,6 +50,8 @@ def save_artifact(path: str | os.PathLike, kind: str, config: Mapping[str, Any],
         on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(on_cpu, folder / WEIGHTS)
         write_json(folder / CONFIG, {"kind": kind, "format": FORMAT, **config})
+        for name, content in (notes or {}).items():
+            write_json(folder / name, content)
     return path
 
 

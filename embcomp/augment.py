@@ -1,0 +1,69 @@
+"""Changes to log-mels that leave a cached target valid.
+
+A cached target describes the whole, undisturbed clip. Hiding a little, shifting
+a little in time and changing the level do not change what the clip is; cropping,
+pitch or speed changes and mixing (without mixing the targets too) would.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from embcomp.config import TrainingConfig
+
+
+def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
+    """Gain, roll and SpecAugment (Park et al. 2019), drawn anew for each clip.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, n_mels, frames)
+        Log power.
+    lengths : Tensor of shape (n,)
+        Valid frames.
+    generator : torch.Generator
+        On the CPU, so that one seed gives the same draws on every device.
+
+    Returns
+    -------
+    Tensor of shape (n, n_mels, frames)
+    """
+    if config.gain:
+        decibel = (2 * _draw(len(features), generator, features) - 1) * config.gain
+        features = features + (decibel * math.log(10) / 10).view(-1, 1, 1)
+    if config.roll:
+        features = _roll(features, lengths, (2 * _draw(len(features), generator, features) - 1) * config.roll)
+    mask = torch.zeros(features.shape[0], features.shape[1], features.shape[2], dtype=torch.bool, device=features.device)
+    bands = torch.arange(features.shape[1], device=features.device)
+    frames = torch.arange(features.shape[2], device=features.device)
+    for _ in range(2):
+        if config.freq_mask:
+            width = _draw(len(features), generator, features) * min(config.freq_mask, features.shape[1] // 2)
+            first = _draw(len(features), generator, features) * (features.shape[1] - width)
+            mask |= _between(bands, first, width).unsqueeze(2)
+        if config.time_mask:
+            width = _draw(len(features), generator, features) * config.time_mask * lengths
+            first = _draw(len(features), generator, features) * (lengths - width)
+            mask |= _between(frames, first, width).unsqueeze(1)
+    # The clip's mean, not zero: zero is loud on a log scale.
+    return torch.where(mask, features.mean((1, 2), keepdim=True), features)
+
+
+def _draw(count: int, generator: torch.Generator, like: Tensor) -> Tensor:
+    return torch.rand(count, generator=generator).to(like.device)
+
+
+def _between(positions: Tensor, first: Tensor, width: Tensor) -> Tensor:
+    return (positions >= first.unsqueeze(1)) & (positions < (first + width).floor().unsqueeze(1))
+
+
+def _roll(features: Tensor, lengths: Tensor, share: Tensor) -> Tensor:
+    """Turn each clip's valid frames round by a share of their number; padding stays where it is."""
+    frames = torch.arange(features.shape[2], device=features.device)
+    lengths = lengths.to(features.device).unsqueeze(1)
+    shift = (share.unsqueeze(1) * lengths).round().long()
+    source = torch.where(frames < lengths, (frames - shift) % lengths, frames)
+    return features.gather(2, source.unsqueeze(1).expand_as(features))

@@ -1,0 +1,165 @@
+"""Labels as targets: one class per row, or several, and rows without any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from embcomp.errors import DataError
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Encoded labels of n rows.
+
+    Attributes
+    ----------
+    values : ndarray
+        int64 ``(n,)`` class indices, -1 where unknown; or for several labels
+        float32 ``(n, n_classes)`` of 0 and 1, NaN where unknown.
+    classes : list
+        Labels in the order of the indices.
+    """
+
+    values: np.ndarray
+    classes: list[Any]
+
+    @property
+    def multilabel(self) -> bool:
+        return self.values.ndim == 2
+
+    @property
+    def known(self) -> np.ndarray:
+        """Rows with at least one known label, bool ``(n,)``."""
+        return ~np.isnan(self.values).all(axis=1) if self.multilabel else self.values >= 0
+
+    def membership(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """How much each row belongs to each class, float64 ``(n, k)``.
+
+        A row counts once for every label it holds, as in Wang, Ding & Huang,
+        "Multi-label Linear Discriminant Analysis", ECCV 2010. A single column
+        of 0 and 1 makes two classes, without and with the label.
+        """
+        if not self.multilabel:
+            members = np.zeros((len(self.values), len(self.classes)))
+            rows = np.flatnonzero(self.values >= 0)
+            members[rows, self.values[rows]] = 1.0
+        elif self.values.shape[1] == 1:
+            members = np.nan_to_num(np.concatenate([1 - self.values, self.values], axis=1)).astype(float)
+            weights = None
+        else:
+            members = np.nan_to_num(self.values).astype(float)
+        return members if weights is None else members * weights
+
+    def class_weights(self, option: str | Mapping[Any, float] | None) -> np.ndarray | None:
+        """Weight of each class, float64 ``(n_classes,)``, or None for all equal.
+
+        Parameters
+        ----------
+        option : None, "balanced" or mapping of label to weight
+            Balanced: rows / (classes * rows of the class) for one label a row;
+            for several, rows without the label / rows with it.
+
+        Raises
+        ------
+        DataError
+            A label is not among the classes, or a weight is negative.
+        """
+        if option is None:
+            return None
+        if option == "balanced":
+            if self.multilabel:
+                positive = np.nansum(self.values, axis=0)
+                negative = np.nansum(1 - self.values, axis=0)
+                return negative / np.maximum(positive, 1.0)
+            counts = np.bincount(self.values[self.values >= 0], minlength=len(self.classes))
+            return counts.sum() / (len(self.classes) * np.maximum(counts, 1))
+        if not isinstance(option, Mapping):
+            raise DataError(f"class_weight must be None, 'balanced' or a mapping of label to weight, got {option!r}")
+        # JSON turns keys into strings, so a loaded configuration names its classes by them.
+        index = {str(label): place for place, label in enumerate(self.classes)}
+        weights = np.ones(len(self.classes))
+        for label, weight in option.items():
+            if str(label) not in index:
+                raise DataError(f"class_weight names {label!r}, which is not among the classes {self.classes[:10]}")
+            if not 0 <= float(weight) < np.inf:
+                raise DataError(f"class_weight of {label!r} is {weight}; it must be 0 or more")
+            weights[index[str(label)]] = float(weight)
+        return weights
+
+    def subset(self, rows: np.ndarray) -> Targets:
+        return Targets(self.values[rows], self.classes)
+
+
+def encode(y: Any, n_rows: int, classes: Sequence[Any] | None = None) -> Targets:
+    """Encode labels.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,) or (n, n_classes)
+        One label a row (any hashable), where -1 among integers, NaN and None
+        mean unlabelled; or a matrix of 0 and 1, where NaN means unknown.
+    n_rows : int
+        Rows of the embeddings.
+    classes : sequence, optional
+        Known labels, in order; without, those of `y`, sorted.
+
+    Raises
+    ------
+    DataError
+        Another number of rows, fewer than two classes, a label outside `classes`,
+        or a matrix that holds something other than 0, 1 and NaN.
+    """
+    values = np.asarray(getattr(y, "values", y))
+    if values.ndim == 2 and values.shape[1] == 1 and values.dtype.kind not in "fbiu":
+        values = values.ravel()
+    if values.ndim not in (1, 2):
+        raise DataError(f"labels have shape {values.shape}; expected (n,) or (n, n_classes)")
+    if len(values) != n_rows:
+        raise DataError(f"{n_rows} rows of embeddings but {len(values)} labels")
+    return _matrix(values, classes) if values.ndim == 2 else _vector(values, classes)
+
+
+def _vector(values: np.ndarray, classes: Sequence[Any] | None) -> Targets:
+    labels = values.tolist()
+    signed = values.dtype.kind == "i"
+    known = [not (_missing(label) or (signed and label == -1)) for label in labels]
+    present = {label for label, is_known in zip(labels, known, strict=True) if is_known}
+    if classes is None:
+        try:
+            classes = sorted(present)
+        except TypeError:
+            classes = sorted(present, key=str)
+        if len(classes) < 2:
+            hint = " (-1 among integers means unlabelled)" if signed and -1 in labels else ""
+            raise DataError(f"labels hold one class only ({classes[:1]}); two or more classes are needed{hint}")
+    index = {label: place for place, label in enumerate(classes)}
+    unseen = sorted(str(label) for label in present if label not in index)
+    if unseen:
+        raise DataError(f"labels not seen in fitting: {unseen[:8]}; known are {[str(label) for label in classes][:10]}")
+    codes = [index[label] if is_known else -1 for label, is_known in zip(labels, known, strict=True)]
+    return Targets(np.array(codes, dtype=np.int64), list(classes))
+
+
+def _missing(label: Any) -> bool:
+    return label is None or (isinstance(label, float) and math.isnan(label))
+
+
+def _matrix(values: np.ndarray, classes: Sequence[Any] | None) -> Targets:
+    try:
+        values = values.astype(np.float32)
+    except (TypeError, ValueError):
+        raise DataError("a matrix of labels must hold numbers: 0, 1, and NaN for unknown") from None
+    if not np.isin(values[~np.isnan(values)], (0, 1)).all():
+        raise DataError("a matrix of labels must hold 0, 1, and NaN for unknown only")
+    if classes is not None and len(classes) != values.shape[1]:
+        raise DataError(f"labels have {values.shape[1]} columns, fitting saw {len(classes)}")
+    with np.errstate(all="ignore"):
+        varied = (np.nansum(values, axis=0) > 0) & (np.nansum(1 - values, axis=0) > 0)
+    if classes is None and not varied.any():
+        raise DataError("labels hold one class only: every column is constant; nothing can be told apart")
+    return Targets(values, list(range(values.shape[1])) if classes is None else list(classes))

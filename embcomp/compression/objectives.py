@@ -1,0 +1,108 @@
+"""What a trained compressor is asked to keep: the input, the labels, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Bottleneck(nn.Module):
+    """Encoder, and what reads its code during training.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        ``(n, dim) -> (n, d)``.
+    decoder : nn.Module or None
+        ``(n, d) -> (n, dim)``; adds the reconstruction term.
+    head : nn.Module or None
+        ``(n, d) -> (n, n_classes)``; adds the task term, the papers' L_teacher:
+        a linear classifier on the compact embedding.
+    multilabel : bool
+        Targets are 0/1 matrices with NaN for unknown, not class indices.
+    class_weights : Tensor of shape (n_classes,), optional
+    reconstruction_weight : float
+        Factor of the reconstruction term where both are present.
+    sizes : sequence of int, optional
+        Prefixes of the code that must each do the whole job; their losses are
+        averaged, with one head and one decoder for all (Kusupati et al.,
+        "Matryoshka Representation Learning", 2022, the efficient variant;
+        https://arxiv.org/abs/2205.13147).
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module | None = None,
+        head: nn.Module | None = None,
+        multilabel: bool = False,
+        class_weights: Tensor | None = None,
+        reconstruction_weight: float = 1.0,
+        sizes: Sequence[int] = (),
+    ):
+        super().__init__()
+        self.encoder, self.decoder, self.head = encoder, decoder, head
+        self.multilabel, self.class_weights = multilabel, class_weights
+        self.reconstruction_weight = reconstruction_weight
+        self.sizes = tuple(sizes)
+
+    def losses(self, rows: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+        """Terms of the loss and their weighted sum ``total``.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n, dim)
+        targets : Tensor of shape (n,) or (n, n_classes), or None without a head
+        """
+        code = self.encoder(rows)
+        sizes = self.sizes or (code.shape[1],)
+        terms: dict[str, Tensor] = {}
+        for size in sizes:
+            kept = code if size == code.shape[1] else F.pad(code[:, :size], (0, code.shape[1] - size))
+            if self.head is not None:
+                term = task_loss(self.head(kept), targets, self.multilabel, self.class_weights)
+                terms["task"] = terms.get("task", 0.0) + term / len(sizes)
+            if self.decoder is not None:
+                term = F.mse_loss(self.decoder(kept), rows)
+                terms["reconstruction"] = terms.get("reconstruction", 0.0) + term / len(sizes)
+        weight = 1.0 if self.head is None else self.reconstruction_weight
+        total = terms.get("task", 0.0) + weight * terms.get("reconstruction", 0.0)
+        return {"total": total, **terms}
+
+
+def task_loss(logits: Tensor, targets: Tensor, multilabel: bool = False, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy over known labels; zero where none is known.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_classes)
+    targets : Tensor
+        int64 ``(n,)`` with -1 for unknown; with `multilabel` float ``(n, n_classes)``
+        of 0 and 1, NaN for unknown.
+    weights : Tensor of shape (n_classes,), optional
+        Weight of each class; for several labels, of its positives.
+    """
+    if not multilabel:
+        known = targets >= 0
+        if not known.any():
+            return logits.sum() * 0
+        return F.cross_entropy(logits[known], targets[known], weight=weights)
+    known = ~torch.isnan(targets)
+    loss = F.binary_cross_entropy_with_logits(logits, torch.nan_to_num(targets), reduction="none", pos_weight=weights)
+    # The unknown are multiplied away rather than indexed, to keep one shape per batch.
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def prefix_sizes(n_components: int) -> tuple[int, ...]:
+    """Powers of two up to `n_components`, and itself.
+
+    Examples
+    --------
+    >>> prefix_sizes(12)
+    (1, 2, 4, 8, 12)
+    """
+    sizes = [2**power for power in range(n_components.bit_length()) if 2**power < n_components]
+    return (*sizes, n_components)

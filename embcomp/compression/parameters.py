@@ -1,0 +1,99 @@
+"""The constructor's parameters: checked in ``fit``, where scikit-learn wants it."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+from embcomp.compression.methods import METHODS, OBJECTIVES, STARTS, TRAINABLE, resolve_start
+from embcomp.compression.solvers import SOLVERS
+from embcomp.errors import ConfigError, DataError, choose
+
+# Name, lowest value, highest value, whether only whole numbers will do.
+RANGES = (
+    ("reconstruction_weight", 0, float("inf"), False),
+    ("hidden", 1, float("inf"), True),
+    ("epochs", 0, float("inf"), True),
+    ("batch_size", 1, float("inf"), True),
+    ("learning_rate", 0, float("inf"), False),
+    ("weight_decay", 0, float("inf"), False),
+    ("patience", 1, float("inf"), True),
+    ("validation_share", 0, 0.9, False),
+)
+
+
+def check(params: dict[str, Any]) -> None:
+    """Check every parameter that can be checked without data.
+
+    Raises
+    ------
+    ConfigError
+        A choice is unknown (the nearest one is named) or a number out of range.
+    """
+    choose("method", params["method"], METHODS)
+    choose("objective", params["objective"], dict.fromkeys(OBJECTIVES))
+    choose("start", params["start"], dict.fromkeys(STARTS))
+    choose("solver", params["solver"], SOLVERS)
+    for name, low, high, whole in RANGES:
+        value = params[name]
+        kind = numbers.Integral if whole else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+            what = "an integer" if whole else "a number"
+            raise ConfigError(f"{name} must be {what} from {low} to {high}, got {value!r}")
+    shrinkage = params["shrinkage"]
+    if shrinkage not in (None, "auto") and not (isinstance(shrinkage, numbers.Real) and 0 <= shrinkage <= 1):
+        raise ConfigError(f"shrinkage must be from 0 to 1, 'auto' or None, got {shrinkage!r}")
+    start = resolve_start(params)
+    if params["solver"] != "exact" and isinstance(params["n_components"], float):
+        raise ConfigError(
+            f"solver={params['solver']!r} needs a number of components; a share of variance needs solver='exact'"
+        )
+    if params["solver"] == "subspace" and (start == "lda" or params["scale"]):
+        raise ConfigError(
+            "solver='subspace' serves principal components of unscaled rows; use 'exact' or 'sample' here"
+        )
+
+
+def needs_classes(params: dict[str, Any]) -> bool:
+    """Whether the closed form needs sums by class."""
+    return needs_labels(params) and resolve_start(params) == "lda"
+
+
+def needs_labels(params: dict[str, Any]) -> bool:
+    """Whether fitting reads labels."""
+    if params["method"] in TRAINABLE:
+        return params["objective"] != "reconstruction"
+    return params["method"] == "lda"
+
+
+def check_components(n_components: Any, n_rows: int, dim: int, method: str) -> int | float:
+    """Check ``n_components`` against the data; None means all dimensions.
+
+    Returns
+    -------
+    int
+        A number of components.
+    float
+        A share of variance in (0, 1), still to be turned into a number.
+
+    Raises
+    ------
+    DataError
+        More than ``min(n_rows, dim)``; ``identity`` is bound by dim alone.
+    ConfigError
+        Not a positive integer nor a share.
+    """
+    most, said = (
+        (dim, f"{dim} dimensions") if method == "identity" else (min(n_rows, dim), f"{n_rows} rows of {dim} dimensions")
+    )
+    if n_components is None:
+        return most
+    if isinstance(n_components, numbers.Integral) and not isinstance(n_components, bool) and n_components >= 1:
+        if n_components > most:
+            raise DataError(f"n_components={n_components} is more than {most}, the most that {said} allow")
+        return int(n_components)
+    if isinstance(n_components, numbers.Real) and 0 < n_components < 1:
+        return float(n_components)
+    raise ConfigError(
+        f"n_components must be a positive integer, a share of variance in (0, 1), or None, got {n_components!r}"
+    )

@@ -1,0 +1,139 @@
+"""From target back to embedding, for all of the code or any prefix of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embcomp.compression.closed_form import solve_back
+from embcomp.compression.frame import Frame
+from embcomp.compression.methods import Problem, Solution
+from embcomp.compression.modules import LinearCompressor, MLPCompressor, fold_input, fold_output
+from embcomp.compression.rows import block_rows
+
+
+@dataclass
+class Decoders:
+    """The decoder in use, and the sums that give the least-squares one of any prefix.
+
+    Attributes
+    ----------
+    cross : ndarray of shape (dim, d)
+        Covariance of framed rows with codes.
+    gram : ndarray of shape (d, d)
+        Covariance of the codes.
+    code_mean : ndarray of shape (d,)
+        Of the codes as the folded module gives them.
+    mean, scale : ndarray of shape (dim,)
+        The frame, to return to raw embeddings.
+    total : float
+        Variance of the framed rows.
+    module : nn.Module
+        ``(*, d) -> (*, dim)``.
+    trained : bool
+        Whether `module` was trained, or is least squares.
+    """
+
+    cross: np.ndarray
+    gram: np.ndarray
+    code_mean: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    total: float
+    module: nn.Module | None = None
+    trained: bool = False
+
+    @property
+    def component_variance(self) -> np.ndarray:
+        return np.clip(np.diag(self.gram), 0, None)
+
+    @property
+    def retained_variance(self) -> np.ndarray:
+        """Share of the variance that the first k components give back, shape ``(d,)``, non-decreasing."""
+        shares = np.zeros(len(self.gram))
+        # Gram-Schmidt on the codes: what each component adds to those before it.
+        basis, codes = self.cross.copy(), self.gram.copy()
+        floor = 1e-10 * np.diag(self.gram)
+        for k in range(len(codes)):
+            pivot = codes[k, k]
+            if pivot <= floor[k] or pivot <= 0:
+                continue
+            shares[k] = basis[:, k] @ basis[:, k] / pivot
+            factors = codes[k, k + 1 :] / pivot
+            basis[:, k + 1 :] -= np.outer(basis[:, k], factors)
+            codes[k + 1 :, k + 1 :] -= np.outer(codes[k + 1 :, k], factors)
+        return np.minimum(np.cumsum(shares) / self.total, 1.0)
+
+    def least_squares(self) -> LinearCompressor:
+        """Linear decoder from raw codes to raw embeddings."""
+        back = solve_back(self.cross, self.gram) * self.scale[:, None]
+        return LinearCompressor.from_affine(torch.from_numpy(back), torch.from_numpy(self.mean - back @ self.code_mean))
+
+    def first(self, size: int) -> Decoders:
+        """Decoders of the first `size` components."""
+        part = replace(self, cross=self.cross[:, :size], gram=self.gram[:size, :size], code_mean=self.code_mean[:size])
+        part.module = _first_inputs(self.module, size) if self.trained else part.least_squares()
+        return part
+
+    def fold(self, solution: Solution, frame: Frame) -> nn.Module:
+        """Make the solution's encoder, and its decoder, speak raw embeddings; return the encoder."""
+        mean, scale = torch.from_numpy(frame.mean), torch.from_numpy(frame.scale)
+        fold_input(solution.encoder, mean, scale)
+        if solution.decoder is not None:
+            fold_output(solution.decoder, mean, scale)
+        self.module = self.least_squares() if solution.decoder is None else solution.decoder
+        return solution.encoder.requires_grad_(True)
+
+
+def find_decoders(solution: Solution, problem: Problem) -> Decoders:
+    """Sums over the fitted rows: from the moments for a linear code, else in one more pass."""
+    frame, moments = problem.frame, problem.moments
+    trained = isinstance(solution.decoder, MLPCompressor)
+    if isinstance(solution.encoder, LinearCompressor):
+        covariance = frame.covariance(moments)
+        weight = solution.encoder.weight.detach().double().numpy()
+        cross = covariance @ weight.T
+        # A trained bias shifts the code, and without centring its mean is not zero either.
+        code_mean = solution.encoder.bias.detach().double().numpy().copy()
+        return Decoders(
+            cross, weight @ cross, code_mean, frame.mean, frame.scale, frame.total_variance(moments), trained=trained
+        )
+    return _by_rows(solution.encoder, problem, trained)
+
+
+@torch.inference_mode()
+def _by_rows(encoder: nn.Module, problem: Problem, trained: bool) -> Decoders:
+    rows, frame = problem.rows, problem.frame
+    dim, d = rows.shape[1], problem.n_components
+    cross, gram, code_sum, row_sum = np.zeros((dim, d)), np.zeros((d, d)), np.zeros(d), np.zeros(dim)
+    for _, block in rows.blocks(block_rows(dim)):
+        x = frame.to(block.astype(np.float32))
+        z = encoder(torch.from_numpy(x)).numpy()
+        cross += x.T @ z
+        gram += z.T @ z
+        code_sum += z.sum(axis=0)
+        row_sum += x.sum(axis=0)
+    n, mean = len(rows), code_sum / len(rows)
+    cross -= np.outer(row_sum, mean)
+    gram -= np.outer(code_sum, mean)
+    total = float((problem.moments.variance / frame.scale**2).sum())
+    row_mean = frame.mean + frame.scale * row_sum / n
+    return Decoders(cross / (n - 1), gram / (n - 1), mean, row_mean, frame.scale, total, trained=trained)
+
+
+def _first_inputs(module: nn.Module, size: int) -> nn.Module:
+    """A decoder that reads only the first `size` components, the others being zero."""
+
+    def cut(weight: Tensor) -> Tensor:
+        return weight.detach()[:, :size].clone()
+
+    if isinstance(module, LinearCompressor):
+        return LinearCompressor.from_affine(cut(module.weight), module.bias.detach())
+    part = MLPCompressor(size, module.out_features, module.hidden_features)
+    part.load_state_dict(
+        {name: cut(v) if name in ("skip.weight", "hidden.weight") else v for name, v in module.state_dict().items()}
+    )
+    return part

@@ -1,0 +1,260 @@
+"""Two small sets of synthetic sounds for the quick start: one at home, one abroad.
+
+Both hold the same eight families of sounds. Abroad they are played on other
+instruments in other registers, in live and noisy rooms, through narrow lines,
+so that what a model learned at home meets a real shift of domain.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embcomp.demo import conditions
+from embcomp.demo.families import FAMILIES
+from embcomp.demo.parts import Instrument, draw_instrument
+from embcomp.errors import ArtifactError, ConfigError, EmbcompError, MissingDependencyError
+from embcomp.files import new_folder, read_json, write_json, write_text
+
+__all__ = ["FAMILIES", "DemoSets", "Instrument", "render"]
+
+FORMAT_VERSION = 1  # counts up whenever the same seed would give other bytes
+HOME_CLIPS = 384
+ABROAD_CLIPS = 160
+LOWEST_SAMPLE_RATE = 8000  # in Hz; the formants and the band edges need this much room
+FULL_SCALE = 32767  # of a 16-bit sample
+
+README = """Synthetic sounds: {set}
+
+Every clip here is computed by embcomp.demo from formulas and random numbers.
+Nothing was recorded, and no instrument, voice or room is real. The set shows how the
+tools work; scores on it say nothing about real audio.
+
+{clips} clips, {families} families (the labels): {labels}.
+A group is one instrument: clips that share their timbre, so a split must not part them.
+Seed {seed}, {sample_rate} Hz, mono, 16 bit.
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One of the two sets.
+
+    Attributes
+    ----------
+    name : str
+        Folder, and the start of every group.
+    instruments : int
+        Groups per family.
+    register : tuple of (float, float)
+        Pitches of the instruments, in Hz.
+    scene : callable
+        Draws where a clip is played.
+    """
+
+    name: str
+    instruments: int
+    register: tuple[float, float]
+    scene: Callable[[np.random.Generator, np.random.Generator], conditions.Scene]
+
+
+HOME = Setting("home", 8, (180.0, 420.0), conditions.home)
+ABROAD = Setting("abroad", 5, (110.0, 600.0), conditions.abroad)
+
+
+@dataclass(frozen=True)
+class DemoSets:
+    """Where the two sets lie.
+
+    Attributes
+    ----------
+    home, abroad : Path
+        Folders, each with ``manifest.csv``, ``audio/``, ``README.txt`` and ``demo.json``.
+    """
+
+    home: Path
+    abroad: Path
+
+    @property
+    def home_manifest(self) -> Path:
+        """Manifest of the set at home."""
+        return self.home / "manifest.csv"
+
+    @property
+    def abroad_manifest(self) -> Path:
+        """Manifest of the set abroad."""
+        return self.abroad / "manifest.csv"
+
+
+def render(
+    folder: str | os.PathLike,
+    *,
+    seed: int = 0,
+    home_clips: int = HOME_CLIPS,
+    abroad_clips: int = ABROAD_CLIPS,
+    sample_rate: int = 16000,
+    progress: Callable[[int, int], None] | None = None,
+) -> DemoSets:
+    """Render both sets into `folder`, or do nothing where they already stand with the same settings.
+
+    A set made with other settings is replaced. Each appears whole or not at all.
+
+    Parameters
+    ----------
+    folder : path
+        Receives ``home/`` and ``abroad/``.
+    seed : int, default=0
+        Not negative. The same seed gives the same files, byte for byte with the same
+        numpy, scipy and libsndfile.
+    home_clips, abroad_clips : int
+        Clips of each set, all families together; at least one per family. A larger set
+        holds the clips of a smaller one unchanged.
+    sample_rate : int, default=16000
+        In Hz, at least 8000.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after every clip, over both sets.
+
+    Returns
+    -------
+    DemoSets
+        The folders of the sets.
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of range, or a folder of that name holds something else.
+    EmbcompError
+        The disk refuses.
+    """
+    check("seed", seed, 0)
+    check("home_clips", home_clips, len(FAMILIES))
+    check("abroad_clips", abroad_clips, len(FAMILIES))
+    check("sample_rate", sample_rate, LOWEST_SAMPLE_RATE)
+    folder = Path(folder)
+    total, before = home_clips + abroad_clips, 0
+    for setting, clips in ((HOME, home_clips), (ABROAD, abroad_clips)):
+
+        def report(done: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        render_set(folder / setting.name, setting, clips, seed, sample_rate, report)
+        before += clips
+    return DemoSets(folder / HOME.name, folder / ABROAD.name)
+
+
+def check(name: str, value: int, least: int) -> None:
+    """Raise ConfigError unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def render_set(
+    target: Path, setting: Setting, clips: int, seed: int, sample_rate: int, report: Callable[[int], None]
+) -> None:
+    """Render one set into the folder `target`; `report` is told how many clips are done."""
+    made = {
+        "made_by": "embcomp.demo",
+        "format": FORMAT_VERSION,
+        "set": setting.name,
+        "seed": int(seed),
+        "clips": int(clips),
+        "sample_rate": int(sample_rate),
+    }
+    rows = plan(setting, clips)
+    if stands(target, made, rows):
+        report(clips)
+        return
+    with new_folder(target) as temporary:
+        (temporary / "audio").mkdir()
+        for done, (family, instrument, take) in enumerate(rows, start=1):
+            clip = render_clip(setting, family, instrument, take, seed, sample_rate)
+            write_clip(temporary / clip_path(family, instrument, take), clip, sample_rate)
+            report(done)
+        write_manifest(temporary / "manifest.csv", setting, rows)
+        about = README.format(families=len(FAMILIES), labels=", ".join(FAMILIES), **made)
+        write_text(temporary / "README.txt", about)
+        write_json(temporary / "demo.json", made)
+
+
+def plan(setting: Setting, clips: int) -> list[tuple[str, int, int]]:
+    """Family, instrument and take of each clip, dealt so that families and then instruments come out even."""
+    families = list(FAMILIES)
+    rows = []
+    for number in range(clips):
+        deal, family = divmod(number, len(families))
+        take, instrument = divmod(deal, setting.instruments)
+        rows.append((families[family], instrument, take))
+    return sorted(rows)
+
+
+def clip_path(family: str, instrument: int, take: int) -> str:
+    """Path of a clip, relative to the manifest."""
+    return f"audio/{family}_{instrument:02d}_{take:02d}.flac"
+
+
+def generator(seed: int, setting: Setting, family: str, instrument: int, stream: int) -> np.random.Generator:
+    """Random numbers of one clip (its take + 1) or of its instrument (stream 0), whatever else is rendered."""
+    names = [zlib.crc32(name.encode()) for name in (setting.name, family)]
+    return np.random.default_rng([seed, *names, instrument, stream])
+
+
+def render_clip(setting: Setting, family: str, instrument: int, take: int, seed: int, sample_rate: int) -> np.ndarray:
+    """One clip, float64 of shape (samples,), peak below 1."""
+    shared = generator(seed, setting, family, instrument, 0)
+    timbre = draw_instrument(shared, *setting.register)
+    rng = generator(seed, setting, family, instrument, take + 1)
+    scene = setting.scene(rng, shared)
+    sound = FAMILIES[family](rng, timbre, sample_rate)
+    return conditions.record(rng, sound, scene, sample_rate)
+
+
+def write_clip(path: Path, clip: np.ndarray, sample_rate: int) -> None:
+    """Write a clip as 16-bit FLAC."""
+    try:
+        import soundfile
+    except ImportError as error:
+        raise MissingDependencyError("rendering the demo needs soundfile: pip install soundfile") from error
+    try:
+        soundfile.write(path, np.rint(clip * FULL_SCALE).astype(np.int16), sample_rate, format="FLAC")
+    except soundfile.LibsndfileError as error:
+        raise EmbcompError(f"cannot write {path}: {error}") from error
+
+
+def write_manifest(path: Path, setting: Setting, rows: list[tuple[str, int, int]]) -> None:
+    """Write the manifest of a set."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "label", "group", "dataset"])
+        for family, instrument, take in rows:
+            group = f"{setting.name}_{family}_{instrument:02d}"
+            writer.writerow([clip_path(family, instrument, take), family, group, f"demo_{setting.name}"])
+
+
+def stands(target: Path, made: dict, rows: list[tuple[str, int, int]]) -> bool:
+    """Whether `target` already holds this very set.
+
+    Raises
+    ------
+    ConfigError
+        It holds files that this module did not make and so must not replace.
+    """
+    if not target.exists():
+        return False
+    if not target.is_dir():
+        raise ConfigError(f"{target} is a file where the demo wants a folder; choose another folder")
+    if not any(target.iterdir()):
+        return False
+    if not (target / "demo.json").exists():
+        raise ConfigError(f"{target} holds other files (no demo.json), which are kept; choose another folder")
+    needed = ["manifest.csv", "README.txt", *(clip_path(*row) for row in rows)]
+    try:
+        return read_json(target / "demo.json") == made and all((target / name).is_file() for name in needed)
+    except ArtifactError:  # a record that cannot be read is as good as none
+        return False

@@ -1,0 +1,182 @@
+"""Where independent jobs run: in this process, or in worker processes.
+
+A job is a function of embcomp named ``module:function`` and JSON-able arguments;
+what it makes lies on disk. Workers are plain ``python -m embcomp.engine``
+processes that read jobs from a pipe: they need no guard in the caller's script,
+unpickle nothing, and end when the process that started them does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from embcomp import errors
+from embcomp.errors import EmbcompError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, cut to its cgroup's quota."""
+    with contextlib.suppress(AttributeError):
+        cores = len(os.sched_getaffinity(0))
+        with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()[:2]
+            cores = min(cores, max(1, int(quota) // int(period)))
+        return cores
+    return os.cpu_count() or 1
+
+
+def free_cores() -> int:
+    """Available cores less those that other processes kept busy over the last minute; at least 1."""
+    cores = available_cores()
+    with contextlib.suppress(OSError, AttributeError):
+        return max(1, cores - int(os.getloadavg()[0]))
+    return cores
+
+
+def set_threads(threads: int) -> None:
+    """Limit the numeric libraries of this process to `threads` threads."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
+class Engine:
+    """Runs jobs, several at a time.
+
+    Parameters
+    ----------
+    workers : int
+        Processes; 0 is one per free core, 1 runs jobs in this process.
+    threads : int, default=1
+        Threads of each worker's numeric libraries.
+    """
+
+    def __init__(self, workers: int = 0, threads: int = 1):
+        self.workers = workers or max(1, free_cores() // threads)
+        self.threads = threads
+
+    def map(self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
+        """Run ``function(**job)`` for each job.
+
+        Parameters
+        ----------
+        function : callable
+            A module-level function of an importable module.
+        jobs : sequence of dict
+            JSON-able keyword arguments.
+
+        Yields
+        ------
+        number, result
+            Of each job as it ends; the order is not that of `jobs`.
+
+        Raises
+        ------
+        EmbcompError
+            A job failed; running ones are stopped, finished ones have left their files.
+        """
+        set_threads(self.threads)
+        if min(self.workers, len(jobs)) <= 1:
+            for number, job in enumerate(jobs):
+                yield number, function(**job)
+            return
+        name = f"{function.__module__}:{function.__qualname__}"
+        waiting = list(enumerate(jobs))[::-1]
+        workers = [_Worker() for _ in range(min(self.workers, len(jobs)))]
+        arrived = threading.Semaphore(0)
+        try:
+            for worker in workers:
+                worker.start(name, *waiting.pop(), arrived)
+            for _ in range(len(jobs)):
+                arrived.acquire()
+                worker = next(one for one in workers if one.answer is not None)
+                number, answer = worker.number, worker.answer
+                worker.answer = None
+                if "error" in answer:
+                    raise getattr(errors, answer["kind"], EmbcompError)(answer["error"])
+                if waiting:
+                    worker.start(name, *waiting.pop(), arrived)
+                yield number, answer["result"]
+        finally:
+            for worker in workers:
+                worker.stop()
+
+
+class _Worker:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "embcomp.engine"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C reaches the parent, which then stops its workers
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
+        )
+        self.number = -1
+        self.answer: dict[str, Any] | None = None
+
+    def start(self, name: str, number: int, job: dict[str, Any], arrived: threading.Semaphore) -> None:
+        self.number = number
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps({"function": name, "job": job}) + "\n")
+            self.process.stdin.flush()
+        threading.Thread(target=self._wait, args=(arrived,), daemon=True).start()
+
+    def _wait(self, arrived: threading.Semaphore) -> None:
+        line = self.process.stdout.readline()
+        try:
+            self.answer = json.loads(line)
+        except ValueError:
+            code = self.process.wait()
+            self.answer = {"kind": "EmbcompError", "error": f"a worker process died (exit code {code}); memory may have run out. Run again to go on"}
+        arrived.release()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def serve() -> None:
+    """Read jobs from standard input until it closes, answering each with one line."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    set_threads(int(os.environ.get(THREAD_VARIABLES[0], "1")))
+    for line in sys.stdin:
+        request = json.loads(line)
+        module, _, function = request["function"].partition(":")
+        try:
+            answer = {"result": getattr(importlib.import_module(module), function)(**request["job"])}
+        except EmbcompError as error:
+            answer = {"kind": type(error).__name__, "error": str(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,241 @@
+"""A whole run: variants compared over folds and seeds, every common stage made once."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from embcomp.clips import Clips
+from embcomp.config import RunConfig, to_toml
+from embcomp.engine import Engine
+from embcomp.errors import BadClip, ManifestError
+from embcomp.evaluation import COLUMNS, Predictions, score_rows, summarise
+from embcomp.files import fingerprint, read_json, write_json, write_text
+from embcomp.manifest import Manifest
+from embcomp.pipeline import stages
+from embcomp.pipeline.plan import Plan, Training
+from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
+from embcomp.report import markdown_summary
+
+__all__ = ["RunResult", "run"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found.
+
+    Attributes
+    ----------
+    folder : Path
+    scores : DataFrame
+        Rows of scores.csv.
+    summary : DataFrame
+        One row per variant and test set, see `embcomp.evaluation.summarise`.
+    made, stood : int
+        Stages computed now, and stages found finished.
+    bad : tuple of BadClip
+        Clips left out.
+    """
+
+    folder: Path
+    scores: pd.DataFrame
+    summary: pd.DataFrame
+    made: int
+    stood: int
+    bad: tuple[BadClip, ...]
+
+
+def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = None) -> RunResult:
+    """Compare the variants of `config`.
+
+    Teachers and compressors learn from training rows only, compressors and
+    students from the fit rows of their seed's split. Stages whose result stands
+    under `out` are not made again, so an interrupted run goes on where it was.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : path
+        The run's folder.
+    progress : callable, optional
+        Called with a stage's name, how many are done and how many there are.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    AudioError
+        Clips cannot be used (all are named) and ``data.skip_bad`` is false.
+    ManifestError, ConfigError, StoreError, DataError
+        Say what to mend.
+
+    Examples
+    --------
+    >>> from embcomp import load_config, run                       # doctest: +SKIP
+    >>> run(load_config("recipes/fsdd/configs/quick.toml"), "runs/fsdd").summary   # doctest: +SKIP
+    """
+    progress = progress or (lambda stage, done, total: None)
+    config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
+    space = Workspace(out)
+    datasets, bad = _datasets(space, config, progress)
+    splits = make_splits(datasets[0], config)
+    for split in splits:
+        space.save_split(split)
+    plan = Plan(space, config, datasets, splits)
+    write_text(space.folder / "config.toml", to_toml(config))
+    write_json(space.folder / "environment.json", environment(config))
+    made = stood = 0
+    engine = Engine(config.workers, config.threads)
+    for name, function, jobs, total in _phases(plan):
+        made, stood = made + len(jobs), stood + total - len(jobs)
+        progress(name, total - len(jobs), total)
+        for done, _ in enumerate(engine.map(function, jobs), 1):
+            progress(name, total - len(jobs) + done, total)
+    table = _scores(plan)
+    summary = summarise(table)
+    _write_results(plan, table, summary, bad)
+    return RunResult(space.folder, table, summary, made, stood, tuple(bad))
+
+
+def _datasets(space: Workspace, config: RunConfig, progress: Progress) -> tuple[list[Dataset], list[BadClip]]:
+    paths = [Path(config.data.root, name) for name in (config.data.train, *config.data.cross)]
+    all_clips = [Clips(Manifest.read(path), config.audio.sample_rate, config.audio.seconds) for path in paths]
+    found, everything_bad = [], []
+    for path, clips in zip(paths, all_clips):
+        hashes = clips.hashes()
+        check = space.stage("checks", fingerprint([clips.manifest.ids, hashes, config.audio.sample_rate, config.audio.seconds]) + ".json")
+        if check.exists():
+            bad = [BadClip(**clip) for clip in read_json(check)]
+            keep = ~clips.manifest.table["row"].isin({clip.row for clip in bad}).to_numpy()
+            usable = replace(clips, manifest=clips.manifest.select(keep))
+        else:
+            done = [0]
+
+            def count(step: int, name: str = clips.manifest.name, total: int = len(clips), done: list[int] = done) -> None:
+                done[0] += step
+                progress(f"check {name}", done[0], total)
+
+            usable, bad = clips.usable(config.data.skip_bad, count)
+            write_json(check, [clip.__dict__ for clip in bad])
+        hash_of = dict(zip(clips.manifest.ids, hashes))
+        dataset = Dataset(usable.manifest, tuple(hash_of[clip] for clip in usable.manifest.ids))
+        space.save_dataset(dataset, path)
+        found.append(dataset)
+        everything_bad += bad
+    _refuse_repeats(found)
+    return found, everything_bad
+
+
+def _refuse_repeats(datasets: list[Dataset]) -> None:
+    home = {key: clip for clip, key in datasets[0].hash_of.items()}
+    for other in datasets[1:]:
+        for clip, key in other.hash_of.items():
+            if key in home:
+                raise ManifestError(
+                    f"{other.manifest.name} holds {clip!r}, the same audio as {home[key]!r} of {datasets[0].manifest.name}: "
+                    "a cross-dataset score on it would mean nothing. Take it out of one of the manifests"
+                )
+
+
+def _phases(plan: Plan) -> Iterator[tuple[str, Callable, list[dict], int]]:
+    """Name, function, the jobs not yet done, and how many there are in all."""
+    features = [job for path, job in plan.features.items() if not path.exists()]
+    yield "log-mels", stages.make_features, features, len(plan.features)
+    embeddings = [job for paths, job in plan.embeddings.items() if not all(path.exists() for path in paths)]
+    yield "embeddings", stages.make_embeddings, embeddings, len(plan.embeddings)
+    compressors = [job for path, job in plan.compressors.items() if not path.exists()]
+    yield "compressors", stages.make_compressor, compressors, len(plan.compressors)
+    yield "probes", stages.make_probe, [probe.job for probe in plan.probes if not probe.stands], len(plan.probes)
+    yield "students", stages.make_student, [student.job for student in plan.students if not student.stands], len(plan.students)
+
+
+def _scores(plan: Plan) -> pd.DataFrame:
+    rows = []
+    by_variant: dict[str, list[Training]] = {}
+    for training in plan.students + plan.probes:
+        by_variant.setdefault(training.variant, []).append(training)
+    for variant, trainings in by_variant.items():
+        rows += _validation_rows(variant, trainings)
+        for number, dataset in enumerate(plan.datasets):
+            of_seed: dict[int, list[Predictions]] = {}
+            for training in trainings:
+                if training.predictions[number] is not None:
+                    of_seed.setdefault(training.split.seed, []).append(Predictions.load(training.predictions[number]))
+            if not of_seed:
+                continue
+            setting = "cross-dataset" if number else "in-domain"
+            common = {**trainings[0].about, "test_dataset": dataset.manifest.name, "variant": variant, "setting": setting}
+            for seed, pieces in of_seed.items():
+                rows += score_rows(pieces, plan.config.evaluation, common | {"seed": seed})
+            rows += score_rows(sum(of_seed.values(), []), plan.config.evaluation, common | {"seed": "all"})
+    table = pd.DataFrame(rows)
+    return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
+
+
+def _validation_rows(variant: str, trainings: list[Training]) -> list[dict]:
+    """What early stopping saw: to choose settings by, never to report."""
+    if trainings[0].student is None:
+        return []
+    rows = []
+    for training in trainings:
+        result = read_json(training.student / "result.json")
+        row = {**training.about, "test_dataset": training.about["train_dataset"], "variant": variant, "setting": "validation"}
+        rows.append(row | {"metric": "balanced_accuracy", "value": result["validation_score"], "n": len(training.split.validation)})
+    return rows
+
+
+def _write_results(plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, bad: list[BadClip]) -> None:
+    folder = plan.space.folder
+    write_text(folder / "scores.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    history = [
+        {"variant": training.variant, "seed": training.split.seed, "fold": training.split.fold, **row}
+        for training in plan.students
+        for row in read_json(training.student / "history.json")
+    ]
+    write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    first = plan.splits[0]
+    counts = [stages.scored_clips(plan.config, dataset, first, abroad=True) for dataset in plan.datasets[1:]]
+    metrics = {
+        "name": plan.config.name,
+        "summary": json.loads(summary.to_json(orient="records")),
+        "students": {training.student.name: read_json(training.student / "result.json") for training in plan.students},
+        "folds": sorted({split.fold for split in plan.splits}),
+        "seeds": list(plan.config.seeds),
+        "left_out": {dataset.manifest.name: one.left_out for dataset, one in zip(plan.datasets[1:], counts)},
+        "not_tested": {dataset.manifest.name: list(one.not_tested) for dataset, one in zip(plan.datasets[1:], counts)},
+        "bad_clips": [clip.__dict__ for clip in bad],
+    }
+    write_json(folder / "metrics.json", metrics)
+    write_text(folder / "report.md", markdown_summary(plan.config.name, summary, metrics))
+
+
+def environment(config: RunConfig) -> dict:
+    """Versions and machine, kept with every run."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    names = ("embcomp", "torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": {name: installed(name) for name in names},
+        "device": config.device,
+        "threads": config.threads,
+        "seeds": list(config.seeds),
+    }

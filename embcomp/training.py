@@ -1,0 +1,286 @@
+"""One training loop for every student and every transfer method."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embcomp.augment import augment
+from embcomp.config import TrainingConfig
+from embcomp.errors import DataError
+from embcomp.files import fingerprint
+from embcomp.labels import Labels
+from embcomp.losses import prediction_loss
+from embcomp.metrics import score
+from embcomp.transfer import Batch, Transfer
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Clips as a student sees them.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n, n_mels, frames)
+    lengths : Tensor of shape (n,)
+        Valid frames.
+    labels : Labels
+    """
+
+    features: Tensor
+    lengths: Tensor
+    labels: Labels
+
+    def to(self, device: str) -> Examples:
+        """The same on another device."""
+        return Examples(self.features.to(device), self.lengths.to(device), self.labels)
+
+
+@dataclass
+class TrainingResult:
+    """What came out of `train`.
+
+    Attributes
+    ----------
+    history : list of dict
+        One row per evaluation: step, mean of each loss term since the last one,
+        learning rate, validation loss and score.
+    best_step : int
+        The step whose weights the student now has.
+    best_score : float
+        Its validation score.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_step: int = 0
+    best_score: float = float("nan")
+
+
+def sampling_weights(labels: Labels, balanced: bool) -> Tensor:
+    """Probability of drawing each clip, float64 (n,), summing to 1.
+
+    Balanced: every class is drawn equally often (of a clip's several labels the
+    rarest counts). Clips without a label keep their natural share.
+    """
+    strata = labels.for_splits
+    count = len(strata)
+    if not balanced:
+        return torch.full((count,), 1.0 / count, dtype=torch.float64)
+    known = strata >= 0
+    members = np.bincount(strata[known], minlength=1)
+    weights = np.full(count, 1.0 / count)
+    weights[known] = (known.mean() / np.count_nonzero(members)) / members[strata[known]]
+    return torch.from_numpy(weights)
+
+
+def predict_logits(student: nn.Module, features: Tensor, lengths: Tensor, batch_size: int = 256) -> Tensor:
+    """Logits (n, classes) in evaluation mode; clips of like length share a batch, the order is kept."""
+    student.eval()
+    device = next(student.parameters()).device
+    order = torch.argsort(lengths, stable=True)
+    pieces = []
+    with torch.inference_mode():
+        for rows in order.split(batch_size):
+            batch_lengths = lengths[rows]
+            batch = features[rows][..., : int(batch_lengths.max())]
+            pieces.append(student(batch.to(device), batch_lengths.to(device)).logits.float().cpu())
+    logits = torch.cat(pieces)
+    result = torch.empty_like(logits)
+    result[order.cpu()] = logits
+    return result
+
+
+def validate(student: nn.Module, examples: Examples, monitor: str) -> tuple[float, float]:
+    """Score and task loss on held-out clips with labels.
+
+    Multi-label sets are scored by the negative loss: the metrics here are for one label.
+    """
+    logits = predict_logits(student, examples.features, examples.lengths)
+    labels = examples.labels
+    loss = float(prediction_loss(logits, torch.from_numpy(labels.matrix), labels.multi_label))
+    if labels.multi_label:
+        return -loss, loss
+    truth = labels.index
+    known = truth >= 0
+    return score(monitor, truth[known], logits.argmax(1).numpy()[known], len(labels.classes)), loss
+
+
+def train(
+    student: nn.Module,
+    transfer: Transfer,
+    fit: Examples,
+    validation: Examples,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    device: str = "cpu",
+    checkpoint: str | os.PathLike | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> TrainingResult:
+    """Train `student` in place and leave it with the weights that validated best.
+
+    Parameters
+    ----------
+    transfer : Transfer
+        Prepared with the rows of `fit`, in their order. Its parameters are trained too.
+    seed : int
+        Decides batches, augmentation and dropout. Initial weights are the caller's.
+    checkpoint : path, optional
+        File to go on from if it fits, and to write every ``checkpoint_every`` steps.
+    progress : callable, optional
+        Called with the number of steps just done.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    DataError
+        There is no labelled clip to validate on, or the loss is not finite.
+    """
+    if not validation.labels.labelled.any():
+        raise DataError("no labelled clip to validate on; label more groups or lower split.validation")
+    run = _Run(student, transfer, fit, config, seed, device)
+    checkpoint = Path(checkpoint) if checkpoint is not None else None
+    key = fingerprint({"config": asdict(config), "seed": seed, "clips": len(fit.labels), "shapes": [list(p.shape) for p in run.parameters]})
+    if checkpoint is not None and checkpoint.exists():
+        run.restore(checkpoint, key)
+    validation = validation.to(device)
+    if progress is not None:
+        progress(run.step)
+    while run.step < config.steps and not run.stopped:
+        run.one_step()
+        if progress is not None:
+            progress(1)
+        if run.step % config.evaluate_every == 0 or run.step == config.steps:
+            run.evaluate(validation)
+        if checkpoint is not None and run.step % config.checkpoint_every == 0:
+            run.save(checkpoint, key)
+    student.load_state_dict(run.best_state)
+    student.eval()
+    return run.result
+
+
+class _Run:
+    """State of one training: everything a checkpoint must hold."""
+
+    def __init__(self, student: nn.Module, transfer: Transfer, fit: Examples, config: TrainingConfig, seed: int, device: str):
+        self.student, self.transfer, self.config, self.device = student.to(device), transfer.to(device), config, device
+        torch.manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        if hasattr(student, "norm"):
+            student.norm.fit(fit.features.to(device), fit.lengths.to(device))
+        self.fit = fit.to(device)
+        self.labels = torch.from_numpy(fit.labels.matrix).to(device)
+        self.weights = sampling_weights(fit.labels, config.balanced)
+        self.parameters = [*student.parameters(), *transfer.parameters()]
+        self.optimiser = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.step = 0
+        self.waited = 0
+        self.sums: dict[str, float] = {}
+        self.result = TrainingResult()
+        self.best_loss = math.inf
+        self.best_state: dict[str, Tensor] = {}
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self.config.patience) and self.waited >= self.config.patience
+
+    def rate(self) -> float:
+        """Linear warm-up, then a half cosine to zero."""
+        warmup = max(1, round(self.config.warmup * self.config.steps))
+        if self.step < warmup:
+            return self.config.learning_rate * (self.step + 1) / warmup
+        done = (self.step - warmup) / max(1, self.config.steps - warmup)
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def batch(self) -> Batch:
+        rows = torch.multinomial(self.weights, self.config.batch_size, replacement=True, generator=self.generator).to(self.device)
+        lengths = self.fit.lengths[rows]
+        features = self.fit.features[rows][..., : int(lengths.max())]
+        return Batch(augment(features, lengths, self.config, self.generator), lengths, self.labels[rows], rows)
+
+    def one_step(self) -> None:
+        self.student.train()
+        self.transfer.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        batch = self.batch()
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.amp):
+            output = self.student(batch.features, batch.lengths)
+        terms = self.transfer.loss(output, batch)
+        loss = sum(terms.values())
+        if not torch.isfinite(loss):
+            values = {name: float(term) for name, term in terms.items()}
+            raise DataError(f"the loss is not finite at step {self.step} ({values}); lower training.learning_rate")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        for name, term in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
+
+    def evaluate(self, validation: Examples) -> None:
+        value, loss = validate(self.student, validation, self.config.monitor)
+        steps = self.step - (self.result.history[-1]["step"] if self.result.history else 0)
+        row = {"step": self.step, **{name: total / steps for name, total in self.sums.items()}}
+        row |= {"learning_rate": self.rate(), "validation_loss": loss, "validation_score": value}
+        self.result.history.append(row)
+        self.sums = {}
+        best = self.result.best_score
+        # Small validation sets tie often; of equal scores the lower loss is the better student.
+        if math.isnan(best) or value > best or (value == best and loss < self.best_loss):
+            self.result.best_step, self.result.best_score, self.best_loss = self.step, value, loss
+            self.best_state = {name: tensor.detach().cpu().clone() for name, tensor in self.student.state_dict().items()}
+            self.waited = 0
+        else:
+            self.waited += 1
+
+    def save(self, path: Path, key: str) -> None:
+        content: dict[str, Any] = {
+            "key": key,
+            "step": self.step,
+            "waited": self.waited,
+            "sums": self.sums,
+            "result": asdict(self.result),
+            "best_loss": self.best_loss,
+            "best_state": self.best_state,
+            "student": self.student.state_dict(),
+            "transfer": self.transfer.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "rng": torch.get_rng_state(),
+        }
+        if torch.device(self.device).type == "cuda":
+            content["device_rng"] = torch.cuda.get_rng_state_all()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+
+    def restore(self, path: Path, key: str) -> None:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content["key"] != key:
+                return
+        except Exception:  # noqa: BLE001 - whatever is wrong with a checkpoint, starting afresh mends it
+            return
+        self.student.load_state_dict(content["student"])
+        self.transfer.load_state_dict(content["transfer"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.generator.set_state(content["generator"])
+        torch.set_rng_state(content["rng"])
+        if torch.device(self.device).type == "cuda" and "device_rng" in content:
+            torch.cuda.set_rng_state_all(content["device_rng"])
+        self.step, self.waited, self.sums = content["step"], content["waited"], content["sums"]
+        self.result = TrainingResult(**content["result"])
+        self.best_loss, self.best_state = content["best_loss"], content["best_state"]
