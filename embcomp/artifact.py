@@ -33,7 +33,7 @@ def save_artifact(
     Parameters
     ----------
     path : path
-        The folder; one that stands there is replaced.
+        The folder; an artifact that stands there is replaced, a folder of other things is refused.
     kind : str
         What it is, ``"compressor"`` say; loading checks it.
     config : mapping
@@ -46,6 +46,8 @@ def save_artifact(
     from safetensors.torch import save_file
 
     path = Path(path)
+    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
+        raise ArtifactError(f"{path} holds other files, which a {kind} would replace; choose another name")
     with new_folder(path) as folder:
         on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(on_cpu, folder / WEIGHTS)
@@ -79,7 +81,9 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
     if found != kind:
         raise ArtifactError(f"{path} holds a {found or 'folder of another program'}, not a {kind}")
     if config.get("format") != FORMAT:
-        raise ArtifactError(f"{path} has format {config.get('format')!r}; this version of embcomp reads format {FORMAT}")
+        raise ArtifactError(
+            f"{path} has format {config.get('format')!r}; this version of embcomp reads format {FORMAT}"
+        )
     try:
         tensors = load_file(path / WEIGHTS)
     except (OSError, SafetensorError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -70,11 +71,24 @@ def decode(
     except OSError as error:
         raise AudioError(f"cannot be read ({error.strerror or error})") from None
     if not np.isfinite(waveform).all():
-        raise AudioError(f"{np.count_nonzero(~np.isfinite(waveform))} samples are NaN or infinite; export the file again")
+        raise AudioError(
+            f"{np.count_nonzero(~np.isfinite(waveform))} samples are NaN or infinite; export the file again"
+        )
     waveform = waveform.mean(axis=1, dtype=np.float32) if waveform.shape[1] > 1 else waveform[:, 0]
     if rate != sample_rate:
         waveform = resample(waveform, rate, sample_rate)
     return waveform
+
+
+def duration(path: str | os.PathLike) -> float:
+    """Length of a file by its header, seconds; 0 where it cannot be told."""
+    import soundfile
+
+    try:
+        found = soundfile.info(path)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError):
+        return 0.0
+    return found.frames / found.samplerate if found.samplerate else 0.0
 
 
 def _check_regular(path: Path) -> None:
@@ -82,8 +96,8 @@ def _check_regular(path: Path) -> None:
         mode = path.stat()
     except FileNotFoundError:
         raise AudioError("no such file") from None
-    except OSError as error:
-        raise AudioError(f"cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISDIR(mode.st_mode):
         raise AudioError("is a folder, not a file")
     if not stat.S_ISREG(mode.st_mode):
@@ -92,33 +106,53 @@ def _check_regular(path: Path) -> None:
         raise AudioError("the file is empty (0 bytes)")
 
 
-def _read(file, start: float | None, end: float | None, seconds: float | None, max_channels: int) -> tuple[np.ndarray, int]:
+def _read(
+    file, start: float | None, end: float | None, seconds: float | None, max_channels: int
+) -> tuple[np.ndarray, int]:
     rate = file.samplerate
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"a sample rate of {rate} Hz is outside {MIN_RATE}-{MAX_RATE} Hz")
     if file.channels > max_channels:
-        raise AudioError(f"{file.channels} channels; at most {max_channels} are mixed to mono: export a mono or stereo file")
+        raise AudioError(
+            f"{file.channels} channels; at most {max_channels} are mixed to mono: export a mono or stereo file"
+        )
+    frames = _promised(file)
     first = round((start or 0.0) * rate)
-    last = file.frames if end is None else round(end * rate)
-    if first >= file.frames > 0:
-        raise AudioError(f"start is at {start} s, the file ends at {file.frames / rate:.2f} s")
+    last = frames if end is None else round(end * rate)
+    if first >= frames > 0:
+        raise AudioError(f"start is at {start} s, the file ends at {frames / rate:.2f} s")
     # Half a frame of grace: ends are often written rounded to a millisecond.
-    if end is not None and last > file.frames + rate // 1000:
-        raise AudioError(f"end is at {end} s, the file ends at {file.frames / rate:.2f} s")
-    count = min(last, file.frames) - first
+    if end is not None and last > frames + rate // 1000:
+        raise AudioError(f"end is at {end} s, the file ends at {frames / rate:.2f} s")
+    count = min(last, frames) - first
     if seconds is not None:
         count = min(count, round(seconds * rate))
     elif count > MAX_SECONDS * rate:
-        raise AudioError(f"{count / rate:.0f} s long; give a start and end, or a maximum length (over {MAX_SECONDS:.0f} s is refused)")
+        raise AudioError(
+            f"{count / rate:.0f} s long; give a start and end, or a maximum length (over {MAX_SECONDS:.0f} s is refused)"
+        )
     if count <= 0:
         raise AudioError("has no samples")
-    file.seek(first)
+    if first:  # some formats, GSM say, can only be read from their start
+        file.seek(first)
     waveform = file.read(count, dtype="float32", always_2d=True)
     if len(waveform) == 0:
         raise AudioError("has no samples, whatever its header says")
     if len(waveform) < count:
         raise AudioError(f"is cut off: its header promises {count} samples, {len(waveform)} are there")
     return waveform, rate
+
+
+def _promised(file) -> int:
+    """Frames by the header. Of a WAV cut short libsndfile counts what is there, and only its log tells."""
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    promised, there = map(int, cut.groups()) if cut else (0, 0)
+    # A program that writes to a pipe leaves the largest length there is in the header.
+    if 0 < there < promised < 0x7FFF0000 and file.frames:
+        frames = file.frames * promised // there
+        if frames - file.frames > file.samplerate // 1000:
+            return frames
+    return file.frames
 
 
 def resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:

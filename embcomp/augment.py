@@ -36,7 +36,9 @@ def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator
         features = features + (decibel * math.log(10) / 10).view(-1, 1, 1)
     if config.roll:
         features = _roll(features, lengths, (2 * _draw(len(features), generator, features) - 1) * config.roll)
-    mask = torch.zeros(features.shape[0], features.shape[1], features.shape[2], dtype=torch.bool, device=features.device)
+    mask = torch.zeros(
+        features.shape[0], features.shape[1], features.shape[2], dtype=torch.bool, device=features.device
+    )
     bands = torch.arange(features.shape[1], device=features.device)
     frames = torch.arange(features.shape[2], device=features.device)
     for _ in range(2):
@@ -48,8 +50,10 @@ def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator
             width = _draw(len(features), generator, features) * config.time_mask * lengths
             first = _draw(len(features), generator, features) * (lengths - width)
             mask |= _between(frames, first, width).unsqueeze(1)
-    # The clip's mean, not zero: zero is loud on a log scale.
-    return torch.where(mask, features.mean((1, 2), keepdim=True), features)
+    # The clip's mean, not zero: zero is loud on a log scale, and so is the padding.
+    valid = (frames < lengths.to(features.device).unsqueeze(1)).unsqueeze(1)
+    mean = (features * valid).sum((1, 2), keepdim=True) / (valid.sum((1, 2), keepdim=True) * features.shape[1])
+    return torch.where(mask & valid, mean, features)
 
 
 def _draw(count: int, generator: torch.Generator, like: Tensor) -> Tensor:

@@ -44,7 +44,9 @@ class Classifier:
     about: dict = field(default_factory=dict)
 
     @classmethod
-    def new(cls, classes: Sequence[str], audio: AudioConfig, student: StudentConfig, multi_label: bool, seed: int) -> Classifier:
+    def new(
+        cls, classes: Sequence[str], audio: AudioConfig, student: StudentConfig, multi_label: bool, seed: int
+    ) -> Classifier:
         """A student with random weights drawn from `seed`."""
         options = {key: value for key, value in asdict(student).items() if key != "kind"}
         with torch.random.fork_rng(devices=[]):
@@ -92,4 +94,3 @@ class Classifier:
         found.network.eval()
         found.seen, found.about = frozenset(config.get("seen", ())), dict(config.get("about", {}))
         return found
-

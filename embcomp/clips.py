@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embcomp.audio import decode, fit_length
+from embcomp.audio import decode, duration, fit_length
 from embcomp.errors import AudioError, BadClip
 from embcomp.files import file_hash
 from embcomp.manifest import Manifest
@@ -50,7 +50,9 @@ class Clips:
         """
         start, end = self.manifest.interval(row)
         try:
-            return decode(self.manifest.audio_path(row), self.sample_rate, start=start, end=end, seconds=self.seconds)[: self.samples]
+            return decode(self.manifest.audio_path(row), self.sample_rate, start=start, end=end, seconds=self.seconds)[
+                : self.samples
+            ]
         except AudioError as error:
             bad = BadClip(int(self.manifest.table["row"].iat[row]), self.manifest.table["path"].iat[row], str(error))
             raise AudioError(str(bad), [bad]) from None
@@ -115,6 +117,16 @@ class Clips:
                 if progress is not None:
                     progress(1)
         return found
+
+    def longer(self) -> int:
+        """How many clips go on past `seconds` and are cut there."""
+        count = 0
+        for row in range(len(self)):
+            start, end = self.manifest.interval(row)
+            last = duration(self.manifest.audio_path(row)) if end is None else end
+            # A millisecond of grace: lengths are often written rounded.
+            count += last - (start or 0.0) > self.seconds + 1e-3
+        return count
 
     def usable(self, skip_bad: bool, progress: Callable[[int], None] | None = None) -> tuple[Clips, list[BadClip]]:
         """The clips that decode, and those that do not.

@@ -33,8 +33,8 @@ class AudioConfig:
     sample_rate: int = 16_000  # Hz
     seconds: float = 2.0  # longer clips are cut, shorter ones masked
     n_fft: int = 512  # samples
-    win_length: int = 400  # samples
-    hop_length: int = 160  # samples
+    win_length: int = 512  # samples
+    hop_length: int = 320  # samples
     n_mels: int = 64
     fmin: float = 0.0  # Hz
     fmax: float = 0.0  # Hz; 0 is half the sample rate
@@ -100,12 +100,12 @@ class StudentConfig:
 class TrainingConfig:
     """The loop."""
 
-    steps: int = 600
-    batch_size: int = 64
+    steps: int = 400
+    batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warmup: float = 0.1  # share of the steps
-    evaluate_every: int = 30  # steps
+    evaluate_every: int = 25  # steps
     patience: int = 8  # evaluations without a better validation score before stopping; 0 never stops
     monitor: str = "balanced_accuracy"
     balanced: bool = True  # draw every class equally often
@@ -114,7 +114,7 @@ class TrainingConfig:
     roll: float = 0.1  # shift in time by at most this share of the clip
     gain: float = 6.0  # dB, either way
     amp: bool = False  # bfloat16 autocast
-    checkpoint_every: int = 120  # steps
+    checkpoint_every: int = 100  # steps
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,15 @@ def load(path: str | os.PathLike, overrides: Iterable[str] = ()) -> RunConfig:
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     given_root = False
     for override in overrides:
         key, value = _override(override)
-        given_root |= key == ["data", "root"]
+        given_root |= key == ["data", "root"] or (key == ["data"] and isinstance(value, dict) and "root" in value)
         _assign(content, key, value, override)
     if not given_root and isinstance(content.get("data", {}), dict):
         # A root on the command line starts where the user stands; one in the file starts at the file.
@@ -203,6 +203,15 @@ def load(path: str | os.PathLike, overrides: Iterable[str] = ()) -> RunConfig:
         if isinstance(data.get("root", ""), str):
             data["root"] = str(path.parent / data.get("root", ""))
     return parse(content, str(path))
+
+
+def parse_overrides(overrides: Iterable[str]) -> RunConfig:
+    """The defaults, with ``section.key=value`` changes; see `load`."""
+    content: dict[str, Any] = {}
+    for override in overrides:
+        key, value = _override(override)
+        _assign(content, key, value, override)
+    return parse(content, "--set")
 
 
 def parse(content: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
@@ -215,7 +224,9 @@ def parse(content: Mapping[str, Any], source: str = "the configuration") -> RunC
         variants = [{"name": config.transfer.method}]
     if not isinstance(variants, list) or not variants or not all(isinstance(item, dict) for item in variants):
         raise ConfigError(f"{source}: variants must be a list of tables ([[variants]])")
-    resolved = tuple(_build(VariantConfig, item, source, f"variants[{number}].", shared) for number, item in enumerate(variants))
+    resolved = tuple(
+        _build(VariantConfig, item, source, f"variants[{number}].", shared) for number, item in enumerate(variants)
+    )
     names = [variant.name for variant in resolved]
     for name in names:
         if names.count(name) > 1:
@@ -273,13 +284,19 @@ def _override(text: str) -> tuple[list[str], Any]:
         raise ConfigError(f"--set takes section.key=value, not {text!r}")
     try:
         return parts, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return parts, value
 
 
 def _assign(content: dict, key: list[str], value: Any, text: str) -> None:
     if key[0] == "variants":
-        raise ConfigError(f"--set {text!r}: variants are set in the file; --set a section to change it in every variant")
+        raise ConfigError(
+            f"--set {text!r}: variants are set in the file; --set a section to change it in every variant"
+        )
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _assign(content, [*key, name], part, text)
+        return
     table = content
     for part in key[:-1]:
         table = table.setdefault(part, {})
@@ -304,7 +321,13 @@ def _build(kind: type, content: Any, source: str, prefix: str, defaults: Mapping
         expected = known[key]
         if is_dataclass(expected):
             base = values.get(key)
-            built = _build(expected, value, source, f"{prefix}{key}.", {item.name: getattr(base, item.name) for item in fields(base)} if base else None)
+            built = _build(
+                expected,
+                value,
+                source,
+                f"{prefix}{key}.",
+                {item.name: getattr(base, item.name) for item in fields(base)} if base else None,
+            )
             values[key] = built
         else:
             values[key] = _convert(value, expected, source, prefix + key)
@@ -318,13 +341,15 @@ def _convert(value: Any, expected: Any, source: str, key: str) -> Any:
             raise ConfigError(f"{source}: {key} must be a list, not {value!r}")
         return tuple(_convert(part, item, source, key) for part in value)
     if expected is float and type(value) is int:
-        return float(value)
+        value = float(value) if abs(value) < 1e300 else float("inf")
     if type(value) is not expected:
         raise ConfigError(f"{source}: {key} must be {_WORDS[expected]}, not {value!r}")
     return value
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+
+MAX_SEED = 2**31 - 1  # what numpy, torch and scikit-learn all take
 
 _CHOICES = {
     "split.by": ("group", "column", "none"),
@@ -340,19 +365,27 @@ _AT_LEAST = {
     "training.steps": 1, "training.batch_size": 2, "training.learning_rate": 0, "training.weight_decay": 0, "training.warmup": 0,
     "training.evaluate_every": 1, "training.patience": 0, "training.freq_mask": 0, "training.time_mask": 0, "training.roll": 0,
     "training.gain": 0, "training.checkpoint_every": 1, "evaluation.bootstrap": 1, "evaluation.confidence": 0.01,
+    "split.seed": 0, "teacher.seed": 0, "evaluation.seed": 0,
 }  # fmt: skip
 
 _AT_MOST = {
     "audio.seconds": 3600, "split.validation": 0.5, "transfer.weight": 1, "student.dropout": 0.95, "training.warmup": 1,
     "training.time_mask": 0.5, "training.roll": 0.5, "evaluation.confidence": 0.9999,
+    "split.seed": MAX_SEED, "teacher.seed": MAX_SEED, "evaluation.seed": MAX_SEED,
 }  # fmt: skip
 
 
 def _check(config: RunConfig, source: str) -> None:
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
         raise ConfigError(f"{source}: seeds must be a list of different whole numbers, not {list(config.seeds)}")
+    if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
+        raise ConfigError(f"{source}: seeds must lie in 0..{MAX_SEED}, not {list(config.seeds)}")
     sections: list[tuple[str, Any]] = [("", config)]
-    sections += [(f"{item.name}.", getattr(config, item.name)) for item in fields(config) if is_dataclass(getattr(config, item.name))]
+    sections += [
+        (f"{item.name}.", getattr(config, item.name))
+        for item in fields(config)
+        if is_dataclass(getattr(config, item.name))
+    ]
     for number, variant in enumerate(config.variants):
         sections += [(f"variants[{number}].{name}.", getattr(variant, name)) for name in OVERRIDABLE]
     for prefix, section in sections:

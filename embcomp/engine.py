@@ -144,7 +144,10 @@ class _Worker:
             self.answer = json.loads(line)
         except ValueError:
             code = self.process.wait()
-            self.answer = {"kind": "EmbcompError", "error": f"a worker process died (exit code {code}); memory may have run out. Run again to go on"}
+            self.answer = {
+                "kind": "EmbcompError",
+                "error": f"a worker process died (exit code {code}); memory may have run out. Run again to go on",
+            }
         arrived.release()
 
     def stop(self) -> None:

@@ -21,7 +21,20 @@ from embcomp.manifest import Manifest
 from embcomp.metrics import scores
 from embcomp.training import predict_logits
 
-COLUMNS = ("method", "teacher", "compressor", "dim", "seed", "train_dataset", "test_dataset", "metric", "value", "low", "high", "n")
+COLUMNS = (
+    "method",
+    "teacher",
+    "compressor",
+    "dim",
+    "seed",
+    "train_dataset",
+    "test_dataset",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,9 @@ class Predictions:
         """Write a CSV: id, group, label, then one column of probability per class."""
         table = pd.DataFrame({"id": self.ids, "group": self.groups, "label": np.array(self.classes)[self.truth]})
         chances = pd.DataFrame(self.probabilities, columns=[f"p:{name}" for name in self.classes])
-        write_text(path, pd.concat([table, chances], axis=1).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        write_text(
+            path, pd.concat([table, chances], axis=1).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Predictions:
@@ -60,7 +75,13 @@ class Predictions:
         classes = tuple(name.removeprefix("p:") for name in table.columns[3:])
         column = {name: number for number, name in enumerate(classes)}
         truth = table["label"].map(column).to_numpy(np.int64)
-        return cls(table["id"].to_numpy(object), table["group"].to_numpy(object), truth, table.iloc[:, 3:].to_numpy(np.float32), classes)
+        return cls(
+            table["id"].to_numpy(object),
+            table["group"].to_numpy(object),
+            truth,
+            table.iloc[:, 3:].to_numpy(np.float32),
+            classes,
+        )
 
 
 def score_rows(pieces: Sequence[Predictions], config: EvaluationConfig, about: dict) -> list[dict]:
@@ -86,7 +107,9 @@ def score_rows(pieces: Sequence[Predictions], config: EvaluationConfig, about: d
         seed=config.seed,
         clips=len(set(ids)),
     )
-    return [{**about, "metric": one.name, "value": one.value, "low": one.low, "high": one.high, "n": one.n} for one in found]
+    return [
+        {**about, "metric": one.name, "value": one.value, "low": one.low, "high": one.high, "n": one.n} for one in found
+    ]
 
 
 def scored_predictions(manifest: Manifest, mapped: MappedLabels, probabilities: np.ndarray) -> Predictions:
@@ -99,8 +122,9 @@ def scored_predictions(manifest: Manifest, mapped: MappedLabels, probabilities: 
     probabilities : ndarray of shape (len(mapped.kept), classes)
     """
     kept = manifest.select(mapped.kept)
-    return Predictions(np.array(kept.ids, dtype=object), kept.groups, mapped.labels.index, probabilities, mapped.labels.classes)
-
+    return Predictions(
+        np.array(kept.ids, dtype=object), kept.groups, mapped.labels.index, probabilities, mapped.labels.classes
+    )
 
 
 @dataclass(frozen=True)
@@ -157,7 +181,9 @@ def evaluate(
     hashes = clips.hashes()
     seen = [clip for clip, key in zip(clips.manifest.ids, hashes) if key in classifier.seen]
     if seen and not allow_seen:
-        raise DataError(f"the student was trained on {len(seen)} of these clips, {seen[0]!r} first; a score on them would mean nothing")
+        raise DataError(
+            f"the student was trained on {len(seen)} of these clips, {seen[0]!r} first; a score on them would mean nothing"
+        )
     mapped = map_labels(clips.manifest.labels, classifier.classes, label_map)
     features = compute_features(clips, hashes, classifier.audio, Path(cache))
     kept = clips.manifest.select(mapped.kept)

@@ -19,7 +19,13 @@ from embcomp.store import EmbeddingStore, write_store
 def front_end(audio: AudioConfig) -> LogMel:
     """The log-mel module that `audio` describes."""
     return LogMel(
-        audio.sample_rate, audio.n_fft, audio.win_length, audio.hop_length, audio.n_mels, audio.fmin, audio.fmax or audio.sample_rate / 2
+        audio.sample_rate,
+        audio.n_fft,
+        audio.win_length,
+        audio.hop_length,
+        audio.n_mels,
+        audio.fmin,
+        audio.fmax or audio.sample_rate / 2,
     )
 
 
@@ -81,6 +87,13 @@ def compute_features(
         return np.concatenate([values.reshape(len(rows), -1), frames[:, None]], axis=1)
 
     store = write_store(
-        path, clips.manifest.ids, hashes, audio.n_mels * max_frames + 1, feature_settings(audio), produce, batch_size=32, progress=progress
+        path,
+        clips.manifest.ids,
+        hashes,
+        audio.n_mels * max_frames + 1,
+        feature_settings(audio),
+        produce,
+        batch_size=32,
+        progress=progress,
     )
     return Features(store, audio.n_mels)

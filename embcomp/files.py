@@ -52,17 +52,18 @@ def sync(path: str | os.PathLike) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file by way of a temporary name, so that no reader sees half of it."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise EmbcompError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            temporary.unlink()
+        raise EmbcompError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
@@ -102,6 +103,9 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         The temporary folder to write into.
     """
     path = Path(path)
+    path = path if path.name else path.resolve()  # "." has no name to put another beside
+    if path.exists() and not path.is_dir():
+        raise EmbcompError(f"cannot write the folder {path}: a file of that name stands there")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:

@@ -84,7 +84,7 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None) -> Labels
     >>> encode(["dog", "cat", ""]).index
     array([ 1,  0, -1])
     """
-    parts = [[part.strip() for part in cell.split("|") if part.strip()] for cell in cells]
+    parts = [_names(cell) for cell in cells]
     multi_label = any(len(part) > 1 or part[0].startswith("?") for part in parts if part)
     if classes is None:
         classes = sorted({name.removeprefix("?") for part in parts for name in part})
@@ -99,8 +99,16 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None) -> Labels
             known = name.removeprefix("?")
             if known not in column:
                 raise ManifestError(f"label {known!r} is not among the classes {list(classes)}")
-            matrix[row, column[known]] = np.nan if name.startswith("?") else 1.0
+            # Named plainly and with a ? in one cell, it applies.
+            matrix[row, column[known]] = np.nan if name.startswith("?") and known not in names else 1.0
     return Labels(tuple(classes), matrix, multi_label)
+
+
+def _names(cell: str) -> list[str]:
+    names = list(dict.fromkeys(part.strip() for part in cell.split("|") if part.strip()))
+    if "?" in names:
+        raise ManifestError(f"the label cell {cell!r} has a ? without a name")
+    return names
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,7 @@ def map_labels(cells: Sequence[str], classes: Sequence[str], mapping: Mapping[st
     mapping = mapping or {}
     kept, renamed, left_out = [], [], {}
     for row, cell in enumerate(cells):
-        names = [part.strip() for part in cell.split("|") if part.strip()]
+        names = _names(cell)
         known = []
         for name in names:
             unsure = "?" if name.startswith("?") else ""
@@ -176,9 +184,13 @@ def read_label_map(path: str | os.PathLike) -> dict[str, str]:
     path = Path(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
+            rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"cannot read the label map {path}: {error}") from None
     if not rows or [name.strip() for name in rows[0]] != ["from", "to"] or any(len(row) != 2 for row in rows):
         raise ManifestError(f"the label map {path} must have exactly the columns from,to")
-    return {row[0].strip(): row[1].strip() for row in rows[1:]}
+    mapping: dict[str, str] = {}
+    for old, new in ((row[0].strip(), row[1].strip()) for row in rows[1:]):
+        if mapping.setdefault(old, new) != new:
+            raise ManifestError(f"the label map {path} sends {old!r} to both {mapping[old]!r} and {new!r}")
+    return mapping

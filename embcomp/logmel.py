@@ -93,8 +93,16 @@ class LogMel(nn.Module):
         filters = mel_filterbank(sample_rate, n_fft, n_mels, fmin, fmax)
         empty = int((filters.max(axis=1) == 0).sum())
         if empty:
-            raise ConfigError(f"{empty} of {n_mels} mel bands hold no frequency bin; use fewer bands or a longer n_fft than {n_fft}")
-        self.n_fft, self.win_length, self.hop_length, self.n_mels, self.floor = n_fft, win_length, hop_length, n_mels, floor
+            raise ConfigError(
+                f"{empty} of {n_mels} mel bands hold no frequency bin; use fewer bands or a longer n_fft than {n_fft}"
+            )
+        self.n_fft, self.win_length, self.hop_length, self.n_mels, self.floor = (
+            n_fft,
+            win_length,
+            hop_length,
+            n_mels,
+            floor,
+        )
         self.register_buffer("window", torch.hann_window(win_length, periodic=True), persistent=False)
         self.register_buffer("filters", torch.from_numpy(filters.astype(np.float32)), persistent=False)
 

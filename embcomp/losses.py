@@ -35,7 +35,9 @@ def distance_correlation(student: Tensor, teacher: Tensor) -> Tensor:
     """
     a, b = _centred_distances(student), _centred_distances(teacher)
     if a.shape != b.shape:
-        raise DataError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have the same clips and frames")
+        raise DataError(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have the same clips and frames"
+        )
     numerator = (a * b).mean(dim=(-2, -1))
     variances = (a * a).mean(dim=(-2, -1)) * (b * b).mean(dim=(-2, -1))
     return (1.0 - numerator / (variances + 1e-9).sqrt()).mean()
@@ -49,7 +51,12 @@ def _centred_distances(vectors: Tensor) -> Tensor:
         # Faster, but its gradient is undefined where two vectors coincide.
         squared = torch.cdist(by_frame, by_frame, compute_mode="donot_use_mm_for_euclid_dist").square()
     distances = (squared + 1e-12).sqrt()
-    return distances - distances.mean(-1, keepdim=True) - distances.mean(-2, keepdim=True) + distances.mean((-2, -1), keepdim=True)
+    return (
+        distances
+        - distances.mean(-1, keepdim=True)
+        - distances.mean(-2, keepdim=True)
+        + distances.mean((-2, -1), keepdim=True)
+    )
 
 
 def _frames_first(vectors: Tensor) -> Tensor:
@@ -76,7 +83,9 @@ def cosine_distance_difference(student: Tensor, teacher: Tensor) -> Tensor:
     a, b = (F.normalize(_frames_first(vectors), dim=-1) for vectors in (student, teacher))
     a, b = a @ a.transpose(-2, -1), b @ b.transpose(-2, -1)
     if a.shape != b.shape:
-        raise DataError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have the same clips and frames")
+        raise DataError(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have the same clips and frames"
+        )
     return (a - b).abs().mean()
 
 
@@ -101,7 +110,9 @@ DISTANCES = {
 }
 
 
-def align_frames(student: Tensor, teacher: Tensor, student_repeat: int = 1, teacher_repeat: int = 1) -> tuple[Tensor, Tensor]:
+def align_frames(
+    student: Tensor, teacher: Tensor, student_repeat: int = 1, teacher_repeat: int = 1
+) -> tuple[Tensor, Tensor]:
     """Bring two sequences to one frame rate, as EAsT does (arXiv 2306.17424, section 3).
 
     Each is repeated along time by its integer factor and both are cut to the

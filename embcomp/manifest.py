@@ -55,20 +55,31 @@ class Manifest:
         """
         path = Path(path)
         try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
+            # The header is read as a row: pandas would rename columns named twice, and take
+            # the first column for row names where the rows are longer than the header.
+            table = pd.read_csv(
+                path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
+            )
         except FileNotFoundError:
             raise ManifestError(f"no manifest at {path}") from None
         except UnicodeDecodeError as error:
             raise ManifestError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
         except (OSError, ValueError) as error:
-            raise ManifestError(f"cannot read {path} as CSV: {error}") from None
-        table.columns = [str(name).strip() for name in table.columns]
+            raise ManifestError(f"cannot read {path} as CSV: {str(error).strip()}") from None
+        table.columns = [str(name).strip() for name in table.iloc[0]]
+        table = table.iloc[1:]
+        for name in (*COLUMNS, *ALIASES):
+            if list(table.columns).count(name) > 1:
+                raise ManifestError(f"{path} has two columns {name!r}; keep one")
         table = table.rename(columns={old: new for old, new in ALIASES.items() if old in table and new not in table})
         for needed in ("path", "label"):
             if needed not in table:
-                raise ManifestError(f"{path} has no column {needed!r} (found: {', '.join(table.columns)}); {nearest(needed, table.columns)}")
-        table = table.assign(row=np.arange(2, len(table) + 2))
-        table = table[(table.drop(columns="row") != "").any(axis=1)]  # blank lines
+                raise ManifestError(
+                    f"{path} has no column {needed!r} (found: {', '.join(table.columns)}); {nearest(needed, table.columns)}"
+                )
+        rows = np.arange(2, len(table) + 2)
+        blank = (table == "").all(axis=1).to_numpy()
+        table = table[[name for name in COLUMNS if name in table]].assign(row=rows)[~blank]
         if table.empty:
             raise ManifestError(f"{path} names no clip")
         return cls._validated(table, path)
@@ -89,7 +100,12 @@ class Manifest:
             table[name] = seconds.astype(float)
         _refuse(path, table, table["end"] <= table["start"].fillna(0.0), "end is not after start")
         table["id"] = _ids(table)
-        _refuse(path, table, table["id"].duplicated(), "the clip is named twice; keep one row (several labels go in one cell, joined by |)")
+        _refuse(
+            path,
+            table,
+            table["id"].duplicated(),
+            "the clip is named twice; keep one row (several labels go in one cell, joined by |)",
+        )
         table.loc[table["group"] == "", "group"] = table["id"]
         name = path.parent.resolve().name if path.stem == "manifest" else path.stem
         table.loc[table["dataset"] == "", "dataset"] = name
@@ -141,7 +157,9 @@ class Manifest:
 
 def _ids(table: pd.DataFrame) -> pd.Series:
     part = table["start"].notna() | table["end"].notna()
-    interval = "#" + table["start"].fillna(0.0).map("{:g}".format) + "-" + table["end"].map("{:g}".format).replace("nan", "")
+    # Microseconds of an hour-long file need more digits than :g has.
+    start, end = (seconds.map("{:.12g}".format) for seconds in (table["start"].fillna(0.0), table["end"]))
+    interval = "#" + start + "-" + end.replace("nan", "")
     return table["path"].where(~part, table["path"] + interval)
 
 

@@ -115,7 +115,9 @@ def scores(
         Lengths differ, or a class number is out of range.
     """
     if not len(truth) == len(predicted) == len(groups):
-        raise DataError(f"truth, predictions and groups differ in length: {len(truth)}, {len(predicted)}, {len(groups)}")
+        raise DataError(
+            f"truth, predictions and groups differ in length: {len(truth)}, {len(predicted)}, {len(groups)}"
+        )
     if len(truth) and not 0 <= min(truth.min(), predicted.min()) <= max(truth.max(), predicted.max()) < classes:
         raise DataError(f"class numbers must lie in 0..{classes - 1}")
     clips = len(truth) if clips is None else clips

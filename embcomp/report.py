@@ -28,10 +28,18 @@ def markdown_summary(name: str, summary: pd.DataFrame, metrics: dict) -> str:
     ]
     notes = []
     for dataset, labels in metrics["left_out"].items():
-        notes += [f"{dataset}: {count} clips labelled {label!r} left out, the students do not know it" for label, count in labels.items()]
+        notes += [
+            f"{dataset}: {count} clips labelled {label!r} left out, the students do not know it"
+            for label, count in labels.items()
+        ]
     for dataset, labels in metrics["not_tested"].items():
         if labels:
             notes.append(f"{dataset} has no clip of: {', '.join(labels)}")
+    for dataset, count in metrics["cut"].items():
+        if count:
+            notes.append(
+                f"{count} clips of {dataset} are longer than {metrics['audio_seconds']:g} s and were cut there"
+            )
     if metrics["bad_clips"]:
         notes.append(f"{len(metrics['bad_clips'])} unusable clips left out (metrics.json names them)")
     return "\n".join(lines + ([""] + [f"- {note}" for note in notes] if notes else [])) + "\n"
@@ -45,7 +53,9 @@ def table_lines(summary: pd.DataFrame) -> list[str]:
     for variant in dict.fromkeys(summary["variant"]):
         cells = [_escaped(variant)]
         for column in columns:
-            match = (summary[["setting", "train_dataset", "test_dataset"]] == column).all(axis=1) & (summary["variant"] == variant)
+            match = summary["variant"] == variant
+            for key, value in zip(("setting", "train_dataset", "test_dataset"), column):
+                match &= summary[key] == value
             cells.append(_cell(summary[match].iloc[0]) if match.any() else "")
         lines.append("| " + " | ".join(cells) + " |")
     return lines

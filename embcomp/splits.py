@@ -64,7 +64,11 @@ def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
     if folds == 1:
         raise ManifestError("1 fold leaves nothing to train on; use 0 (leave one group out), 2 or more")
     if len(names) < max(folds, 2):
-        raise ManifestError(f"{folds or 'leave-one-out'} folds need as many groups; the manifest has {len(names)}: {', '.join(names[:5])}")
+        raise ManifestError(
+            f"{folds or 'leave-one-out'} folds need as many groups; the manifest has {len(names)}: {', '.join(names[:5])}"
+        )
+    if folds > np.unique(strata[rows], return_counts=True)[1].max():
+        raise ManifestError(f"{folds} folds need a class of as many clips; every class has fewer")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed) if folds else LeaveOneGroupOut()
     found = []
     for number, (train, test) in enumerate(splitter.split(rows, strata[rows], groups[rows].astype(str))):
@@ -73,7 +77,9 @@ def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
     return found
 
 
-def column_folds(splits: np.ndarray, groups: np.ndarray, test: Sequence[str] = (), allow_shared_groups: bool = False) -> list[Fold]:
+def column_folds(
+    splits: np.ndarray, groups: np.ndarray, test: Sequence[str] = (), allow_shared_groups: bool = False
+) -> list[Fold]:
     """Folds as the data set publishes them: each value of the split column is tested once.
 
     Parameters
@@ -136,9 +142,12 @@ def validation_split(strata: np.ndarray, groups: np.ndarray, share: float, seed:
     always = np.flatnonzero(only_groups(strata, groups))
     rows = np.setdiff1d(np.arange(len(groups)), always)
     names = np.unique(groups[rows].astype(str))
-    count = min(max(2, round(1 / share)), len(names))
+    largest = max(np.unique(strata[rows], return_counts=True)[1], default=0)
+    count = min(max(2, round(1 / share)), len(names), largest)
     if count < 2:
-        raise ManifestError(f"validation by group needs two groups or more that can be spared; found {', '.join(names) or 'none'}")
+        raise ManifestError(
+            f"validation by group needs two groups or more that can be spared; found {', '.join(names) or 'none'}"
+        )
     best = None
     for attempt in range(4):
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + 1000 * attempt)
@@ -152,5 +161,7 @@ def validation_split(strata: np.ndarray, groups: np.ndarray, share: float, seed:
         if best is not None and best[0][:2] == (0, 0):
             break
     if best is None or best[0][0]:
-        raise ManifestError("every validation split by group takes a class wholly out of training; give the rarest class more groups")
+        raise ManifestError(
+            "every validation split by group takes a class wholly out of training; give the rarest class more groups"
+        )
     return best[1], best[2]

@@ -9,10 +9,12 @@ store's name in one step at the end.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -64,13 +66,14 @@ class EmbeddingStore:
         """
         path = Path(path)
         if not path.is_dir():
-            raise StoreError(f"no store at {path}: the folder does not exist; make it with `embcomp embed`")
+            problem = "that is a file" if path.exists() else "the folder does not exist; make it with `embcomp embed`"
+            raise StoreError(f"no store at {path}: {problem}")
         try:
             meta = read_json(path / "meta.json")
-            data = np.load(path / "data.npy", mmap_mode="r", allow_pickle=False)
+            data = np.lib.format.open_memmap(path / "data.npy", mode="r")
             with open(path / "index.csv", encoding="utf-8", newline="") as file:
                 rows = list(csv.reader(file))
-        except (ArtifactError, OSError, ValueError, csv.Error, EOFError) as error:
+        except (ArtifactError, OSError, ValueError, csv.Error, SyntaxError, TokenError) as error:
             raise StoreError(f"{path} is not a whole store ({error}); delete it and make it again") from error
         if not isinstance(meta, dict) or not meta.get("complete") or meta.get("format") != FORMAT:
             raise StoreError(f"{path}/meta.json does not describe a finished store of format {FORMAT}")
@@ -81,7 +84,10 @@ class EmbeddingStore:
                 f"{path}: data.npy is {data.shape} {data.dtype}, index.csv names {len(rows) - 1} rows; "
                 "delete the store and make it again"
             )
-        return cls(path, data, [row[0] for row in rows[1:]], [row[1] for row in rows[1:]], meta.get("settings", {}))
+        ids, hashes = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
+        if len(set(ids)) != len(ids) or not isinstance(meta.get("settings"), dict):
+            raise StoreError(f"{path} names a clip twice or has no settings; delete the store and make it again")
+        return cls(path, data, ids, hashes, meta["settings"])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -107,7 +113,9 @@ class EmbeddingStore:
         ids = list(ids)
         missing = [clip for clip in ids if clip not in self._row_of]
         if missing:
-            raise StoreError(f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first; embed them first")
+            raise StoreError(
+                f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first; embed them first"
+            )
         return np.fromiter((self._row_of[clip] for clip in ids), dtype=np.int64, count=len(ids))
 
     def take(self, ids: Iterable[str]) -> np.ndarray:
@@ -163,16 +171,25 @@ def write_store(
     progress = progress or (lambda count: None)
     if len(set(ids)) != len(ids):
         raise DataError("ids of a store must be unique")
+    settings = json.loads(json.dumps(dict(settings)))  # as reading it back gives it: tuples are lists
     before = None
     if path.exists():
         before = EmbeddingStore.open(path)
-        check_settings(path, before.settings, settings)
+        there = {**before.settings, "dim": before.dim, "dtype": str(before.data.dtype)}
+        check_settings(path, there, {**settings, "dim": dim, "dtype": dtype})
         if before.ids == list(ids) and before.hashes == list(hashes):
             progress(len(ids))
             return before
     partial = path.with_name(f".{path.name}.partial")
     with _Lock(path):
-        plan = {"format": FORMAT, "settings": dict(settings), "dtype": dtype, "dim": dim, "ids": list(ids), "hashes": list(hashes)}
+        plan = {
+            "format": FORMAT,
+            "settings": settings,
+            "dtype": dtype,
+            "dim": dim,
+            "ids": list(ids),
+            "hashes": list(hashes),
+        }
         data, done = _open_partial(partial, plan)
         if before is not None:
             _copy_rows(before, data, done, ids, hashes)
@@ -212,7 +229,9 @@ def _open_partial(partial: Path, plan: dict) -> tuple[np.memmap, np.memmap]:
     count = len(plan["ids"])
     try:
         partial.mkdir(parents=True)
-        data = np.lib.format.open_memmap(partial / "data.npy", mode="w+", dtype=plan["dtype"], shape=(count, plan["dim"]))
+        data = np.lib.format.open_memmap(
+            partial / "data.npy", mode="w+", dtype=plan["dtype"], shape=(count, plan["dim"])
+        )
         done = np.lib.format.open_memmap(partial / "done.npy", mode="w+", dtype=np.uint8, shape=(count,))
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -223,10 +242,12 @@ def _open_partial(partial: Path, plan: dict) -> tuple[np.memmap, np.memmap]:
     return data, done
 
 
-def _copy_rows(before: EmbeddingStore, data: np.ndarray, done: np.ndarray, ids: Sequence[str], hashes: Sequence[str]) -> None:
+def _copy_rows(
+    before: EmbeddingStore, data: np.ndarray, done: np.ndarray, ids: Sequence[str], hashes: Sequence[str]
+) -> None:
     old = {(clip, key): row for row, (clip, key) in enumerate(zip(before.ids, before.hashes))}
     pairs = [(new, old[key]) for new, key in enumerate(zip(ids, hashes)) if key in old and not done[new]]
-    if pairs and before.dim == data.shape[1]:
+    if pairs:
         new_rows, old_rows = map(list, zip(*pairs))
         data[new_rows] = before.data[old_rows]
         data.flush()
@@ -239,11 +260,18 @@ def _finish(partial: Path, path: Path, data: np.memmap, done: np.memmap, plan: d
     write_text(partial / "index.csv", "\n".join(lines) + "\n")
     write_json(
         partial / "meta.json",
-        {"format": FORMAT, "complete": True, "dtype": plan["dtype"], "rows": len(plan["ids"]), "dim": plan["dim"], "settings": plan["settings"]},
+        {
+            "format": FORMAT,
+            "complete": True,
+            "dtype": plan["dtype"],
+            "rows": len(plan["ids"]),
+            "dim": plan["dim"],
+            "settings": plan["settings"],
+        },
     )
+    sync(partial / "data.npy")
     for leftover in ("done.npy", "plan.json"):
         (partial / leftover).unlink()
-    sync(partial / "data.npy")
     replace_folder(partial, path)
 
 
@@ -259,14 +287,20 @@ class _Lock:
         self.file = path.with_name(f".{path.name}.lock")
 
     def __enter__(self) -> _Lock:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.handle = open(self.file, "w")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.handle = open(self.file, "w")
+        except OSError as error:
+            raise StoreError(f"cannot write a store at {self.path}: {error.strerror or error}") from error
         try:
             import fcntl
         except ImportError:  # not on Windows: there the rename at the end still keeps the store whole
             return self
         try:
             fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A holder that ended in between took the file away, so that a third writer would lock another.
+            if os.stat(self.file).st_ino != os.fstat(self.handle.fileno()).st_ino:
+                raise BlockingIOError
         except OSError:
             self.handle.close()
             raise StoreError(f"another process is writing {self.path}; wait for it to end") from None

@@ -151,7 +151,14 @@ def train(
         raise DataError("no labelled clip to validate on; label more groups or lower split.validation")
     run = _Run(student, transfer, fit, config, seed, device)
     checkpoint = Path(checkpoint) if checkpoint is not None else None
-    key = fingerprint({"config": asdict(config), "seed": seed, "clips": len(fit.labels), "shapes": [list(p.shape) for p in run.parameters]})
+    key = fingerprint(
+        {
+            "config": asdict(config),
+            "seed": seed,
+            "clips": len(fit.labels),
+            "shapes": [list(p.shape) for p in run.parameters],
+        }
+    )
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint, key)
     validation = validation.to(device)
@@ -173,7 +180,9 @@ def train(
 class _Run:
     """State of one training: everything a checkpoint must hold."""
 
-    def __init__(self, student: nn.Module, transfer: Transfer, fit: Examples, config: TrainingConfig, seed: int, device: str):
+    def __init__(
+        self, student: nn.Module, transfer: Transfer, fit: Examples, config: TrainingConfig, seed: int, device: str
+    ):
         self.student, self.transfer, self.config, self.device = student.to(device), transfer.to(device), config, device
         torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -204,7 +213,9 @@ class _Run:
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def batch(self) -> Batch:
-        rows = torch.multinomial(self.weights, self.config.batch_size, replacement=True, generator=self.generator).to(self.device)
+        rows = torch.multinomial(self.weights, self.config.batch_size, replacement=True, generator=self.generator).to(
+            self.device
+        )
         lengths = self.fit.lengths[rows]
         features = self.fit.features[rows][..., : int(lengths.max())]
         return Batch(augment(features, lengths, self.config, self.generator), lengths, self.labels[rows], rows)
@@ -220,7 +231,7 @@ class _Run:
         terms = self.transfer.loss(output, batch)
         loss = sum(terms.values())
         if not torch.isfinite(loss):
-            values = {name: float(term) for name, term in terms.items()}
+            values = {name: float(term.detach()) for name, term in terms.items()}
             raise DataError(f"the loss is not finite at step {self.step} ({values}); lower training.learning_rate")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -240,7 +251,9 @@ class _Run:
         # Small validation sets tie often; of equal scores the lower loss is the better student.
         if math.isnan(best) or value > best or (value == best and loss < self.best_loss):
             self.result.best_step, self.result.best_score, self.best_loss = self.step, value, loss
-            self.best_state = {name: tensor.detach().cpu().clone() for name, tensor in self.student.state_dict().items()}
+            self.best_state = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.student.state_dict().items()
+            }
             self.waited = 0
         else:
             self.waited += 1
@@ -272,7 +285,7 @@ class _Run:
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["key"] != key:
                 return
-        except Exception:  # noqa: BLE001 - whatever is wrong with a checkpoint, starting afresh mends it
+        except Exception:  # whatever is wrong with a checkpoint, starting afresh mends it
             return
         self.student.load_state_dict(content["student"])
         self.transfer.load_state_dict(content["transfer"])

@@ -1,6 +1,13 @@
 """The compressor is a scikit-learn estimator, by scikit-learn's own checks."""
 
+import numpy as np
 import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from embcomp.compression import Compressor
@@ -24,3 +31,51 @@ ESTIMATORS = [
 @parametrize_with_checks(ESTIMATORS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+@pytest.fixture
+def blobs():
+    return make_blobs(200, n_features=12, centers=4, cluster_std=3.0, random_state=0)
+
+
+def test_works_in_a_pipeline_and_a_grid_search(blobs):
+    X, y = blobs
+    pipeline = make_pipeline(Compressor(method="pca"), LogisticRegression())
+    search = GridSearchCV(
+        pipeline,
+        {"compressor__n_components": [1, 4], "compressor__method": ["pca", "random"]},
+        cv=3,
+        error_score="raise",
+    )
+    assert search.fit(X, y).best_params_["compressor__n_components"] == 4
+
+
+def test_a_clone_is_unfitted_and_has_equal_parameters(blobs):
+    fitted = Compressor(3, "pca", whiten=True).fit(blobs[0])
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    assert not hasattr(copy, "module_")
+
+
+def test_pandas_output_names_its_columns(blobs):
+    frame = Compressor(2, "pca").set_output(transform="pandas").fit_transform(blobs[0])
+    assert list(frame.columns) == ["compressor0", "compressor1"]
+
+
+@pytest.mark.parametrize("kind", ["list", "float16", "float32", "torch", "bfloat16", "integers", "fortran"])
+def test_every_kind_of_array_gives_the_same_codes(kind):
+    X = np.random.default_rng(0).integers(-8, 8, (60, 6)).astype(float)
+    given = {
+        "list": X.tolist(),
+        "float16": X.astype(np.float16),
+        "float32": X.astype(np.float32),
+        "torch": torch.from_numpy(X).float().requires_grad_(),
+        "bfloat16": torch.from_numpy(X).bfloat16(),
+        "integers": X.astype(int),
+        "fortran": np.asfortranarray(X.astype(np.float32)),
+    }[kind]
+    expected = Compressor(3, "pca").fit(X).transform(X)
+    found = Compressor(3, "pca").fit(given).transform(given)
+    assert found.dtype == np.float32
+    # bfloat16 keeps 8 bits of every code.
+    np.testing.assert_allclose(found, expected, atol=0.1 if kind == "bfloat16" else 1e-4)

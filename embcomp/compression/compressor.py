@@ -6,23 +6,23 @@ import os
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from embcomp.compression import labels, parameters
+from embcomp.compression import parameters
 from embcomp.compression.apply import apply
 from embcomp.compression.closed_form import components_for_share
-from embcomp.compression.frame import Frame, make_frame
+from embcomp.compression.diagnostics import Report, report
+from embcomp.compression.frame import make_frame
 from embcomp.compression.methods import METHODS, TRAINABLE, Problem
 from embcomp.compression.moments import Moments, collect
 from embcomp.compression.rows import as_rows, raise_not_finite
 from embcomp.compression.seen import hash_ids, known
 from embcomp.compression.solvers import sums
-from embcomp.compression.way_back import find_decoders
+from embcomp.compression.way_back import find_decoders, first_inputs
 from embcomp.errors import ConfigError, DataError
 
 
@@ -69,10 +69,11 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Of the reconstruction term beside the task term.
     hidden : int, default=256
         Hidden width of ``mlp``.
-    epochs, batch_size, learning_rate, weight_decay : default=100, 256, 1e-3, 1e-2
+    epochs, batch_size, learning_rate, weight_decay : default=100, 64, 3e-3, 1e-2
         Of AdamW. ``epochs=0`` gives the closed-form start.
     patience : int, default=10
-        Epochs without a better held-out loss before training stops.
+        Checks without a better held-out loss before training stops; there is one
+        after every epoch, or after every 16 steps where epochs are shorter.
     validation_share : float, default=0.1
         Of the rows (of the groups, when `fit` gets them) held out for early
         stopping; 0 trains all epochs on all rows.
@@ -91,7 +92,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Widths dim and d.
     classes_ : list or None
         Labels seen in fitting.
-    head_ : nn.Linear or None
+    head_ : LinearCompressor or None
         The classifier trained on the target.
     component_variance_ : ndarray of shape (d,)
         Variance of each component over the fitted rows.
@@ -129,8 +130,8 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         reconstruction_weight: float = 1.0,
         hidden: int = 256,
         epochs: int = 100,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
         patience: int = 10,
         validation_share: float = 0.1,
@@ -186,22 +187,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         parameters.check(params)
         rows = as_rows(X)
         validate_data(self, X if hasattr(X, "columns") else rows, skip_check_array=True)
-        targets = None
-        if y is not None and (parameters.needs_labels(params) or self.method in TRAINABLE):
-            targets = labels.encode(y, len(rows))
-        elif parameters.needs_labels(params):
-            raise DataError(
-                f"Compressor with method={self.method!r} and objective={self.objective!r} "
-                "requires y to be passed, but the target y is None"
-            )
-        if len(rows) < 2:
-            raise DataError(f"a compressor needs at least 2 rows, got n_samples={len(rows)}")
-        for name, given in (("ids", ids), ("groups", groups)):
-            if given is not None and len(given) != len(rows):
-                raise DataError(f"{len(rows)} rows of embeddings but {len(given)} {name}")
-        parameters.check_components(self.n_components, len(rows), rows.shape[1], self.method)
-        if self.solver == "subspace" and rows.widths is not None and len(rows.widths) > 1:
-            raise ConfigError("solver='subspace' does not weigh several teachers; use 'exact' or 'sample'")
+        targets = parameters.check_data(params, rows, y, ids, groups)
         membership = None
         if targets is not None and parameters.needs_classes(params):
             membership = targets.membership(targets.class_weights(self.class_weight))
@@ -265,8 +251,6 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         params = self.get_params(deep=False)
         widths, weights = (rows.widths, rows.weights) if rows is not None else (None, None)
         frame = make_frame(moments, self.center, self.scale, widths, weights)
-        if self.method == "identity" and not self.scale and (widths is None or len(widths) < 2):
-            frame = Frame(np.zeros_like(frame.mean), np.ones_like(frame.scale))
         count = moments.count if rows is None else len(rows)
         size = parameters.check_components(self.n_components, count, moments.n_features, self.method)
         if isinstance(size, float):
@@ -344,9 +328,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             raise DataError(f"this compressor has {self.n_components_} components; cannot keep {size}")
         trained = self.method in TRAINABLE and self.history_
         if trained and not self.nested and size < self.n_components_:
-            raise DataError(
-                "trained without nested=True, so a prefix of its components has no meaning; fit with nested=True"
-            )
+            raise DataError("a prefix of components trained together has no meaning; fit with nested=True")
         other = type(self)(**{**self.get_params(deep=False), "n_components": int(size)})
         other.__dict__.update({name: value for name, value in vars(self).items() if name.endswith("_")})
         other.module_ = self.module_.first(size)
@@ -355,10 +337,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         other.retained_variance_ = self.retained_variance_[:size]
         other.n_components_ = other._n_features_out = int(size)
         if self.head_ is not None:
-            other.head_ = nn.Linear(size, self.head_.out_features)
-            with torch.no_grad():
-                other.head_.weight.copy_(self.head_.weight[:, :size])
-                other.head_.bias.copy_(self.head_.bias)
+            other.head_ = first_inputs(self.head_, size)
         return other
 
     def seen(self, ids) -> list[str]:
@@ -370,6 +349,11 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """
         check_is_fitted(self)
         return [] if self.seen_ is None else known(ids, self.seen_)
+
+    def report(self, X, y=None, *, show: int = 5) -> Report:
+        """What was kept and lost on rows ``(n, dim)``; see :class:`Report`."""
+        check_is_fitted(self)
+        return report(self, X, y, show)
 
     def to_module(self) -> nn.Module:
         """A trainable copy of the module, ``(*, dim) -> (*, d)``, raw embeddings in."""

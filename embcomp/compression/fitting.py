@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embcomp.compression.batches import gather, shuffled
+from embcomp.compression.batches import Gatherer, shuffled
 from embcomp.compression.frame import Frame
 from embcomp.compression.objectives import Bottleneck
 from embcomp.compression.rows import Rows
 from embcomp.errors import DataError
 
 EVALUATION_ROWS = 4096
+# With fewer steps between them, checks would see noise and stop small sets at once.
+STEPS_PER_CHECK = 16
 
 
 @dataclass(frozen=True)
@@ -56,27 +59,30 @@ def train(
     Returns
     -------
     list of dict
-        Per epoch: ``epoch``, ``train`` and ``validation`` loss, and the terms of the latter.
+        Per check: ``epoch``, ``train`` and ``validation`` loss, and the terms of the latter.
     """
+    gather = Gatherer(rows, max(schedule.batch_size, EVALUATION_ROWS))
     training, held_out = hold_out(len(rows), schedule.validation_share, generator, groups)
     optimizer = torch.optim.AdamW(_parameter_groups(model, schedule.weight_decay), lr=schedule.learning_rate)
-    history = [{"epoch": 0, "train": None, **evaluate(model, rows, frame, targets, held_out)}]
+    history = [{"epoch": 0, "train": None, **evaluate(model, gather, frame, targets, held_out)}]
     best, best_state = history[0].get("validation", np.inf), copy.deepcopy(model.state_dict())
-    stale = 0
+    stale, interval = 0, math.ceil(STEPS_PER_CHECK / math.ceil(len(training) / schedule.batch_size))
     for epoch in range(1, schedule.epochs + 1):
         model.train()
         total = torch.zeros(())
         for places in shuffled(len(training), schedule.batch_size, generator):
             index = training[places]
-            loss = model.losses(_batch(rows, frame, index), None if targets is None else targets[index])["total"]
+            loss = model.losses(frame.to_(gather(index)), None if targets is None else targets[index])["total"]
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             total += loss.detach() * len(index)
-        scores = evaluate(model, rows, frame, targets, held_out)
-        history.append({"epoch": epoch, "train": float(total) / len(training), **scores})
-        if not np.isfinite(history[-1]["train"]):
+        if not torch.isfinite(total):
             raise DataError(f"training diverged in epoch {epoch}; lower learning_rate ({schedule.learning_rate})")
+        if epoch % interval and epoch < schedule.epochs:
+            continue
+        scores = evaluate(model, gather, frame, targets, held_out)
+        history.append({"epoch": epoch, "train": float(total) / len(training), **scores})
         if not len(held_out):
             continue
         if scores["validation"] < best:
@@ -92,14 +98,14 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    model: Bottleneck, rows: Rows, frame: Frame, targets: Tensor | None, index: np.ndarray
+    model: Bottleneck, gather: Gatherer, frame: Frame, targets: Tensor | None, index: np.ndarray
 ) -> dict[str, float]:
     """Mean losses over the rows of `index`: ``validation`` and its terms; empty without rows."""
     model.eval()
     sums: dict[str, float] = {}
     for start in range(0, len(index), EVALUATION_ROWS):
         part = index[start : start + EVALUATION_ROWS]
-        for name, loss in model.losses(_batch(rows, frame, part), None if targets is None else targets[part]).items():
+        for name, loss in model.losses(frame.to_(gather(part)), None if targets is None else targets[part]).items():
             sums[name] = sums.get(name, 0.0) + float(loss) * len(part)
     return {"validation" if name == "total" else name: total / len(index) for name, total in sums.items()}
 
@@ -123,12 +129,6 @@ def hold_out(
     chosen = torch.randperm(len(names), generator=generator).numpy()[:count]
     out = np.isin(codes, chosen)
     return np.flatnonzero(~out), np.flatnonzero(out)
-
-
-def _batch(rows: Rows, frame: Frame, index: np.ndarray) -> Tensor:
-    batch = gather(rows, index)
-    frame.to(batch.numpy())
-    return batch
 
 
 def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from embcomp.compression.moments import Moments
 from embcomp.compression.solvers import FactoredMoments
@@ -61,6 +62,11 @@ class Frame:
         rows /= self.scale.astype(rows.dtype)
         return rows
 
+    def to_(self, batch: Tensor) -> Tensor:
+        """The same for a tensor on the CPU."""
+        self.to(batch.numpy())
+        return batch
+
 
 def make_frame(
     moments: Moments | FactoredMoments,
@@ -92,8 +98,8 @@ def make_frame(
         `scale` meets dimensions that never change.
     """
     variance = np.clip(moments.variance, 0, None)
-    # What a sum of rounded numbers leaves of a constant is far below any true variance.
-    constant = variance <= 1e-12 * (moments.mean**2 + variance.max())
+    # Rounding leaves a constant a variance of about (1e-7 mean)^2.
+    constant = variance <= 1e-12 * moments.mean**2
     if constant.all():
         raise DataError(f"all {len(variance)} columns are constant over {moments.count} rows: nothing to compress")
     if scale and constant.any():

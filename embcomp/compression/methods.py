@@ -66,24 +66,32 @@ class Solution:
     encoder : nn.Module, ``(*, dim) -> (*, d)``
     decoder : nn.Module, optional
         ``(*, d) -> (*, dim)``; None asks for the least-squares one.
-    head : nn.Linear, optional
+    head : LinearCompressor, optional
         The classifier trained on the code.
     history : list of dict
         Epochs, for what was trained.
+    keeps_rows : bool
+        The folded encoder is to pass raw rows on as they are.
     """
 
     encoder: nn.Module
     decoder: nn.Module | None = None
-    head: nn.Linear | None = None
+    head: LinearCompressor | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    keeps_rows: bool = False
 
 
 def identity(problem: Problem) -> Solution:
     """The first d dimensions: the baseline, and enough for a teacher that is nested itself."""
-    solution = linear_solution(np.eye(problem.n_components, problem.moments.n_features))
-    if problem.n_components == problem.moments.n_features:
+    d, frame, dim = problem.n_components, problem.frame, problem.moments.n_features
+    solution = linear_solution(np.eye(d, dim))
+    mean = torch.from_numpy(frame.mean)
+    solution.keeps_rows = bool((frame.scale == 1).all())
+    if solution.keeps_rows:
+        solution.encoder = LinearCompressor.from_affine(solution.encoder.weight, mean[:d])
+    if d == dim:
         # Exact even where the covariance is singular and least squares would drop something.
-        solution.decoder = LinearCompressor.from_affine(torch.eye(problem.n_components))
+        solution.decoder = LinearCompressor.from_affine(torch.eye(d), -mean if solution.keeps_rows else None)
     return solution
 
 
@@ -174,7 +182,15 @@ def lda_weight(problem: Problem) -> np.ndarray:
 
 def start_weight(problem: Problem) -> np.ndarray:
     """Where training starts, by the parameter ``start``."""
-    return lda_weight(problem) if resolve_start(problem.params) == "lda" else pca_weight(problem)
+    if resolve_start(problem.params) != "lda":
+        return pca_weight(problem)
+    try:
+        return lda_weight(problem)
+    except DataError:
+        # A handful of labelled rows may have no spread within classes; only an explicit wish for LDA insists.
+        if problem.params["start"] == "auto":
+            return pca_weight(problem)
+        raise
 
 
 def resolve_start(params: dict[str, Any]) -> str | None:
@@ -206,7 +222,7 @@ def _trained(problem: Problem, start: np.ndarray, build) -> Solution:
         torch.manual_seed(problem.seed)
         encoder = build(torch.from_numpy(start * (row_scale / code_scale)))
         decoder = build(torch.from_numpy(back * (code_scale / row_scale))) if objective != "task" else None
-        head = nn.Linear(problem.n_components, len(targets.classes)) if objective != "reconstruction" else None
+        head = LinearCompressor(problem.n_components, len(targets.classes)) if objective != "reconstruction" else None
     if head is not None:
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)

@@ -37,7 +37,7 @@ class LinearCompressor(nn.Linear):
     @classmethod
     def from_affine(cls, weight: Tensor, bias: Tensor | None = None) -> LinearCompressor:
         """Build from a weight of shape ``(d, dim)`` and a bias ``(d,)``."""
-        module = cls(weight.shape[1], weight.shape[0])
+        module = blank(cls, weight.shape[1], weight.shape[0])
         with torch.no_grad():
             module.weight.copy_(weight)
             module.bias.copy_(torch.zeros(len(weight)) if bias is None else bias)
@@ -92,12 +92,18 @@ class MLPCompressor(nn.Module):
 
     def first(self, size: int) -> MLPCompressor:
         """The compressor that gives the first `size` of the components."""
-        module = MLPCompressor(self.in_features, size, self.hidden_features)
+        module = blank(MLPCompressor, self.in_features, size, self.hidden_features)
         module.skip = self.skip.first(size)
         module.hidden.load_state_dict(self.hidden.state_dict())
         with torch.no_grad():
             module.out.weight.copy_(self.out.weight[:size])
         return module
+
+
+def blank(cls: type[nn.Module], *args: int) -> nn.Module:
+    """Build a module whose weights will be overwritten, without drawing from the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        return cls(*args)
 
 
 @torch.no_grad()

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+import numpy as np
+
+from embcomp.compression import labels
+from embcomp.compression.labels import Targets
 from embcomp.compression.methods import METHODS, OBJECTIVES, STARTS, TRAINABLE, resolve_start
+from embcomp.compression.rows import Rows
 from embcomp.compression.solvers import SOLVERS
 from embcomp.errors import ConfigError, DataError, choose
 
@@ -97,3 +102,33 @@ def check_components(n_components: Any, n_rows: int, dim: int, method: str) -> i
     raise ConfigError(
         f"n_components must be a positive integer, a share of variance in (0, 1), or None, got {n_components!r}"
     )
+
+
+def check_data(params: dict[str, Any], rows: Rows, y: Any, ids: Any, groups: Any) -> Targets | None:
+    """Check what was given to ``fit`` against the parameters; returns the encoded labels, where used.
+
+    Raises
+    ------
+    DataError
+        Labels missing, or fewer than two classes; lengths that differ; fewer than 2 rows;
+        too many components.
+    ConfigError
+        The solver does not serve several teachers.
+    """
+    targets, method = None, params["method"]
+    if needs_labels(params):
+        if y is None:
+            raise DataError(
+                f"Compressor with method={method!r} and objective={params['objective']!r} "
+                "requires y to be passed, but the target y is None"
+            )
+        targets = labels.encode(y, len(rows))
+    if len(rows) < 2:
+        raise DataError(f"a compressor needs at least 2 rows, got n_samples={len(rows)}")
+    for name, given in (("labels", y), ("ids", ids), ("groups", groups)):
+        if given is not None and (length := len(np.asarray(given))) != len(rows):
+            raise DataError(f"{len(rows)} rows of embeddings but {length} {name}")
+    check_components(params["n_components"], len(rows), rows.shape[1], method)
+    if params["solver"] == "subspace" and rows.widths is not None and len(rows.widths) > 1:
+        raise ConfigError("solver='subspace' does not weigh several teachers; use 'exact' or 'sample'")
+    return targets

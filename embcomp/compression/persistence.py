@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from embcomp.compression.modules import LinearCompressor, MLPCompressor
+from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank
 from embcomp.compression.way_back import Decoders
 from embcomp.errors import ArtifactError
 
@@ -152,7 +152,8 @@ def _describe(module: nn.Module) -> dict[str, Any]:
 
 
 def _build(description: dict[str, int]) -> nn.Module:
-    return MLPCompressor(**description) if "hidden_features" in description else LinearCompressor(**description)
+    sizes = [description[name] for name in ("in_features", "out_features", "hidden_features") if name in description]
+    return blank(MLPCompressor if len(sizes) == 3 else LinearCompressor, *sizes)
 
 
 def _expected(modules: dict[str, nn.Module], dim: int, d: int, n_seen: int | None) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from embcomp.compression.closed_form import solve_back
 from embcomp.compression.frame import Frame
 from embcomp.compression.methods import Problem, Solution
-from embcomp.compression.modules import LinearCompressor, MLPCompressor, fold_input, fold_output
+from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank, fold_input, fold_output
 from embcomp.compression.rows import block_rows
 
 
@@ -75,7 +75,7 @@ class Decoders:
     def first(self, size: int) -> Decoders:
         """Decoders of the first `size` components."""
         part = replace(self, cross=self.cross[:, :size], gram=self.gram[:size, :size], code_mean=self.code_mean[:size])
-        part.module = _first_inputs(self.module, size) if self.trained else part.least_squares()
+        part.module = first_inputs(self.module, size) if self.trained else part.least_squares()
         return part
 
     def fold(self, solution: Solution, frame: Frame) -> nn.Module:
@@ -84,6 +84,9 @@ class Decoders:
         fold_input(solution.encoder, mean, scale)
         if solution.decoder is not None:
             fold_output(solution.decoder, mean, scale)
+        if solution.keeps_rows:
+            with torch.no_grad():
+                solution.encoder.bias.zero_()
         self.module = self.least_squares() if solution.decoder is None else solution.decoder
         return solution.encoder.requires_grad_(True)
 
@@ -124,15 +127,15 @@ def _by_rows(encoder: nn.Module, problem: Problem, trained: bool) -> Decoders:
     return Decoders(cross / (n - 1), gram / (n - 1), mean, row_mean, frame.scale, total, trained=trained)
 
 
-def _first_inputs(module: nn.Module, size: int) -> nn.Module:
-    """A decoder that reads only the first `size` components, the others being zero."""
+def first_inputs(module: nn.Module, size: int) -> nn.Module:
+    """The module that reads only the first `size` of its inputs, as if the others were zero."""
 
     def cut(weight: Tensor) -> Tensor:
         return weight.detach()[:, :size].clone()
 
     if isinstance(module, LinearCompressor):
         return LinearCompressor.from_affine(cut(module.weight), module.bias.detach())
-    part = MLPCompressor(size, module.out_features, module.hidden_features)
+    part = blank(MLPCompressor, size, module.out_features, module.hidden_features)
     part.load_state_dict(
         {name: cut(v) if name in ("skip.weight", "hidden.weight") else v for name, v in module.state_dict().items()}
     )

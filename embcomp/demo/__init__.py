@@ -22,7 +22,9 @@ from embcomp.demo.parts import Instrument, draw_instrument
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError, MissingDependencyError
 from embcomp.files import new_folder, read_json, write_json, write_text
 
-__all__ = ["FAMILIES", "DemoSets", "Instrument", "render"]
+__all__ = ["CONFIG", "FAMILIES", "DemoSets", "Instrument", "render"]
+
+CONFIG = Path(__file__).with_name("demo.toml")  # the comparison run on the two sets
 
 FORMAT_VERSION = 1  # counts up whenever the same seed would give other bytes
 HOME_CLIPS = 384

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -43,6 +43,8 @@ class RunResult:
         Stages computed now, and stages found finished.
     bad : tuple of BadClip
         Clips left out.
+    cut : dict of str to int
+        How many clips of each data set are longer than ``audio.seconds`` and were cut.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class RunResult:
     made: int
     stood: int
     bad: tuple[BadClip, ...]
+    cut: dict[str, int]
 
 
 def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = None) -> RunResult:
@@ -87,7 +90,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     progress = progress or (lambda stage, done, total: None)
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)
-    datasets, bad = _datasets(space, config, progress)
+    datasets, bad, cut = _datasets(space, config, progress)
     splits = make_splits(datasets[0], config)
     for split in splits:
         space.save_split(split)
@@ -103,37 +106,51 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
             progress(name, total - len(jobs) + done, total)
     table = _scores(plan)
     summary = summarise(table)
-    _write_results(plan, table, summary, bad)
-    return RunResult(space.folder, table, summary, made, stood, tuple(bad))
+    _write_results(plan, table, summary, bad, cut)
+    return RunResult(space.folder, table, summary, made, stood, tuple(bad), cut)
 
 
-def _datasets(space: Workspace, config: RunConfig, progress: Progress) -> tuple[list[Dataset], list[BadClip]]:
+def _datasets(
+    space: Workspace, config: RunConfig, progress: Progress
+) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
     paths = [Path(config.data.root, name) for name in (config.data.train, *config.data.cross)]
     all_clips = [Clips(Manifest.read(path), config.audio.sample_rate, config.audio.seconds) for path in paths]
-    found, everything_bad = [], []
+    found, everything_bad, cut = [], [], {}
     for path, clips in zip(paths, all_clips):
         hashes = clips.hashes()
-        check = space.stage("checks", fingerprint([clips.manifest.ids, hashes, config.audio.sample_rate, config.audio.seconds]) + ".json")
-        if check.exists():
-            bad = [BadClip(**clip) for clip in read_json(check)]
-            keep = ~clips.manifest.table["row"].isin({clip.row for clip in bad}).to_numpy()
-            usable = replace(clips, manifest=clips.manifest.select(keep))
-        else:
-            done = [0]
-
-            def count(step: int, name: str = clips.manifest.name, total: int = len(clips), done: list[int] = done) -> None:
-                done[0] += step
-                progress(f"check {name}", done[0], total)
-
-            usable, bad = clips.usable(config.data.skip_bad, count)
-            write_json(check, [clip.__dict__ for clip in bad])
+        manifest, bad, longer = _checked(space, clips, hashes, config.data.skip_bad, progress)
         hash_of = dict(zip(clips.manifest.ids, hashes))
-        dataset = Dataset(usable.manifest, tuple(hash_of[clip] for clip in usable.manifest.ids))
+        dataset = Dataset(manifest, tuple(hash_of[clip] for clip in manifest.ids))
         space.save_dataset(dataset, path)
         found.append(dataset)
         everything_bad += bad
+        cut[manifest.name] = longer
     _refuse_repeats(found)
-    return found, everything_bad
+    return found, everything_bad, cut
+
+
+def _checked(
+    space: Workspace, clips: Clips, hashes: list[str], skip_bad: bool, progress: Progress
+) -> tuple[Manifest, list[BadClip], int]:
+    """Usable clips, unusable ones, and how many are cut; what was found for the same content is not looked for again."""
+    key = fingerprint([clips.manifest.ids, hashes, clips.sample_rate, clips.seconds, skip_bad])
+    known = space.stage("checks", f"{key}.json")
+    if known.exists():
+        content = read_json(known)
+        bad = [BadClip(**clip) for clip in content["bad"]]
+        keep = ~clips.manifest.table["row"].isin({clip.row for clip in bad}).to_numpy()
+        return clips.manifest.select(keep), bad, content["cut"]
+    done = 0
+
+    def count(step: int) -> None:
+        nonlocal done
+        done += step
+        progress(f"check {clips.manifest.name}", done, len(clips))
+
+    usable, bad = clips.usable(skip_bad, count)
+    longer = usable.longer()
+    write_json(known, {"bad": [asdict(clip) for clip in bad], "cut": longer})
+    return usable.manifest, bad, longer
 
 
 def _refuse_repeats(datasets: list[Dataset]) -> None:
@@ -156,7 +173,12 @@ def _phases(plan: Plan) -> Iterator[tuple[str, Callable, list[dict], int]]:
     compressors = [job for path, job in plan.compressors.items() if not path.exists()]
     yield "compressors", stages.make_compressor, compressors, len(plan.compressors)
     yield "probes", stages.make_probe, [probe.job for probe in plan.probes if not probe.stands], len(plan.probes)
-    yield "students", stages.make_student, [student.job for student in plan.students if not student.stands], len(plan.students)
+    yield (
+        "students",
+        stages.make_student,
+        [student.job for student in plan.students if not student.stands],
+        len(plan.students),
+    )
 
 
 def _scores(plan: Plan) -> pd.DataFrame:
@@ -174,7 +196,12 @@ def _scores(plan: Plan) -> pd.DataFrame:
             if not of_seed:
                 continue
             setting = "cross-dataset" if number else "in-domain"
-            common = {**trainings[0].about, "test_dataset": dataset.manifest.name, "variant": variant, "setting": setting}
+            common = {
+                **trainings[0].about,
+                "test_dataset": dataset.manifest.name,
+                "variant": variant,
+                "setting": setting,
+            }
             for seed, pieces in of_seed.items():
                 rows += score_rows(pieces, plan.config.evaluation, common | {"seed": seed})
             rows += score_rows(sum(of_seed.values(), []), plan.config.evaluation, common | {"seed": "all"})
@@ -189,12 +216,22 @@ def _validation_rows(variant: str, trainings: list[Training]) -> list[dict]:
     rows = []
     for training in trainings:
         result = read_json(training.student / "result.json")
-        row = {**training.about, "test_dataset": training.about["train_dataset"], "variant": variant, "setting": "validation"}
-        rows.append(row | {"metric": "balanced_accuracy", "value": result["validation_score"], "n": len(training.split.validation)})
+        row = {
+            **training.about,
+            "test_dataset": training.about["train_dataset"],
+            "variant": variant,
+            "setting": "validation",
+        }
+        rows.append(
+            row
+            | {"metric": "balanced_accuracy", "value": result["validation_score"], "n": len(training.split.validation)}
+        )
     return rows
 
 
-def _write_results(plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, bad: list[BadClip]) -> None:
+def _write_results(
+    plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, bad: list[BadClip], cut: dict[str, int]
+) -> None:
     folder = plan.space.folder
     write_text(folder / "scores.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     history = [
@@ -202,7 +239,9 @@ def _write_results(plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, bad: 
         for training in plan.students
         for row in read_json(training.student / "history.json")
     ]
-    write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_text(
+        folder / "history.csv", pd.DataFrame(history).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    )
     first = plan.splits[0]
     counts = [stages.scored_clips(plan.config, dataset, first, abroad=True) for dataset in plan.datasets[1:]]
     metrics = {
@@ -213,7 +252,9 @@ def _write_results(plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, bad: 
         "seeds": list(plan.config.seeds),
         "left_out": {dataset.manifest.name: one.left_out for dataset, one in zip(plan.datasets[1:], counts)},
         "not_tested": {dataset.manifest.name: list(one.not_tested) for dataset, one in zip(plan.datasets[1:], counts)},
-        "bad_clips": [clip.__dict__ for clip in bad],
+        "bad_clips": [asdict(clip) for clip in bad],
+        "cut": cut,
+        "audio_seconds": plan.config.audio.seconds,
     }
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "report.md", markdown_summary(plan.config.name, summary, metrics))

@@ -42,7 +42,9 @@ class Training:
     @property
     def stands(self) -> bool:
         """Whether all it would write is there."""
-        return (self.student is None or self.student.exists()) and all(path is None or path.exists() for path in self.predictions)
+        return (self.student is None or self.student.exists()) and all(
+            path is None or path.exists() for path in self.predictions
+        )
 
 
 @dataclass
@@ -75,7 +77,9 @@ class Plan:
     def _add(self, variant: VariantConfig, split: Split, probed: set[Path]) -> None:
         kind = target_kind(variant.transfer)
         embeddings = self._embeddings(variant, split) if kind != "none" else None
-        compressor = self._compressor(variant, split, embeddings[0]) if variant.transfer.method == "compressed" else None
+        compressor = (
+            self._compressor(variant, split, embeddings[0]) if variant.transfer.method == "compressed" else None
+        )
         self.students.append(self._student(variant, split, embeddings, compressor))
         if not self.config.evaluation.probe or embeddings is None:
             return
@@ -92,9 +96,16 @@ class Plan:
         if known not in self._embedding_of:
             learned_on = stages.learning_clips(split)
             self._embedding_of[known] = tuple(
-                stages.embedding_path(self.space, dataset, self.datasets[0], learned_on, variant.teacher, self.config) for dataset in self.datasets
+                stages.embedding_path(self.space, dataset, self.datasets[0], learned_on, variant.teacher, self.config)
+                for dataset in self.datasets
             )
-            job = {"run": self._run, "datasets": self._keys, "split": split.key, "variant": variant.name, "config": self._config}
+            job = {
+                "run": self._run,
+                "datasets": self._keys,
+                "split": split.key,
+                "variant": variant.name,
+                "config": self._config,
+            }
             self.embeddings.setdefault(self._embedding_of[known], job)
         return self._embedding_of[known]
 
@@ -111,7 +122,9 @@ class Plan:
         }
         return path
 
-    def _student(self, variant: VariantConfig, split: Split, embeddings: tuple[Path, ...] | None, compressor: Path | None) -> Training:
+    def _student(
+        self, variant: VariantConfig, split: Split, embeddings: tuple[Path, ...] | None, compressor: Path | None
+    ) -> Training:
         home = self.datasets[0]
         # Only what the method uses: a change of the compressor must not retrain the student without a teacher.
         transfer = asdict(variant.transfer) if embeddings is not None else {"method": variant.transfer.method}
@@ -141,14 +154,23 @@ class Plan:
         }
         return self._training(variant.name, split, stages.about(variant, home, split), path, key, job)
 
-    def _probe(self, variant: VariantConfig, split: Split, embeddings: tuple[Path, ...], compressor: Path | None) -> Training:
+    def _probe(
+        self, variant: VariantConfig, split: Split, embeddings: tuple[Path, ...], compressor: Path | None
+    ) -> Training:
         columns = stages.about(variant, self.datasets[0], split) | {"method": "probe"}
         name = f"probe: {variant.teacher.spec.split('/')[-1]}"
         if compressor is None:
             columns |= {"compressor": "", "dim": ""}
         else:
             name += f" > {columns['compressor']} {columns['dim']}"
-        key = fingerprint([stages.VERSIONS["probe"], split.key, [path.name for path in embeddings], compressor.name if compressor else None])
+        key = fingerprint(
+            [
+                stages.VERSIONS["probe"],
+                split.key,
+                [path.name for path in embeddings],
+                compressor.name if compressor else None,
+            ]
+        )
         job = {
             "split": split.key,
             "datasets": self._keys,

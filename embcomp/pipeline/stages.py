@@ -7,21 +7,29 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from embcomp.classifier import Classifier
 from embcomp.clips import Clips
 from embcomp.compression import Compressor
 from embcomp.config import CompressorConfig, RunConfig, TeacherConfig, VariantConfig, parse
+from embcomp.distill import fit_compressor, teach
 from embcomp.evaluation import linear_probe, scored_predictions
 from embcomp.features import Features, compute_features, feature_settings
 from embcomp.files import fingerprint, read_json
 from embcomp.labels import MappedLabels, map_labels, read_label_map
 from embcomp.pipeline.workspace import Dataset, Split, Workspace
-from embcomp.store import EmbeddingStore, write_store
-from embcomp.teachers import KMeansTeacher, StoredTeacher, embed, kmeans_settings, learned_kmeans, parse_spec, stored_embeddings
-from embcomp.training import Examples, predict_logits, train
-from embcomp.transfer import build_transfer, target_kind
+from embcomp.store import EmbeddingStore
+from embcomp.teachers import (
+    KMeansTeacher,
+    StoredTeacher,
+    embed,
+    kmeans_settings,
+    learned_kmeans,
+    parse_spec,
+    stored_embeddings,
+)
+from embcomp.training import Examples, predict_logits
+from embcomp.transfer import target_kind
 
 # Raised when a stage's result changes for the same inputs.
 VERSIONS = {"features": 1, "teacher": 1, "embedding": 1, "compressor": 1, "student": 1, "probe": 1}
@@ -42,10 +50,21 @@ def make_features(run: str, dataset: str, config: dict) -> str:
     """Job: compute the log-mels of a data set."""
     space, config = Workspace(run), parse(config)
     found = space.load_dataset(dataset)
-    return str(compute_features(clips_of(found, config), list(found.hashes), config.audio, features_path(space, found, config)).store.path)
+    return str(
+        compute_features(
+            clips_of(found, config), list(found.hashes), config.audio, features_path(space, found, config)
+        ).store.path
+    )
 
 
-def embedding_path(space: Workspace, dataset: Dataset, source: Dataset, learned_on: list[str], teacher: TeacherConfig, config: RunConfig) -> Path:
+def embedding_path(
+    space: Workspace,
+    dataset: Dataset,
+    source: Dataset,
+    learned_on: list[str],
+    teacher: TeacherConfig,
+    config: RunConfig,
+) -> Path:
     """Where the embeddings of `dataset` lie, by a teacher learned on the clips `learned_on` of `source`."""
     kind, argument = parse_spec(teacher.spec)
     if kind == "store":
@@ -85,10 +104,10 @@ def make_embeddings(run: str, datasets: list[str], split: str, variant: dict, co
     if argument:
         teacher = KMeansTeacher.load(argument)
     else:
-        saved = space.stage("teachers", teacher_key(found[0], learned_on, teacher_config, config))
+        key = teacher_key(found[0], learned_on, teacher_config, config)
         source = clips_of(found[0], config)
         training = Clips(found[0].manifest.select(found[0].rows(learned_on)), source.sample_rate, source.seconds)
-        teacher = KMeansTeacher.load(saved) if saved.exists() else learned_kmeans(training, teacher_config, saved)
+        teacher = learned_kmeans(training, teacher_config, space.stage("teachers", key), key)
     for dataset, path in zip(found, paths):
         embed(clips_of(dataset, config), list(dataset.hashes), teacher, path)
     return [str(path) for path in paths]
@@ -99,9 +118,22 @@ def learning_clips(split: Split) -> list[str]:
     return sorted(split.fit + split.validation)
 
 
-def compressor_path(space: Workspace, embedding: Path, split: Split, compressor: CompressorConfig, start_only: bool) -> Path:
+def compressor_path(
+    space: Workspace, embedding: Path, split: Split, compressor: CompressorConfig, start_only: bool
+) -> Path:
     """Where a compressor fitted on a split lies; `start_only` is the untrained start of joint training."""
-    key = fingerprint([VERSIONS["compressor"], embedding.name, split.fit, split.hidden, split.classes, split.seed, asdict(compressor), start_only])
+    key = fingerprint(
+        [
+            VERSIONS["compressor"],
+            embedding.name,
+            split.fit,
+            split.hidden,
+            split.classes,
+            split.seed,
+            asdict(compressor),
+            start_only,
+        ]
+    )
     return space.stage("compressors", key)
 
 
@@ -113,26 +145,10 @@ def make_compressor(run: str, embedding: str, dataset: str, split: str, compress
     if not path.exists():
         vectors = EmbeddingStore.open(embedding).take(part.fit)
         labels = part.labels(found, part.fit)
-        fit_compressor(config, vectors, labels, [found.hash_of[clip] for clip in part.fit], part.seed, start_only).save(path)
+        fit_compressor(config, vectors, labels, [found.hash_of[clip] for clip in part.fit], part.seed, start_only).save(
+            path
+        )
     return str(path)
-
-
-def fit_compressor(config: CompressorConfig, vectors: np.ndarray, labels, hashes: list[str], seed: int, start_only: bool = False) -> Compressor:
-    """Fit a compressor as `config` describes it.
-
-    Parameters
-    ----------
-    vectors : ndarray of shape (n, D)
-    labels : Labels, or None
-    hashes : list of str
-        Content hashes, kept in the artifact as what it has seen.
-    start_only : bool, default=False
-        Closed-form start without training.
-    """
-    options = {"epochs": 0} if start_only else {}
-    model = Compressor(config.dim, method=config.method, objective=config.objective, random_state=seed, **options)
-    target = None if labels is None else (labels.matrix if labels.multi_label else labels.index)
-    return model.fit(vectors, target, ids=hashes)
 
 
 def make_student(run: str, job: dict, config: dict) -> dict:
@@ -151,9 +167,7 @@ def make_student(run: str, job: dict, config: dict) -> dict:
     datasets = [space.load_dataset(key) for key in job["datasets"]]
     target = Path(job["student"])
     if not target.exists():
-        # One thread's generator serves initial weights and dropout: leave the caller's as it was.
-        with torch.random.fork_rng(devices=[]):
-            _train_student(space, config, variant, split, datasets[0], job, target)
+        _train_student(space, config, variant, split, datasets[0], job, target)
     classifier = Classifier.load(target)
     for number, path in enumerate(job["predictions"]):
         if path is not None and not Path(path).exists():
@@ -165,8 +179,9 @@ def make_student(run: str, job: dict, config: dict) -> dict:
     return read_json(target / "result.json")
 
 
-def _train_student(space: Workspace, config: RunConfig, variant: VariantConfig, split: Split, dataset: Dataset, job: dict, target: Path) -> None:
-    torch.manual_seed(split.seed)
+def _train_student(
+    space: Workspace, config: RunConfig, variant: VariantConfig, split: Split, dataset: Dataset, job: dict, target: Path
+) -> None:
     started = time.perf_counter()
     features = _features(space, dataset, config)
     labels = split.labels(dataset, split.fit)
@@ -185,23 +200,26 @@ def _train_student(space: Workspace, config: RunConfig, variant: VariantConfig, 
             targets = compressor.transform(targets)
         else:
             start = compressor.to_module()
-    classifier = Classifier.new(split.classes, config.audio, variant.student, labels.multi_label, split.seed)
-    transfer = build_transfer(variant.transfer, labels.multi_label, start)
-    transfer.prepare(targets, labels, dataset.manifest.select(dataset.rows(fit_ids)), variant.student.embedding)
     checkpoint = space.stage("checkpoints", f"{target.name}.pt")
-    result = train(
-        classifier.network,
-        transfer,
+    classifier, result = teach(
+        variant,
+        config.audio,
         Examples(*features.load(fit_ids), labels),
         Examples(*features.load(split.validation), split.labels(dataset, split.validation)),
-        variant.training,
+        dataset.manifest.select(dataset.rows(fit_ids)),
+        targets,
+        start,
         seed=split.seed,
         device=config.device,
         checkpoint=checkpoint,
     )
     classifier.seen = frozenset(dataset.hash_of[clip] for clip in split.fit + split.validation)
     classifier.about = {"variant": variant.name, "fold": split.fold, **about(variant, dataset, split)}
-    outcome = {"best_step": result.best_step, "validation_score": result.best_score, "seconds": round(time.perf_counter() - started, 2)}
+    outcome = {
+        "best_step": result.best_step,
+        "validation_score": result.best_score,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
     classifier.save(target, {"history.json": result.history, "result.json": outcome})
     checkpoint.unlink(missing_ok=True)
 
@@ -260,18 +278,10 @@ def make_probe(run: str, job: dict, config: dict) -> bool:
         if path is not None and not Path(path).exists():
             mapped = scored_clips(config, datasets[number], split, abroad=number > 0)
             chosen = datasets[number].manifest.select(mapped.kept)
-            scored_predictions(datasets[number].manifest, mapped, predict(compress(stores[number].take(chosen.ids)))).save(path)
+            scored_predictions(
+                datasets[number].manifest, mapped, predict(compress(stores[number].take(chosen.ids)))
+            ).save(path)
     return True
-
-
-def apply_compressor(compressor: Compressor, source: EmbeddingStore, path: str | Path, key: str) -> EmbeddingStore:
-    """Write the compressed rows of a store to another store."""
-    settings = {"compressor": key, "source": source.settings}
-
-    def produce(rows: np.ndarray) -> np.ndarray:
-        return compressor.transform(np.asarray(source.data[rows], dtype=np.float32))
-
-    return write_store(path, source.ids, source.hashes, compressor.n_components_, settings, produce, batch_size=4096)
 
 
 def _features(space: Workspace, dataset: Dataset, config: RunConfig) -> Features:
@@ -280,5 +290,3 @@ def _features(space: Workspace, dataset: Dataset, config: RunConfig) -> Features
 
 def _variant(config: RunConfig, name: str) -> VariantConfig:
     return next(variant for variant in config.variants if variant.name == name)
-
-

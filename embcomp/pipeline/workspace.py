@@ -37,7 +37,9 @@ class Dataset:
     @functools.cached_property
     def key(self) -> str:
         table = self.manifest.table
-        return fingerprint([self.manifest.ids, self.hashes, *(table[name].tolist() for name in ("label", "group", "split", "dataset"))])
+        return fingerprint(
+            [self.manifest.ids, self.hashes, *(table[name].tolist() for name in ("label", "group", "split", "dataset"))]
+        )
 
     @property
     def audio_key(self) -> str:
@@ -129,7 +131,9 @@ def _load_dataset(path: str, key: str) -> Dataset:
     content = read_json(path)
     manifest = Manifest.read(content["manifest"])
     row_of = {clip: row for row, clip in enumerate(manifest.ids)}
-    dataset = Dataset(manifest.select([row_of[clip] for clip in content["ids"] if clip in row_of]), tuple(content["hashes"]))
+    dataset = Dataset(
+        manifest.select([row_of[clip] for clip in content["ids"] if clip in row_of]), tuple(content["hashes"])
+    )
     if dataset.key != key:
         raise ManifestError(f"{content['manifest']} changed while the run was using it; run again")
     return dataset
@@ -139,6 +143,10 @@ def make_folds(dataset: Dataset, config: SplitConfig) -> tuple[list[Fold], Label
     """The folds that `config` asks for, and the labels of all clips."""
     manifest = dataset.manifest
     labels = encode(manifest.labels)
+    if labels.multi_label:
+        raise ManifestError(
+            f"{manifest.name} has clips with several labels; a run scores one label per clip. Keep one in each label cell"
+        )
     if config.by == "group":
         return group_folds(labels.for_splits, manifest.groups, config.folds, config.seed), labels
     if config.by == "column":
@@ -155,9 +163,16 @@ def make_splits(dataset: Dataset, config: RunConfig) -> list[Split]:
         for seed in config.seeds:
             fit, validation = validation_split(strata[fold.train], groups[fold.train], config.split.validation, seed)
             fit, validation = fold.train[fit], fold.train[validation]
-            hidden = [row for part in (fit, validation) for row in _hidden(strata, part, config.split.labels_per_class, seed)]
+            hidden = [
+                row for part in (fit, validation) for row in _hidden(strata, part, config.split.labels_per_class, seed)
+            ]
             splits.append(
-                Split(fold.name, seed, *(ids[rows].tolist() for rows in (fit, validation, fold.test, hidden)), classes=list(labels.classes))
+                Split(
+                    fold.name,
+                    seed,
+                    *(ids[rows].tolist() for rows in (fit, validation, fold.test, hidden)),
+                    classes=list(labels.classes),
+                )
             )
     return splits
 
@@ -167,4 +182,6 @@ def _hidden(strata: np.ndarray, rows: np.ndarray, per_class: int, seed: int) -> 
     if not per_class:
         return []
     shuffled = np.random.default_rng(seed).permutation(rows)
-    return sorted(int(row) for value in np.unique(strata[rows]) for row in shuffled[strata[shuffled] == value][per_class:])
+    return sorted(
+        int(row) for value in np.unique(strata[rows]) for row in shuffled[strata[shuffled] == value][per_class:]
+    )

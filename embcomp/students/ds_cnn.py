@@ -35,7 +35,8 @@ class Separable(nn.Module):
 class DSCNN(nn.Module):
     """Depthwise-separable CNN on log-mels (the family of Zhang et al. 2017, "Hello Edge").
 
-    A strided 3x3 stem, five separable blocks (time and bands shrink 8 times each), masked mean over time and bands, a linear embedding and a
+    A strided 3x3 stem, five separable blocks (time and bands shrink 8 times each), one depthwise
+    convolution across all bands, masked mean over time, a linear embedding and a
     linear classifier.
 
     Parameters
@@ -79,6 +80,10 @@ class DSCNN(nn.Module):
         # The first block already has a stride: at full size it would cost as much as all the others.
         plan = [(stem, width, 2), (width, width, 1), (width, double, 2), (double, double, 1), (double, double, 1)]
         self.blocks = nn.ModuleList(Separable(*step) for step in plan)
+        bands = -(-n_mels // 8)
+        # A mean over bands would forget how high a sound is; one weight per band and channel does not.
+        self.across = nn.Conv2d(double, double, (bands, 1), groups=double, bias=False)
+        self.across_norm = nn.BatchNorm2d(double)
         self.project = nn.Linear(double, embedding)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(embedding, n_classes)
@@ -90,7 +95,8 @@ class DSCNN(nn.Module):
         x = torch.relu(self.stem_norm(self.stem(x))) * mask
         for block in self.blocks:
             x, mask = block(x, mask)
-        frames = x.mean(dim=2).transpose(1, 2)
+        x = torch.relu(self.across_norm(self.across(x))) * mask
+        frames = x.squeeze(2).transpose(1, 2)
         pooled = frames.sum(1) / mask.sum(-1).flatten(1)
         embedding = self.project(pooled)
         return StudentOutput(self.classify(self.dropout(embedding)), embedding, frames)

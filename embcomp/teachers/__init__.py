@@ -16,15 +16,27 @@ import numpy as np
 
 from embcomp.clips import Clips
 from embcomp.config import TeacherConfig
-from embcomp.errors import ConfigError, choose
+from embcomp.errors import ArtifactError, ConfigError, choose
 from embcomp.manifest import Manifest
 from embcomp.store import EmbeddingStore, write_store
 from embcomp.teachers.kmeans import KMeansTeacher
 from embcomp.teachers.stored import StoredTeacher
 
-__all__ = ["KINDS", "KMeansTeacher", "StoredTeacher", "Teacher", "embed", "learned_kmeans", "parse_spec", "stored_embeddings"]
+__all__ = [
+    "KINDS",
+    "KMeansTeacher",
+    "StoredTeacher",
+    "Teacher",
+    "embed",
+    "learned_kmeans",
+    "parse_spec",
+    "stored_embeddings",
+]
 
-KINDS = {"kmeans": "learned from the training clips, or kmeans:FOLDER", "store": "store:PATH, embeddings you already have"}
+KINDS = {
+    "kmeans": "learned from the training clips, or kmeans:FOLDER",
+    "store": "store:PATH, embeddings you already have",
+}
 
 
 class Teacher(Protocol):
@@ -56,10 +68,29 @@ def parse_spec(spec: str) -> tuple[str, str]:
     return kind, argument
 
 
-def learned_kmeans(clips: Clips, config: TeacherConfig, path: str | os.PathLike) -> KMeansTeacher:
-    """Learn the k-means teacher from `clips` and save it at `path`."""
+def learned_kmeans(clips: Clips, config: TeacherConfig, path: str | os.PathLike, learned_on: str) -> KMeansTeacher:
+    """Learn the k-means teacher from `clips` and save it at `path`, or load it where it stands.
+
+    Parameters
+    ----------
+    learned_on : str
+        Key of the clips and settings, kept with the teacher.
+
+    Raises
+    ------
+    ArtifactError
+        A teacher learned from something else stands at `path`.
+    """
+    if os.path.exists(path):
+        teacher = KMeansTeacher.load(path)
+        if teacher.learned_on != learned_on:
+            raise ArtifactError(
+                f"{path} was learned from other clips or settings; use it as kmeans:{path}, delete it, or choose another --out"
+            )
+        return teacher
     batches = ((waveforms, lengths) for _, waveforms, lengths in clips.batches(64))
     teacher = KMeansTeacher.learn(batches, len(clips), config)
+    teacher.learned_on = learned_on
     teacher.save(path)
     return teacher
 
@@ -83,22 +114,38 @@ def embed(
         Another store stands at `path`.
     """
     if clips.sample_rate != teacher.sample_rate:
-        raise ConfigError(f"teacher {teacher.name} takes {teacher.sample_rate} Hz, the clips have {clips.sample_rate} Hz")
-    settings = {"teacher": teacher.name, "weights": teacher.fingerprint(), "seconds": clips.seconds, "sample_rate": clips.sample_rate}
+        raise ConfigError(
+            f"teacher {teacher.name} takes {teacher.sample_rate} Hz, the clips have {clips.sample_rate} Hz"
+        )
+    settings = {
+        "teacher": teacher.name,
+        "weights": teacher.fingerprint(),
+        "seconds": clips.seconds,
+        "sample_rate": clips.sample_rate,
+    }
     return write_store(
-        path, clips.manifest.ids, hashes, teacher.dim, settings, lambda rows: teacher.embed(*clips.batch(rows)), progress=progress, dtype=dtype
+        path,
+        clips.manifest.ids,
+        hashes,
+        teacher.dim,
+        settings,
+        lambda rows: teacher.embed(*clips.batch(rows)),
+        progress=progress,
+        dtype=dtype,
     )
 
 
-def stored_embeddings(manifest: Manifest, hashes: list[str], teacher: StoredTeacher, path: str | os.PathLike) -> EmbeddingStore:
+def stored_embeddings(
+    manifest: Manifest, hashes: list[str], teacher: StoredTeacher, path: str | os.PathLike
+) -> EmbeddingStore:
     """Copy somebody's vectors for the clips of `manifest` into a store."""
     ids = manifest.ids
     settings = {"teacher": "store", "weights": teacher.fingerprint()}
-    return write_store(path, ids, hashes, teacher.dim, settings, lambda rows: teacher.rows([ids[row] for row in rows]), batch_size=4096)
+    return write_store(
+        path, ids, hashes, teacher.dim, settings, lambda rows: teacher.rows([ids[row] for row in rows]), batch_size=4096
+    )
 
 
 def kmeans_settings(config: TeacherConfig) -> dict:
     """What a learned k-means teacher depends on, beside the clips."""
     return {key: value for key, value in asdict(config).items() if key != "spec"}
-
-

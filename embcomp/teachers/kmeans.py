@@ -44,6 +44,8 @@ class KMeansTeacher:
         Hz.
     dim : int
         Three times the centroids.
+    learned_on : str
+        Key of the clips it was learned from.
     """
 
     name = "kmeans"
@@ -53,10 +55,13 @@ class KMeansTeacher:
         self.mean, self.whiten, self.centroids = mean, whiten, centroids
         self.patch_frames = len(mean) // N_MELS
         self.dim = 3 * len(centroids)
+        self.learned_on = ""
         self._logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
 
     @classmethod
-    def learn(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], clips: int, config: TeacherConfig) -> KMeansTeacher:
+    def learn(
+        cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], clips: int, config: TeacherConfig
+    ) -> KMeansTeacher:
         """Learn the dictionary.
 
         Parameters
@@ -80,7 +85,9 @@ class KMeansTeacher:
                 drawn.append(patches[torch.randperm(len(patches), generator=generator)[:quota]])
         patches = _standardise(torch.cat(drawn)) if drawn else torch.zeros(0, 1)
         if len(patches) < config.centroids:
-            raise DataError(f"{len(patches)} log-mel patches cannot be parted into {config.centroids} centroids; lower teacher.centroids")
+            raise DataError(
+                f"{len(patches)} log-mel patches cannot be parted into {config.centroids} centroids; lower teacher.centroids"
+            )
         mean = patches.mean(0)
         centred = (patches - mean).double()
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
@@ -105,7 +112,9 @@ class KMeansTeacher:
         ndarray of shape (n, dim), float32
         """
         with torch.inference_mode():
-            pooled = [self._describe(patches) for patches in _patches(self._logmel, waveforms, lengths, self.patch_frames)]
+            pooled = [
+                self._describe(patches) for patches in _patches(self._logmel, waveforms, lengths, self.patch_frames)
+            ]
         return torch.stack(pooled).numpy()
 
     def _describe(self, patches: Tensor) -> Tensor:
@@ -123,7 +132,8 @@ class KMeansTeacher:
     def save(self, path: str | os.PathLike) -> None:
         """Write an artifact folder."""
         shapes = {name: list(tensor.shape) for name, tensor in self._tensors().items()}
-        save_artifact(path, "kmeans teacher", {"sample_rate": SAMPLE_RATE, "n_mels": N_MELS, "shapes": shapes}, self._tensors())
+        config = {"sample_rate": SAMPLE_RATE, "n_mels": N_MELS, "shapes": shapes, "learned_on": self.learned_on}
+        save_artifact(path, "kmeans teacher", config, self._tensors())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> KMeansTeacher:
@@ -136,7 +146,9 @@ class KMeansTeacher:
         """
         config, tensors = load_artifact(path, "kmeans teacher")
         try:
-            expected = {name: torch.empty(config["shapes"][name], device="meta") for name in ("mean", "whiten", "centroids")}
+            expected = {
+                name: torch.empty(config["shapes"][name], device="meta") for name in ("mean", "whiten", "centroids")
+            }
             fits = config["sample_rate"] == SAMPLE_RATE and config["n_mels"] == N_MELS
         except (KeyError, TypeError, RuntimeError) as error:
             raise ArtifactError(f"{path}/config.json is damaged ({error})") from None
@@ -144,7 +156,9 @@ class KMeansTeacher:
         (patch,), whiten, centroids = (tuple(tensors[name].shape) for name in ("mean", "whiten", "centroids"))
         if not fits or patch % N_MELS or whiten[0] != patch or whiten[1] != centroids[1]:
             raise ArtifactError(f"{path}: the weights do not fit together; learn the teacher again")
-        return cls(**tensors)
+        teacher = cls(**tensors)
+        teacher.learned_on = str(config.get("learned_on", ""))
+        return teacher
 
 
 def _patches(logmel: LogMel, waveforms: np.ndarray, lengths: np.ndarray, frames: int) -> Iterable[Tensor]:

@@ -10,7 +10,16 @@ from embcomp.transfer.base import Batch, TargetTransfer, Transfer
 from embcomp.transfer.embedding import EmbeddingTransfer
 from embcomp.transfer.joint import JointCompression
 
-__all__ = ["METHODS", "Batch", "EmbeddingTransfer", "JointCompression", "TargetTransfer", "Transfer", "build_transfer", "target_kind"]
+__all__ = [
+    "METHODS",
+    "Batch",
+    "EmbeddingTransfer",
+    "JointCompression",
+    "TargetTransfer",
+    "Transfer",
+    "build_transfer",
+    "target_kind",
+]
 
 METHODS = {
     "none": "labels alone, no teacher",

@@ -1,0 +1,29 @@
+# Two verbs do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test slow lint clean
+
+$(VENV)/.installed: setup.cfg constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "embcomp needs Python 3.11 or newer; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/embcomp demo --out demo
+
+test: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest
+
+slow: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest -m slow
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+
+clean:
+	rm -rf $(VENV) demo runs

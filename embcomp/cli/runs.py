@@ -1,0 +1,74 @@
+"""Whole comparisons: run and demo."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from embcomp.cli import common
+
+
+@click.command()
+@click.argument("config", type=common.MANIFEST)
+@common.set_option
+@common.out_option
+def run(config: Path, overrides: tuple[str, ...], out: Path) -> None:
+    """Compare the variants that CONFIG (TOML) lists, over seeds and folds.
+
+    What stands in --out is not computed again: after an interruption the same
+    command goes on.
+    """
+    from embcomp import config as settings
+
+    _compare(settings.load(config, overrides), out)
+
+
+@click.command()
+@click.option("--out", default="demo", show_default=True, type=common.FOLDER, help="Folder to write.")
+@common.set_option
+def demo(out: Path, overrides: tuple[str, ...]) -> None:
+    """Render two small SYNTHETIC sound sets and compare every way on them.
+
+    Eight families of sounds, recorded as it were under two conditions: students
+    learn from the first and are tested on unseen instruments of it and on all of
+    the second.
+    """
+    from embcomp import config as settings
+    from embcomp.demo import CONFIG, render
+
+    with common.bar(544, "render") as shown:
+        sets = render(out / "sounds", progress=lambda done, total: shown.update(done - shown.n))
+    click.echo(
+        f"Two sets of synthetic sounds (no recordings; scores on them say nothing about real audio): {sets.home} {sets.abroad}",
+        err=True,
+    )
+    config = settings.load(CONFIG, overrides)
+    _compare(replace(config, data=replace(config.data, root=str(out / "sounds"))), out / "run")
+
+
+def _compare(config, out: Path) -> None:
+    from embcomp.pipeline import run as compare
+    from embcomp.report import table_lines
+
+    common.check_device(config.device)
+    result = compare(config, out, common.stage_progress())
+    click.echo(f"balanced accuracy, {len(config.seeds)} seeds: mean ± deviation [95 % interval over groups]")
+    for line in table_lines(result.summary):
+        click.echo(line)
+    if result.bad:
+        click.echo(f"{len(result.bad)} unusable clips left out:", err=True)
+        for clip in result.bad:
+            click.echo(f"  {clip}", err=True)
+    for name, count in result.cut.items():
+        if count:
+            click.echo(
+                f"{count} clips of {name} are longer than audio.seconds = {config.audio.seconds:g} and were cut",
+                err=True,
+            )
+    if result.made:
+        click.echo(f"{result.made} stages made, {result.stood} stood already", err=True)
+    else:
+        click.echo(f"nothing to do: all {result.stood} stages stand", err=True)
+    click.echo(f"scores.csv, report.md and more: {result.folder}", err=True)

@@ -1,0 +1,245 @@
+"""Single steps: embed, compress, apply, distill, evaluate."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from embcomp.cli import common
+
+
+@click.command()
+@click.argument("manifest", type=common.MANIFEST)
+@click.option("--teacher", "spec", required=True, metavar="KIND[:ARG]", help="kmeans, kmeans:FOLDER or store:PATH.")
+@common.out_option
+@click.option(
+    "--seconds", default=10.0, show_default=True, type=click.FloatRange(0.01, 3600), help="Longer clips are cut."
+)
+@click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]))
+@common.split_option
+@common.seed_option
+@common.skip_bad_option
+@common.threads_option
+def embed(
+    manifest: Path, spec: str, out: Path, seconds: float, dtype: str, splits, seed: int, skip_bad: bool, threads: int
+) -> None:
+    """Turn the clips of MANIFEST into a store of embeddings.
+
+    With --teacher kmeans the teacher is learned from these clips, without their
+    labels, and kept as OUT.teacher; embed other clips with kmeans:OUT.teacher.
+    """
+    from embcomp import teachers
+    from embcomp.clips import Clips
+    from embcomp.config import TeacherConfig
+    from embcomp.engine import set_threads
+    from embcomp.files import fingerprint
+
+    set_threads(threads)
+    kind, argument = teachers.parse_spec(spec)
+    whole = common.read_manifest(manifest, ())
+    chosen = common.read_manifest(manifest, splits)
+    with common.bar(len(chosen), "check") as shown:
+        clips, bad = Clips(chosen, teachers.KMeansTeacher.sample_rate, seconds).usable(skip_bad, shown.update)
+    hashes = clips.hashes()
+    if kind == "store":
+        store = teachers.stored_embeddings(clips.manifest, hashes, teachers.StoredTeacher(argument, whole), out)
+    else:
+        if argument:
+            teacher = teachers.KMeansTeacher.load(argument)
+        else:
+            config = TeacherConfig(seed=seed)
+            key = fingerprint([teachers.kmeans_settings(config), hashes, seconds])
+            teacher = teachers.learned_kmeans(clips, config, out.with_name(f"{out.name}.teacher"), key)
+        with common.bar(len(clips), "embed") as shown:
+            store = teachers.embed(clips, hashes, teacher, out, progress=shown.update, dtype=dtype)
+    click.echo(
+        f"{len(store)} clips, {store.dim} dimensions: {out}" + (f" ({len(bad)} unusable clips left out)" if bad else "")
+    )
+    for clip in bad:
+        click.echo(f"  left out: {clip}", err=True)
+    if kind == "kmeans" and (cut := clips.longer()):
+        click.echo(f"  {cut} clips are longer than {seconds:g} s and were cut there; see --seconds", err=True)
+
+
+@click.command()
+@click.argument("store", type=common.FOLDER)
+@click.option("--manifest", type=common.MANIFEST, help="Labels; needed by the objectives task and both, and by lda.")
+@click.option("--method", default="linear", show_default=True)
+@click.option("--objective", default="task", show_default=True)
+@click.option("--dim", default=64, show_default=True, type=click.IntRange(1), help="Size of the target.")
+@common.out_option
+@common.split_option
+@common.seed_option
+@common.threads_option
+def compress(
+    store: Path,
+    manifest: Path | None,
+    method: str,
+    objective: str,
+    dim: int,
+    out: Path,
+    splits,
+    seed: int,
+    threads: int,
+) -> None:
+    """Fit a compressor on the embeddings in STORE; with --manifest on its clips only."""
+    from embcomp.config import CompressorConfig
+    from embcomp.distill import fit_compressor
+    from embcomp.engine import set_threads
+    from embcomp.errors import ArtifactError, ConfigError
+    from embcomp.labels import encode
+    from embcomp.store import EmbeddingStore
+
+    set_threads(threads)
+    if out.exists():
+        raise ArtifactError(f"something stands at {out}; delete it or choose another --out")
+    opened = EmbeddingStore.open(store)
+    labels, ids = None, opened.ids
+    if manifest is not None:
+        chosen = common.read_manifest(manifest, splits)
+        labels, ids = encode(chosen.labels), chosen.ids
+    elif splits:
+        raise ConfigError("--split chooses clips of a manifest; give --manifest")
+    elif method == "lda" or (method in ("linear", "mlp") and objective != "reconstruction"):
+        raise ConfigError(
+            f"--method {method} --objective {objective} learns from labels; give --manifest, or use --objective reconstruction"
+        )
+    rows = opened.rows(ids)
+    fitted = fit_compressor(
+        CompressorConfig(method, objective, dim), opened.take(ids), labels, [opened.hashes[row] for row in rows], seed
+    )
+    fitted.save(out)
+    click.echo(f"{opened.dim} to {fitted.n_components_} dimensions, fitted on {len(ids)} clips: {out}")
+
+
+@click.command("apply")
+@click.argument("compressor", type=common.FOLDER)
+@click.argument("store", type=common.FOLDER)
+@common.out_option
+def apply(compressor: Path, store: Path, out: Path) -> None:
+    """Compress every row of STORE with COMPRESSOR."""
+    import numpy as np
+
+    from embcomp.compression import Compressor
+    from embcomp.files import file_hash
+    from embcomp.store import EmbeddingStore, write_store
+
+    fitted, source = Compressor.load(compressor), EmbeddingStore.open(store)
+    settings = {
+        "compressor": file_hash(compressor / "weights.safetensors"),
+        "method": f"{fitted.method}/{fitted.objective}",
+        "source": source.settings,
+    }
+
+    def produce(rows: np.ndarray) -> np.ndarray:
+        return fitted.transform(np.asarray(source.data[rows], dtype=np.float32))
+
+    target = write_store(out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096)
+    click.echo(f"{len(target)} targets of {target.dim} dimensions: {out}")
+
+
+@click.command()
+@click.argument("manifest", type=common.MANIFEST)
+@click.option("--targets", type=common.FOLDER, help="Store to learn from; every method but none needs it.")
+@click.option("--transfer", "method", default="compressed", show_default=True, help="none, embedding or compressed.")
+@common.out_option
+@click.option(
+    "--validation",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0.01, 0.5),
+    help="Share held out by group, to know when to stop.",
+)
+@common.split_option
+@common.set_option
+@common.seed_option
+@common.skip_bad_option
+@common.device_option
+@common.threads_option
+def distill(
+    manifest: Path,
+    targets: Path | None,
+    method: str,
+    out: Path,
+    validation: float,
+    splits,
+    overrides,
+    seed,
+    skip_bad,
+    device,
+    threads,
+) -> None:
+    """Train a student on the clips of MANIFEST and the vectors in --targets.
+
+    --set reaches the sections audio, compressor, transfer, student and training.
+    """
+    from embcomp.config import parse_overrides
+    from embcomp.distill import distill as train_student
+    from embcomp.engine import set_threads
+    from embcomp.store import EmbeddingStore
+
+    set_threads(threads)
+    config = parse_overrides([*overrides, f'transfer.method="{method}"'])
+    variant = config.variants[0]
+    with common.bar(variant.training.steps, "train") as shown:
+        student = train_student(
+            common.read_manifest(manifest, splits),
+            out,
+            variant=variant,
+            targets=EmbeddingStore.open(targets) if targets is not None else None,
+            audio=config.audio,
+            validation=validation,
+            seed=seed,
+            device=common.check_device(device),
+            skip_bad=skip_bad,
+            progress=shown.update,
+        )
+    click.echo(f"student of {len(student.classes)} classes: {out}")
+
+
+@click.command()
+@click.argument("student", type=common.FOLDER)
+@click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
+@click.option("--out", required=True, type=common.MANIFEST, help="CSV of scores to write.")
+@click.option("--label-map", type=common.MANIFEST, help="CSV from,to: the manifests' labels to the student's.")
+@click.option("--allow-seen", is_flag=True, help="Score clips the student was trained on, too.")
+@common.split_option
+@common.skip_bad_option
+@common.threads_option
+def evaluate(
+    student: Path, manifests: tuple[Path, ...], out: Path, label_map: Path | None, allow_seen, splits, skip_bad, threads
+) -> None:
+    """Score STUDENT on the labelled clips of each manifest."""
+    import pandas as pd
+
+    from embcomp.classifier import Classifier
+    from embcomp.engine import set_threads
+    from embcomp.evaluation import evaluate as score
+    from embcomp.files import write_text
+    from embcomp.labels import read_label_map
+
+    set_threads(threads)
+    classifier = Classifier.load(student)
+    mapping = read_label_map(label_map) if label_map else None
+    tables = []
+    for path in manifests:
+        with tempfile.TemporaryDirectory() as cache:
+            found = score(
+                classifier,
+                common.read_manifest(path, splits),
+                cache=Path(cache, "logmel"),
+                label_map=mapping,
+                skip_bad=skip_bad,
+                allow_seen=allow_seen,
+            )
+        tables.append(found.table)
+        for row in found.table.itertuples():
+            click.echo(f"{row.test_dataset}  {row.metric} {row.value:.3f} [{row.low:.3f}, {row.high:.3f}]  n={row.n}")
+        for label, count in found.left_out.items():
+            click.echo(f"  left out: {count} clips labelled {label!r}, which the student does not know", err=True)
+        if found.not_tested:
+            click.echo(f"  no clip of: {', '.join(found.not_tested)}", err=True)
+    write_text(out, pd.concat(tables).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    click.echo(f"scores: {out}")

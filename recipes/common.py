@@ -1,0 +1,338 @@
+"""What the recipes share: published folder to manifest, manifest to run."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from embcomp.errors import ConfigError, EmbcompError, ManifestError, nearest
+from embcomp.files import write_text
+
+COLUMNS = ("path", "label", "group", "split", "dataset")
+# In the order in which one is taken where a set publishes the same clip in several encodings.
+DECODABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf")
+UNDECODABLE = (".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma")
+SHOWN = 3  # files named of each kind left out
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a manifest.
+
+    Attributes
+    ----------
+    path : Path
+        Where the audio lies.
+    label, group, split : str
+    """
+
+    path: Path
+    label: str
+    group: str
+    split: str = ""
+
+
+@dataclass
+class Found:
+    """What a folder holds.
+
+    Attributes
+    ----------
+    clips : list of Clip
+    left_out : dict of str to list of Path
+        Reason and the audio files it keeps out of the manifest.
+    """
+
+    clips: list[Clip] = field(default_factory=list)
+    left_out: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set is published.
+
+    Attributes
+    ----------
+    dataset : str
+        Its name in manifests.
+    expects : str
+        The layout in words, for messages.
+    collect : callable
+        From a folder to what is found in it.
+    manifest : str
+        Where the recipe's configs expect the manifest, from data.root.
+    folders : tuple of str
+        Names the folder may have beside those of other sets; empty: it is data.root itself.
+    """
+
+    dataset: str
+    expects: str
+    collect: Callable[[Path], Found]
+    manifest: str = "manifest.csv"
+    folders: tuple[str, ...] = ()
+
+
+def collect_files(folder: Path, rule: Callable[[Path], Clip | str]) -> Found:
+    """Put every audio file below a folder to a rule.
+
+    Parameters
+    ----------
+    folder : Path
+    rule : callable
+        From the path of a file to its Clip, or to the reason why it is none.
+
+    Returns
+    -------
+    Found
+        In the order of the paths. Files that are not audio are not looked at.
+    """
+    found = Found()
+    encodings: dict[Path, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in DECODABLE + UNDECODABLE and path.is_file():
+            encodings[path.with_suffix("")].append(path)
+    for same in encodings.values():
+        chosen, *others = sorted(same, key=lambda path: (DECODABLE + UNDECODABLE).index(path.suffix.lower()))
+        if others:
+            found.left_out["the same clip in another encoding"] += others
+        verdict = rule(chosen)
+        if isinstance(verdict, Clip) and chosen.suffix.lower() in UNDECODABLE:
+            verdict = f"{chosen.suffix} cannot be decoded"
+        if isinstance(verdict, Clip):
+            found.clips.append(verdict)
+        else:
+            found.left_out[verdict].append(chosen)
+    return found
+
+
+def plain(name: str) -> str:
+    """A name in lower case, everything but letters and digits as ``_``.
+
+    Examples
+    --------
+    >>> plain("Roland-CR-8000")
+    'roland_cr_8000'
+    """
+    return re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
+
+
+def write_manifest(rows: Sequence[dict[str, str]], sources: Sequence[Path], out: Path) -> None:
+    """Write a manifest with the paths of `sources` as seen from its own folder."""
+    home = out.parent.resolve()
+    text = io.StringIO()
+    extra = [name for name in ("start", "end") if any(row.get(name, "") != "" for row in rows)]
+    writer = csv.DictWriter(text, [*COLUMNS, *extra], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row, source in zip(rows, sources):
+        writer.writerow(row | {"path": Path(os.path.relpath(source, home)).as_posix()})
+    write_text(out, text.getvalue())
+
+
+def read_ready(path: Path):
+    """A finished manifest, once every file it names is there.
+
+    Raises
+    ------
+    ManifestError
+        It is not valid, or names files that are missing.
+    """
+    from embcomp.manifest import Manifest
+
+    manifest = Manifest.read(path)
+    missing = [manifest.table["path"].iat[row] for row in range(len(manifest)) if not manifest.audio_path(row).is_file()]
+    if missing:
+        raise ManifestError(f"{path} names {len(missing)} files that are not there: {_some(missing)}")
+    return manifest
+
+
+def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, dataset: str = "") -> Path:
+    """Make sure that a data set has a manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        As published, or with a ``manifest.csv``, which is checked and left as it is.
+    layouts : sequence of Layout
+        The ways in which the folder may be laid out; the one that places most files is taken.
+    out : Path, optional
+        The manifest to write; by default ``manifest.csv`` in the folder.
+    dataset : str, default=""
+        Take this layout instead.
+
+    Returns
+    -------
+    Path
+        The manifest.
+
+    Raises
+    ------
+    ManifestError
+        Nothing in the folder fits, or its manifest is not usable.
+    """
+    folder = folder.resolve()
+    ready = folder / "manifest.csv"
+    out = out or ready
+    if ready.is_file():
+        manifest = read_ready(ready)
+        if out.resolve() == ready:
+            click.echo(f"a manifest stands already, left as it is: {_summary(manifest)}: {ready}")
+            return ready
+        table = manifest.table.astype(object)
+        rows = table.where(table.notna(), "").to_dict("records")
+        write_manifest(rows, [manifest.audio_path(row) for row in range(len(manifest))], out)
+        click.echo(f"copied from {ready}, paths seen from the new place: {_summary(manifest)}: {out}")
+        return out
+    wanted = [layout for layout in layouts if dataset in ("", layout.dataset)]
+    candidates = [(layout, layout.collect(folder)) for layout in wanted]
+    layout, found = max(candidates, key=lambda pair: len(pair[1].clips))
+    for reason, paths in found.left_out.items():
+        names = [path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path) for path in paths]
+        click.echo(f"left out, {reason}: {len(paths)} ({_some(names)})", err=True)
+    if not found.clips:
+        expected = "; ".join(f"{layout.dataset}: {layout.expects}" for layout in wanted)
+        raise ManifestError(f"no clip found in {folder}; expected manifest.csv, or as published: {expected}")
+    rows = [
+        {"label": clip.label, "group": clip.group, "split": clip.split, "dataset": layout.dataset} for clip in found.clips
+    ]
+    write_manifest(rows, [clip.path for clip in found.clips], out)
+    click.echo(f"{layout.dataset}: {_summary(read_ready(out))}: {out}")
+    return out
+
+
+def locate(data: Path, layout: Layout, out: Path) -> Path:
+    """The manifest of one of a recipe's data sets, made under `out` where the data has none.
+
+    The data folder itself is never written to: it may be shared or read-only.
+
+    Raises
+    ------
+    ManifestError
+        There is no folder of that set in `data`, or nothing usable in it.
+    """
+    if not layout.folders:
+        source = data
+    else:
+        source = next((data / name for name in layout.folders if (data / name).is_dir()), None)
+        if source is None:
+            raise ManifestError(f"no {layout.dataset} in {data}: looked for the folders {', '.join(layout.folders)}")
+    if (source / "manifest.csv").is_file():
+        return source / "manifest.csv"
+    return prepare(source, [layout], out / layout.manifest)
+
+
+def prepare_command(layouts: Sequence[Layout], about: str) -> click.Command:
+    """The click command of a ``prepare.py``.
+
+    Parameters
+    ----------
+    layouts : sequence of Layout
+    about : str
+        Its help.
+    """
+    names = [layout.dataset for layout in layouts]
+
+    def command(folder: Path, out: Path | None, dataset: str = "") -> None:
+        with told():
+            prepare(folder, layouts, out, dataset or "")
+
+    if len(names) > 1:
+        kind = click.Choice(names)
+        command = click.option("--dataset", type=kind, help="Which set FOLDER is; by default seen from its files.")(command)
+    target = click.Path(dir_okay=False, path_type=Path)
+    command = click.option("--out", type=target, help="Manifest to write; by default FOLDER/manifest.csv.")(command)
+    command = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))(command)
+    return click.command("prepare", help=about)(command)
+
+
+def run_command(recipe: Path, layouts: Sequence[Layout]) -> click.Command:
+    """The click command of a ``run.py``: ``embcomp run`` on a config of the recipe, manifests made where missing.
+
+    Parameters
+    ----------
+    recipe : Path
+        The recipe's folder.
+    layouts : sequence of Layout
+    """
+
+    @click.command("run")
+    @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+    @click.option("--config", "name", default="quick", show_default=True, help="Name in configs/.")
+    @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Run folder; by default runs/RECIPE-CONFIG.")
+    @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated.")
+    def command(data: Path, name: str, out: Path | None, overrides: tuple[str, ...]) -> None:
+        """Compare the variants of a config on the data in DATA.
+
+        The same as ``embcomp run`` with data.root=DATA. A data set that has no
+        manifest yet gets one in OUT/manifests; DATA is not written to.
+        """
+        with told():
+            _run(recipe, layouts, data, name, out or Path("runs", f"{recipe.name}-{name}"), overrides)
+
+    return command
+
+
+def _run(
+    recipe: Path, layouts: Sequence[Layout], data: Path, name: str, out: Path, overrides: Sequence[str]
+) -> None:
+    from embcomp.cli.runs import run as embcomp_run
+    from embcomp.config import load
+
+    path = recipe / "configs" / f"{name}.toml"
+    if not path.is_file():
+        raise ConfigError(f"{recipe.name} has no config {name!r}: {nearest(name, configs(recipe))}")
+    overrides = [*overrides, f"data.root={_toml(str(data))}"]
+    settings = load(path, overrides).data
+    by_manifest = {layout.manifest: layout for layout in layouts}
+
+    def place(manifest: str) -> str:
+        # What the config names and the folder holds stays as written: then the run is `embcomp run` itself.
+        if (data / manifest).is_file() or manifest not in by_manifest:
+            return manifest
+        return str(locate(data, by_manifest[manifest], out / "manifests").resolve())
+
+    train, cross = place(settings.train), [place(manifest) for manifest in settings.cross]
+    if train != settings.train:
+        overrides.append(f"data.train={_toml(train)}")
+    if cross != list(settings.cross):
+        overrides.append(f"data.cross=[{', '.join(map(_toml, cross))}]")
+    embcomp_run.callback(config=path, overrides=tuple(overrides), out=out)
+
+
+def configs(recipe: Path) -> list[str]:
+    """Names of a recipe's configs."""
+    return sorted(path.stem for path in (recipe / "configs").glob("*.toml"))
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Tell what is wrong with the input in words, with exit code 2."""
+    try:
+        yield
+    except EmbcompError as error:
+        refusal = click.ClickException(str(error))
+        refusal.exit_code = 2
+        raise refusal from error
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _summary(manifest) -> str:
+    labels = Counter(manifest.labels)
+    counts = ", ".join(f"{label or '(none)'} {count}" for label, count in sorted(labels.items()))
+    return f"{len(manifest)} clips, {len(set(manifest.groups))} groups, labels {counts}"

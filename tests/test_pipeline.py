@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import write_tones
+
+from embcomp.config import parse, to_toml
+from embcomp.errors import AudioError, EmbcompError, ManifestError
+from embcomp.evaluation import COLUMNS
+from embcomp.pipeline import run
+from embcomp.pipeline.workspace import Workspace, make_splits
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tiny(root: Path, **sections) -> dict:
+    content = {
+        "name": "tiny",
+        "seeds": [0, 1],
+        "workers": 1,
+        "data": {"root": str(root), "train": "home/manifest.csv", "cross": ["abroad/manifest.csv"]},
+        "audio": {"seconds": 0.4, "n_mels": 24},
+        "split": {"folds": 2, "validation": 0.5},
+        "teacher": {"centroids": 8, "whitened": 16, "patches": 1000},
+        "compressor": {"dim": 4},
+        "student": {"width": 16, "embedding": 16},
+        "training": {"steps": 20, "batch_size": 8, "evaluate_every": 10, "checkpoint_every": 10, "freq_mask": 2},
+        "evaluation": {"bootstrap": 50},
+        "variants": [
+            {"name": "no teacher", "transfer": {"method": "none"}},
+            {"name": "raw", "transfer": {"method": "embedding"}},
+            {"name": "compressed"},
+            {"name": "joint", "transfer": {"schedule": "joint"}},
+        ],
+    }
+    for section, values in sections.items():
+        content[section] = {**content[section], **values} if isinstance(values, dict) else values
+    return content
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    write_tones(root / "home", groups=4, clips=2, name="home")
+    write_tones(root / "abroad", groups=2, clips=2, name="abroad", seed=5, noise=0.1, classes=("high", "low", "middle"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(sets, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "out"
+    return run(parse(tiny(sets)), out)
+
+
+def test_scores_have_the_columns_and_a_row_for_everything(finished):
+    table = pd.read_csv(finished.folder / "scores.csv")
+    assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
+    students = table[(table["method"] != "probe") & (table["setting"] != "validation")]
+    # 4 variants, 2 test sets, 3 metrics; 2 seeds and all of them pooled
+    assert len(students) == 4 * 2 * 3 * 3
+    assert set(students["variant"]) == {"no teacher", "raw", "compressed", "joint"}
+    assert set(table[table["method"] == "probe"]["variant"]) == {"probe: kmeans", "probe: kmeans > linear/task 4"}
+    assert students["value"].between(0, 1).all() and (students["low"] <= students["high"]).all()
+    home = students[students["setting"] == "in-domain"]
+    assert (home["n"] == 16).all()  # every clip is tested once
+    none = students[students["method"] == "none"]
+    assert none["teacher"].isna().all() and none["compressor"].isna().all() and none["dim"].isna().all()
+    assert (students[students["variant"] == "compressed"]["dim"] == 4).all()
+
+
+def test_clips_of_a_label_the_student_lacks_are_left_out_and_counted(finished):
+    import json
+
+    metrics = json.loads((finished.folder / "metrics.json").read_text())
+    assert metrics["left_out"] == {"abroad": {"middle": 4}}
+    assert "4 clips labelled 'middle' left out" in (finished.folder / "report.md").read_text()
+    abroad = finished.scores[finished.scores["setting"] == "cross-dataset"]
+    assert (abroad["n"] == 8).all()
+
+
+def test_a_rerun_does_nothing(finished, sets):
+    before = {path: path.stat().st_mtime_ns for path in (finished.folder / "stages").rglob("*") if path.is_file()}
+    again = run(parse(tiny(sets)), finished.folder)
+    assert again.made == 0 and again.stood == finished.made > 0
+    pd.testing.assert_frame_equal(again.scores, finished.scores)
+    assert before == {
+        path: path.stat().st_mtime_ns for path in (finished.folder / "stages").rglob("*") if path.is_file()
+    }
+
+
+def test_a_change_remakes_only_what_depends_on_it(finished, sets, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "copy")
+    result = run(parse(tiny(sets, compressor={"dim": 3})), folder)
+    # 2 folds x 2 seeds: new compressors and students of two variants, new probes of one compressor
+    assert result.made == 4 * (2 + 2 + 1)
+    result = run(parse(tiny(sets, evaluation={"bootstrap": 60})), folder)
+    assert result.made == 0
+
+
+def test_the_saved_config_is_the_resolved_one(finished, sets):
+    import tomllib
+
+    saved = parse(tomllib.loads((finished.folder / "config.toml").read_text()))
+    assert saved == parse(tiny(sets))
+    assert to_toml(saved) == (finished.folder / "config.toml").read_text()
+
+
+def test_same_seeds_same_bytes_whatever_the_workers(finished, sets, tmp_path):
+    run(parse(tiny(sets, workers=2)), tmp_path / "other")
+    assert (tmp_path / "other/scores.csv").read_bytes() == (finished.folder / "scores.csv").read_bytes()
+
+
+def test_nothing_of_the_test_part_is_learned_from(finished, sets):
+    from embcomp.classifier import Classifier
+    from embcomp.compression import Compressor
+
+    space = Workspace(finished.folder)
+    datasets = [space.load_dataset(path.stem) for path in (finished.folder / "stages/datasets").iterdir()]
+    home = next(dataset for dataset in datasets if dataset.manifest.name == "home")
+    splits = {split.key: split for split in make_splits(home, parse(tiny(sets)))}
+    assert len(splits) == 4
+    for split in splits.values():
+        group_of = dict(zip(home.manifest.ids, home.manifest.groups))
+        parts = [{group_of[clip] for clip in part} for part in (split.fit, split.validation, split.test)]
+        assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    fits = {frozenset(home.hash_of[clip] for clip in split.fit) for split in splits.values()}
+    for path in (finished.folder / "stages/compressors").iterdir():
+        compressor = Compressor.load(path)
+        seen = frozenset(key for key in home.hashes if compressor.seen([key]))
+        assert seen in fits
+    trained = {frozenset(home.hash_of[clip] for clip in split.fit + split.validation) for split in splits.values()}
+    for path in (finished.folder / "stages/students").iterdir():
+        assert Classifier.load(path).seen in trained
+
+
+def test_killed_and_run_again_it_ends_with_the_same_scores(finished, sets, tmp_path):
+    config = tmp_path / "tiny.toml"
+    config.write_text(to_toml(parse(tiny(sets))))
+    out = tmp_path / "out"
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-m", "embcomp", "run", str(config), "--out", str(out)], cwd=ROOT)
+        stages = len(list((out / "stages").rglob("config.json"))) if out.exists() else 0
+        deadline = time.time() + 60
+        while process.poll() is None and time.time() < deadline:
+            if out.exists() and len(list((out / "stages").rglob("config.json"))) >= stages + 4:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (out / "scores.csv").exists()
+    result = run(parse(tiny(sets)), out)
+    assert result.stood > 0
+    assert (out / "scores.csv").read_bytes() == (finished.folder / "scores.csv").read_bytes()
+
+
+def test_few_labels_hide_the_others(sets, tmp_path):
+    config = parse(tiny(sets, split={"folds": 2, "validation": 0.5, "labels_per_class": 1}))
+    result = run(config, tmp_path / "out")
+    space = Workspace(tmp_path / "out")
+    home = space.load_dataset(
+        next(path.stem for path in (tmp_path / "out/stages/datasets").iterdir() if "home" in path.read_text())
+    )
+    for split in make_splits(home, config):
+        labels = split.labels(home, split.fit)
+        assert labels.labelled.sum() == 2 and len(split.fit) > 2
+    assert len(result.summary)
+
+
+def test_stored_embeddings_as_teacher(sets, tmp_path):
+    root = shutil.copytree(sets, tmp_path / "sets")
+    generator = np.random.default_rng(0)
+    for name, count in (("home", 16), ("abroad", 12)):
+        np.save(root / name / "vectors.npy", generator.normal(size=(count, 6)).astype(np.float32))
+    content = tiny(root, seeds=[0], teacher={"spec": "store:vectors.npy"})
+    content["variants"] = [{"name": "compressed"}]
+    table = run(parse(content), tmp_path / "out").scores
+    assert set(table["teacher"]) == {"store:vectors.npy"}
+
+
+def test_bad_clips_are_all_named_and_nothing_is_written(sets, tmp_path):
+    root = spoiled(sets, tmp_path)
+    with pytest.raises(AudioError) as error:
+        run(parse(tiny(root)), tmp_path / "out")
+    assert [clip.row for clip in error.value.bad] == [2, 3]
+    assert "0 bytes" in str(error.value) and "not readable as audio" in str(error.value)
+    assert not (tmp_path / "out/stages/features").exists()
+
+
+def test_skip_bad_leaves_them_out_and_counts(sets, tmp_path):
+    root = spoiled(sets, tmp_path)
+    content = tiny(root, seeds=[0])
+    content["data"]["skip_bad"] = True
+    content["variants"] = [{"name": "none", "transfer": {"method": "none"}}]
+    result = run(parse(content), tmp_path / "out")
+    assert [clip.row for clip in result.bad] == [2, 3]
+    home = result.scores[result.scores["setting"] == "in-domain"]
+    assert (home["n"] == 14).all()
+    again = run(parse(content), tmp_path / "out")
+    assert again.made == 0 and len(again.bad) == 2
+
+
+def spoiled(sets, tmp_path):
+    root = shutil.copytree(sets, tmp_path / "sets")
+    paths = pd.read_csv(root / "home/manifest.csv")["path"]
+    (root / "home" / paths[0]).write_bytes(b"")
+    (root / "home" / paths[1]).write_bytes(b"not audio at all")
+    return root
+
+
+def test_a_changed_clip_is_noticed(finished, sets, tmp_path):
+    root = shutil.copytree(sets, tmp_path / "sets")
+    folder = shutil.copytree(finished.folder, tmp_path / "out")
+    first = root / "home" / pd.read_csv(root / "home/manifest.csv")["path"][0]
+    wave, rate = soundfile.read(first)
+    soundfile.write(first, wave[::-1], rate)
+    assert run(parse(tiny(root)), folder).made > 0
+
+
+def test_the_same_audio_on_both_sides_is_refused(sets, tmp_path):
+    root = shutil.copytree(sets, tmp_path / "sets")
+    home = pd.read_csv(root / "home/manifest.csv")["path"][3]
+    abroad = pd.read_csv(root / "abroad/manifest.csv")["path"][1]
+    shutil.copy(root / "home" / home, root / "abroad" / abroad)
+    with pytest.raises(ManifestError, match="the same audio as"):
+        run(parse(tiny(root)), tmp_path / "out")
+
+
+def test_several_labels_a_clip_are_refused_in_words(sets, tmp_path):
+    root = shutil.copytree(sets, tmp_path / "sets")
+    table = pd.read_csv(root / "home/manifest.csv")
+    table.loc[0, "label"] = "high|low"
+    table.to_csv(root / "home/manifest.csv", index=False)
+    with pytest.raises(EmbcompError, match="several labels"):
+        run(parse(tiny(root)), tmp_path / "out")
