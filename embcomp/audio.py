@@ -121,7 +121,7 @@ def _read(
     last = frames if end is None else round(end * rate)
     if first >= frames > 0:
         raise AudioError(f"start is at {start} s, the file ends at {frames / rate:.2f} s")
-    # Half a frame of grace: ends are often written rounded to a millisecond.
+    # A millisecond of grace: ends are often written rounded to a millisecond.
     if end is not None and last > frames + rate // 1000:
         raise AudioError(f"end is at {end} s, the file ends at {frames / rate:.2f} s")
     count = min(last, frames) - first

@@ -296,7 +296,7 @@ def _splits(targets: Targets, groups: np.ndarray, folds: int, seed: int) -> Iter
 
 def _sizes(dims: Sequence[int] | None, most: int) -> list[int]:
     if dims is None:
-        return [2**power for power in range(1, most.bit_length()) if 2**power <= most]
+        return [2**power for power in range(1, most.bit_length()) if 2**power < most]
     sizes = sorted({int(size) for size in dims})
     if not sizes or sizes[0] < 1 or sizes[-1] > most:
         raise DataError(f"dims must lie between 1 and {most}, what the smallest fold allows; got {list(dims)}")

@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -56,7 +57,7 @@ def set_threads(threads: int) -> None:
 
 
 class Engine:
-    """Runs jobs, several at a time.
+    """Runs jobs, several at a time; use it in a ``with`` block.
 
     Parameters
     ----------
@@ -69,6 +70,14 @@ class Engine:
     def __init__(self, workers: int = 0, threads: int = 1):
         self.workers = workers or max(1, free_cores() // threads)
         self.threads = threads
+        self._pool: list[_Worker] = []
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        while self._pool:
+            self._pool.pop().stop()
 
     def map(self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
         """Run ``function(**job)`` for each job.
@@ -88,7 +97,7 @@ class Engine:
         Raises
         ------
         EmbcompError
-            A job failed; running ones are stopped, finished ones have left their files.
+            A job failed. What others have finished lies on disk.
         """
         set_threads(self.threads)
         if min(self.workers, len(jobs)) <= 1:
@@ -97,24 +106,20 @@ class Engine:
             return
         name = f"{function.__module__}:{function.__qualname__}"
         waiting = list(enumerate(jobs))[::-1]
-        workers = [_Worker() for _ in range(min(self.workers, len(jobs)))]
-        arrived = threading.Semaphore(0)
-        try:
-            for worker in workers:
+        # Importing torch takes seconds: workers are kept for the next call.
+        self._pool += [_Worker() for _ in range(min(self.workers, len(jobs)) - len(self._pool))]
+        arrived: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._pool[: len(jobs)]:
+            worker.start(name, *waiting.pop(), arrived)
+        for _ in range(len(jobs)):
+            worker = arrived.get()
+            number, answer = worker.number, worker.answer
+            if "error" in answer:
+                self.__exit__()
+                raise getattr(errors, answer["kind"], EmbcompError)(answer["error"])
+            if waiting:
                 worker.start(name, *waiting.pop(), arrived)
-            for _ in range(len(jobs)):
-                arrived.acquire()
-                worker = next(one for one in workers if one.answer is not None)
-                number, answer = worker.number, worker.answer
-                worker.answer = None
-                if "error" in answer:
-                    raise getattr(errors, answer["kind"], EmbcompError)(answer["error"])
-                if waiting:
-                    worker.start(name, *waiting.pop(), arrived)
-                yield number, answer["result"]
-        finally:
-            for worker in workers:
-                worker.stop()
+            yield number, answer["result"]
 
 
 class _Worker:
@@ -129,16 +134,16 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
         )
         self.number = -1
-        self.answer: dict[str, Any] | None = None
+        self.answer: dict[str, Any] = {}
 
-    def start(self, name: str, number: int, job: dict[str, Any], arrived: threading.Semaphore) -> None:
+    def start(self, name: str, number: int, job: dict[str, Any], arrived: queue.SimpleQueue) -> None:
         self.number = number
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"function": name, "job": job}) + "\n")
             self.process.stdin.flush()
         threading.Thread(target=self._wait, args=(arrived,), daemon=True).start()
 
-    def _wait(self, arrived: threading.Semaphore) -> None:
+    def _wait(self, arrived: queue.SimpleQueue) -> None:
         line = self.process.stdout.readline()
         try:
             self.answer = json.loads(line)
@@ -148,7 +153,7 @@ class _Worker:
                 "kind": "EmbcompError",
                 "error": f"a worker process died (exit code {code}); memory may have run out. Run again to go on",
             }
-        arrived.release()
+        arrived.put(self)
 
     def stop(self) -> None:
         self.process.kill()

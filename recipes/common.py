@@ -135,7 +135,10 @@ def write_manifest(rows: Sequence[dict[str, str]], sources: Sequence[Path], out:
     writer.writeheader()
     for row, source in zip(rows, sources):
         writer.writerow(row | {"path": Path(os.path.relpath(source, home)).as_posix()})
-    write_text(out, text.getvalue())
+    try:
+        write_text(out, text.getvalue())
+    except OSError as error:
+        raise ManifestError(f"cannot write {out}: {error.strerror or error}; choose another place with --out") from None
 
 
 def read_ready(path: Path):
@@ -149,7 +152,8 @@ def read_ready(path: Path):
     from embcomp.manifest import Manifest
 
     manifest = Manifest.read(path)
-    missing = [manifest.table["path"].iat[row] for row in range(len(manifest)) if not manifest.audio_path(row).is_file()]
+    there = [manifest.audio_path(row).is_file() for row in range(len(manifest))]
+    missing = [name for name, exists in zip(manifest.table["path"], there) if not exists]
     if missing:
         raise ManifestError(f"{path} names {len(missing)} files that are not there: {_some(missing)}")
     return manifest
@@ -201,9 +205,8 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
     if not found.clips:
         expected = "; ".join(f"{layout.dataset}: {layout.expects}" for layout in wanted)
         raise ManifestError(f"no clip found in {folder}; expected manifest.csv, or as published: {expected}")
-    rows = [
-        {"label": clip.label, "group": clip.group, "split": clip.split, "dataset": layout.dataset} for clip in found.clips
-    ]
+    known = {"dataset": layout.dataset}
+    rows = [known | {"label": clip.label, "group": clip.group, "split": clip.split} for clip in found.clips]
     write_manifest(rows, [clip.path for clip in found.clips], out)
     click.echo(f"{layout.dataset}: {_summary(read_ready(out))}: {out}")
     return out
@@ -246,8 +249,8 @@ def prepare_command(layouts: Sequence[Layout], about: str) -> click.Command:
             prepare(folder, layouts, out, dataset or "")
 
     if len(names) > 1:
-        kind = click.Choice(names)
-        command = click.option("--dataset", type=kind, help="Which set FOLDER is; by default seen from its files.")(command)
+        about_dataset = "Which set FOLDER is; by default seen from its files."
+        command = click.option("--dataset", type=click.Choice(names), help=about_dataset)(command)
     target = click.Path(dir_okay=False, path_type=Path)
     command = click.option("--out", type=target, help="Manifest to write; by default FOLDER/manifest.csv.")(command)
     command = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))(command)
@@ -264,11 +267,13 @@ def run_command(recipe: Path, layouts: Sequence[Layout]) -> click.Command:
     layouts : sequence of Layout
     """
 
+    folder = click.Path(file_okay=False, path_type=Path)
+
     @click.command("run")
     @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
     @click.option("--config", "name", default="quick", show_default=True, help="Name in configs/.")
-    @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Run folder; by default runs/RECIPE-CONFIG.")
-    @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated.")
+    @click.option("--out", type=folder, help="Run folder; by default runs/RECIPE-CONFIG.")
+    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change SECTION.KEY; repeatable.")
     def command(data: Path, name: str, out: Path | None, overrides: tuple[str, ...]) -> None:
         """Compare the variants of a config on the data in DATA.
 
@@ -281,9 +286,7 @@ def run_command(recipe: Path, layouts: Sequence[Layout]) -> click.Command:
     return command
 
 
-def _run(
-    recipe: Path, layouts: Sequence[Layout], data: Path, name: str, out: Path, overrides: Sequence[str]
-) -> None:
+def _run(recipe: Path, layouts: Sequence[Layout], data: Path, name: str, out: Path, overrides: Sequence[str]) -> None:
     from embcomp.cli.runs import run as embcomp_run
     from embcomp.config import load
 
@@ -295,7 +298,7 @@ def _run(
     by_manifest = {layout.manifest: layout for layout in layouts}
 
     def place(manifest: str) -> str:
-        # What the config names and the folder holds stays as written: then the run is `embcomp run` itself.
+        # What is there stays as the config writes it: then the run is `embcomp run` itself.
         if (data / manifest).is_file() or manifest not in by_manifest:
             return manifest
         return str(locate(data, by_manifest[manifest], out / "manifests").resolve())

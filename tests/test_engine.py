@@ -16,6 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # Jobs run in other processes, which import this module by its name.
+def results(workers, function, count):
+    with Engine(workers) as engine:
+        return [answer for answer in engine.map(function, [{"number": number} for number in range(count)])]
+
+
 def square(number):
     return number * number
 
@@ -42,33 +47,35 @@ def chatters(number):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_job_is_answered_once(workers):
-    jobs = [{"number": number} for number in range(5)]
-    assert sorted(Engine(workers).map(square, jobs)) == [(number, number**2) for number in range(5)]
+    assert sorted(results(workers, square, 5)) == [(number, number**2) for number in range(5)]
 
 
 def test_two_workers_are_two_other_processes():
-    found = {result for _, result in Engine(2).map(process_id, [{"number": number} for number in range(4)])}
-    assert len(found) == 2 and os.getpid() not in found
+    with Engine(2) as engine:
+        first = {result for _, result in engine.map(process_id, [{"number": number} for number in range(4)])}
+        second = {result for _, result in engine.map(process_id, [{"number": number} for number in range(4)])}
+    assert len(first) == 2 and os.getpid() not in first
+    assert first == second  # workers are kept
+    assert not any(alive(process) for process in first)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_keeps_its_kind_and_words(workers):
     with pytest.raises(StoreError, match="row 1 is bad"):
-        list(Engine(workers).map(fails, [{"number": number} for number in range(4)]))
+        results(workers, fails, 4)
 
 
 def test_a_dead_worker_is_told():
     with pytest.raises(EmbcompError, match="worker process died"):
-        list(Engine(2).map(dies, [{"number": number} for number in range(4)]))
+        results(2, dies, 4)
 
 
 def test_what_jobs_print_does_not_mix_with_answers():
-    jobs = [{"number": number} for number in range(4)]
-    assert sorted(Engine(2).map(chatters, jobs)) == [(number, number) for number in range(4)]
+    assert sorted(results(2, chatters, 4)) == [(number, number) for number in range(4)]
 
 
 def test_no_jobs_is_no_work():
-    assert list(Engine(2).map(square, [])) == []
+    assert results(2, square, 0) == []
 
 
 def test_cores_are_counted():

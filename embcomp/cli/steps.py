@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,20 +20,22 @@ from embcomp.cli import common
 )
 @click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float16"]))
 @common.split_option
+@common.set_option
 @common.seed_option
 @common.skip_bad_option
 @common.threads_option
 def embed(
-    manifest: Path, spec: str, out: Path, seconds: float, dtype: str, splits, seed: int, skip_bad: bool, threads: int
+    manifest: Path, spec: str, out: Path, seconds: float, dtype: str, splits, overrides, seed, skip_bad, threads
 ) -> None:
     """Turn the clips of MANIFEST into a store of embeddings.
 
     With --teacher kmeans the teacher is learned from these clips, without their
     labels, and kept as OUT.teacher; embed other clips with kmeans:OUT.teacher.
+    --set reaches the section teacher.
     """
     from embcomp import teachers
     from embcomp.clips import Clips
-    from embcomp.config import TeacherConfig
+    from embcomp.config import parse_overrides
     from embcomp.engine import set_threads
     from embcomp.files import fingerprint
 
@@ -49,7 +52,7 @@ def embed(
         if argument:
             teacher = teachers.KMeansTeacher.load(argument)
         else:
-            config = TeacherConfig(seed=seed)
+            config = replace(parse_overrides(overrides).teacher, seed=seed)
             key = fingerprint([teachers.kmeans_settings(config), hashes, seconds])
             teacher = teachers.learned_kmeans(clips, config, out.with_name(f"{out.name}.teacher"), key)
         with common.bar(len(clips), "embed") as shown:
@@ -95,17 +98,18 @@ def compress(
     set_threads(threads)
     if out.exists():
         raise ArtifactError(f"something stands at {out}; delete it or choose another --out")
+    if manifest is None and splits:
+        raise ConfigError("--split chooses clips of a manifest; give --manifest")
+    needs_labels = method == "lda" or (method in ("linear", "mlp") and objective != "reconstruction")
+    if manifest is None and needs_labels:
+        raise ConfigError(
+            f"--method {method} --objective {objective} learns from labels; give --manifest, or use --objective reconstruction"
+        )
     opened = EmbeddingStore.open(store)
     labels, ids = None, opened.ids
     if manifest is not None:
         chosen = common.read_manifest(manifest, splits)
         labels, ids = encode(chosen.labels), chosen.ids
-    elif splits:
-        raise ConfigError("--split chooses clips of a manifest; give --manifest")
-    elif method == "lda" or (method in ("linear", "mlp") and objective != "reconstruction"):
-        raise ConfigError(
-            f"--method {method} --objective {objective} learns from labels; give --manifest, or use --objective reconstruction"
-        )
     rows = opened.rows(ids)
     fitted = fit_compressor(
         CompressorConfig(method, objective, dim), opened.take(ids), labels, [opened.hashes[row] for row in rows], seed

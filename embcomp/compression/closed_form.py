@@ -11,7 +11,9 @@ import scipy.linalg
 
 from embcomp.errors import DataError
 
-TINY = 1e-12
+# Variance this far below the largest is float32's rounding, not the data's.
+RESOLUTION = 1e-7
+TINY = 1e-300
 
 
 def leading_eigh(matrix: np.ndarray, count: int, metric: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -65,11 +67,11 @@ def pca(values: np.ndarray, vectors: np.ndarray, whiten: bool = False) -> np.nda
     Parameters
     ----------
     whiten : bool, default=False
-        Scale every component to unit variance; one without variance stays zero.
+        Scale every component to unit variance; one without variance becomes zero.
     """
     if not whiten:
         return vectors
-    floor = TINY * max(values[0], TINY)
+    floor = max(RESOLUTION**2 * values[0], TINY)
     return vectors * np.where(values > floor, 1 / np.sqrt(np.maximum(values, floor)), 0.0)[:, None]
 
 
@@ -164,11 +166,13 @@ def widen(weight: np.ndarray, covariance: np.ndarray, count: int) -> np.ndarray:
     Returns
     -------
     ndarray of shape (count, dim)
-        The first k rows are `weight`; the others have unit variance on the residual.
+        The first k rows are `weight`; of the others the first has unit variance and
+        the rest less, in proportion: whitening them would blow up noise.
     """
     back, _ = decoder(weight, covariance)
     covariance -= back @ (weight @ covariance)
-    rest = pca(*leading_eigh(covariance, count - len(weight)), whiten=True)
+    values, rest = leading_eigh(covariance, count - len(weight))
+    rest = rest / np.sqrt(max(values[0], TINY))
     # On the residual, x - back W x, so that what is added is new: rest (I - back W).
     return np.concatenate([weight, rest - (rest @ back) @ weight])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor, nn
 
@@ -53,19 +54,13 @@ class Decoders:
     @property
     def retained_variance(self) -> np.ndarray:
         """Share of the variance that the first k components give back, shape ``(d,)``, non-decreasing."""
-        shares = np.zeros(len(self.gram))
-        # Gram-Schmidt on the codes: what each component adds to those before it.
-        basis, codes = self.cross.copy(), self.gram.copy()
-        floor = 1e-10 * np.diag(self.gram)
-        for k in range(len(codes)):
-            pivot = codes[k, k]
-            if pivot <= floor[k] or pivot <= 0:
-                continue
-            shares[k] = basis[:, k] @ basis[:, k] / pivot
-            factors = codes[k, k + 1 :] / pivot
-            basis[:, k + 1 :] -= np.outer(basis[:, k], factors)
-            codes[k + 1 :, k + 1 :] -= np.outer(codes[k + 1 :, k], factors)
-        return np.minimum(np.cumsum(shares) / self.total, 1.0)
+        # Cholesky's factor takes from each code what those before it already tell; the
+        # ridge keeps it alive for codes that tell nothing new.
+        scale = np.sqrt(self.component_variance)
+        inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0.0)
+        lower = np.linalg.cholesky(inverse[:, None] * self.gram * inverse + 1e-9 * np.eye(len(scale)))
+        fresh = scipy.linalg.solve_triangular(lower, (self.cross * inverse).T, lower=True, check_finite=False)
+        return np.minimum(np.cumsum((fresh**2).sum(axis=1)) / self.total, 1.0)
 
     def least_squares(self) -> LinearCompressor:
         """Linear decoder from raw codes to raw embeddings."""

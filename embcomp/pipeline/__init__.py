@@ -98,12 +98,12 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
     made = stood = 0
-    engine = Engine(config.workers, config.threads)
-    for name, function, jobs, total in _phases(plan):
-        made, stood = made + len(jobs), stood + total - len(jobs)
-        progress(name, total - len(jobs), total)
-        for done, _ in enumerate(engine.map(function, jobs), 1):
-            progress(name, total - len(jobs) + done, total)
+    with Engine(config.workers, config.threads) as engine:
+        for name, function, jobs, total in _phases(plan):
+            made, stood = made + len(jobs), stood + total - len(jobs)
+            progress(name, total - len(jobs), total)
+            for done, _ in enumerate(engine.map(function, jobs), 1):
+                progress(name, total - len(jobs) + done, total)
     table = _scores(plan)
     summary = summarise(table)
     _write_results(plan, table, summary, bad, cut)

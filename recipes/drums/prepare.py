@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from recipes.common import Clip, Found, Layout, collect_files, plain, prepare_command  # noqa: E402
+from recipes.common import Clip, Found, Layout, collect_files, plain, prepare_command
 
 # The Open Source Drumkit: instrument folder to label, and what its file names hold.
 KIT = {

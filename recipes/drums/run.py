@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from recipes.common import run_command  # noqa: E402
-from recipes.drums.prepare import LAYOUTS  # noqa: E402
+from recipes.common import run_command
+from recipes.drums.prepare import LAYOUTS
 
 main = run_command(Path(__file__).resolve().parent, LAYOUTS)
 

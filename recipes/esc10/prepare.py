@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from embcomp.errors import ManifestError  # noqa: E402
-from recipes.common import Clip, Found, Layout, collect_files, plain, prepare_command  # noqa: E402
+from embcomp.errors import ManifestError
+from recipes.common import Clip, Found, Layout, collect_files, plain, prepare_command
 
 # Class folders of ESC-10, and of the first edition of ESC-50, to the category names of esc50.csv.
 CATEGORIES = {

@@ -1,4 +1,4 @@
-"""Compare the variants of a config on environmental sounds: python recipes/esc10/run.py DATA [--config quick] [--out DIR]."""
+"""Compare the variants of a config on ESC-10: python recipes/esc10/run.py DATA [--config quick] [--out DIR]."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from recipes.common import run_command  # noqa: E402
-from recipes.esc10.prepare import LAYOUTS  # noqa: E402
+from recipes.common import run_command
+from recipes.esc10.prepare import LAYOUTS
 
 main = run_command(Path(__file__).resolve().parent, LAYOUTS)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from recipes.common import Clip, Found, Layout, collect_files, prepare_command  # noqa: E402
+from recipes.common import Clip, Found, Layout, collect_files, prepare_command
 
 NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)")
 TEST_TAKES = 5  # takes 0-4 are the official test set
