@@ -147,7 +147,9 @@ class Recommendation:
 
     def __str__(self) -> str:
         if self.method == "identity":
-            return f"no size is within {self.margin:g} of the full embedding's {self.full_score:.3f}: keep {self.full_dim}"
+            return (
+                f"no size is within {self.margin:g} of the full embedding's {self.full_score:.3f}: keep {self.full_dim}"
+            )
         return (
             f"{self.dim} dimensions by {self.method}: score {self.score:.3f}, "
             f"within {self.margin:g} of the {self.full_score:.3f} of all {self.full_dim}"
@@ -317,6 +319,10 @@ def _summarise(folds: pd.DataFrame) -> pd.DataFrame:
         for measure in MEASURES:
             values = part[measure].to_numpy()
             half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-            row |= {measure: values.mean(), f"{measure}_low": values.mean() - half, f"{measure}_high": values.mean() + half}
+            row |= {
+                measure: values.mean(),
+                f"{measure}_low": values.mean() - half,
+                f"{measure}_high": values.mean() + half,
+            }
         rows.append({**row, "behind": part["behind"].mean(), "folds": len(part)})
     return pd.DataFrame(rows)

@@ -69,7 +69,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Of the reconstruction term beside the task term.
     hidden : int, default=256
         Hidden width of ``mlp``.
-    epochs, batch_size, learning_rate, weight_decay : default=100, 64, 3e-3, 1e-2
+    epochs, batch_size, learning_rate, weight_decay : default=100, 128, 3e-3, 1e-2
         Of AdamW. ``epochs=0`` gives the closed-form start.
     patience : int, default=10
         Checks without a better held-out loss before training stops; there is one
@@ -130,7 +130,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         reconstruction_weight: float = 1.0,
         hidden: int = 256,
         epochs: int = 100,
-        batch_size: int = 64,
+        batch_size: int = 128,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
         patience: int = 10,

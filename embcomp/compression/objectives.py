@@ -60,17 +60,36 @@ class Bottleneck(nn.Module):
         code = self.encoder(rows)
         sizes = self.sizes or (code.shape[1],)
         terms: dict[str, Tensor] = {}
-        for size in sizes:
-            kept = code if size == code.shape[1] else F.pad(code[:, :size], (0, code.shape[1] - size))
-            if self.head is not None:
-                term = task_loss(self.head(kept), targets, self.multilabel, self.class_weights)
-                terms["task"] = terms.get("task", 0.0) + term / len(sizes)
-            if self.decoder is not None:
-                term = F.mse_loss(self.decoder(kept), rows)
-                terms["reconstruction"] = terms.get("reconstruction", 0.0) + term / len(sizes)
+        if self.head is not None:
+            logits = prefix_outputs(self.head, code, sizes)
+            repeated = targets.repeat(len(sizes), *[1] * (targets.ndim - 1))
+            terms["task"] = task_loss(logits.flatten(0, 1), repeated, self.multilabel, self.class_weights)
+        if self.decoder is not None:
+            terms["reconstruction"] = F.mse_loss(
+                prefix_outputs(self.decoder, code, sizes), rows.expand(len(sizes), -1, -1)
+            )
         weight = 1.0 if self.head is None else self.reconstruction_weight
         total = terms.get("task", 0.0) + weight * terms.get("reconstruction", 0.0)
         return {"total": total, **terms}
+
+
+def prefix_outputs(reader: nn.Module, code: Tensor, sizes: Sequence[int]) -> Tensor:
+    """What `reader` says of each prefix of the code, the rest being zero, ``(len(sizes), n, out)``.
+
+    Parameters
+    ----------
+    reader : nn.Module, ``(n, d) -> (n, out)``
+    code : Tensor of shape (n, d)
+    sizes : sequence of int, ascending
+    """
+    if len(sizes) == 1:
+        return reader(code)[None]
+    if isinstance(reader, nn.Linear):
+        # A longer prefix only adds columns, so every column is multiplied once.
+        pairs = zip((0, *sizes[:-1]), sizes, strict=True)
+        added = [code[:, start:stop] @ reader.weight[:, start:stop].T for start, stop in pairs]
+        return torch.stack(added).cumsum(dim=0) + reader.bias
+    return torch.stack([reader(F.pad(code[:, :size], (0, code.shape[1] - size))) for size in sizes])
 
 
 def task_loss(logits: Tensor, targets: Tensor, multilabel: bool = False, weights: Tensor | None = None) -> Tensor:

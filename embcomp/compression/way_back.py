@@ -54,11 +54,10 @@ class Decoders:
     @property
     def retained_variance(self) -> np.ndarray:
         """Share of the variance that the first k components give back, shape ``(d,)``, non-decreasing."""
-        # Cholesky's factor takes from each code what those before it already tell; the
-        # ridge keeps it alive for codes that tell nothing new.
+        # Cholesky's factor takes from each code what those before it already tell.
         scale = np.sqrt(self.component_variance)
-        inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0.0)
-        lower = np.linalg.cholesky(inverse[:, None] * self.gram * inverse + 1e-9 * np.eye(len(scale)))
+        inverse = np.where(scale > 1e-6 * scale.max(), 1 / np.maximum(scale, 1e-300), 0.0)
+        lower = _cholesky(inverse[:, None] * self.gram * inverse)
         fresh = scipy.linalg.solve_triangular(lower, (self.cross * inverse).T, lower=True, check_finite=False)
         return np.minimum(np.cumsum((fresh**2).sum(axis=1)) / self.total, 1.0)
 
@@ -120,6 +119,16 @@ def _by_rows(encoder: nn.Module, problem: Problem, trained: bool) -> Decoders:
     total = float((problem.moments.variance / frame.scale**2).sum())
     row_mean = frame.mean + frame.scale * row_sum / n
     return Decoders(cross / (n - 1), gram / (n - 1), mean, row_mean, frame.scale, total, trained=trained)
+
+
+def _cholesky(correlation: np.ndarray) -> np.ndarray:
+    """Lower factor, with the smallest ridge that codes which repeat each other need."""
+    for ridge in (1e-12, 1e-9, 1e-6):
+        try:
+            return np.linalg.cholesky(correlation + ridge * np.eye(len(correlation)))
+        except np.linalg.LinAlgError:
+            continue
+    return np.linalg.cholesky(correlation + 1e-3 * np.eye(len(correlation)))
 
 
 def first_inputs(module: nn.Module, size: int) -> nn.Module:

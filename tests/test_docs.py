@@ -1,0 +1,63 @@
+"""What the documentation shows must run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import embcomp
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted(
+    name
+    for _, name, _ in pkgutil.walk_packages(embcomp.__path__, "embcomp.")
+    if not name.endswith("__main__")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name):
+    failed, _ = doctest.testmod(importlib.import_module(name), extraglobs={"torch": importlib.import_module("torch")})
+    assert not failed
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", readme(), re.S)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_commands_of_the_readme_exist():
+    from embcomp.cli import COMMANDS
+
+    used = set(re.findall(r"^embcomp (\w+)", readme(), re.M))
+    assert used and used <= set(COMMANDS)
+
+
+def test_the_files_the_readme_names_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", readme()):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_tables_of_the_readme_are_what_was_measured():
+    """Each recipe row of the README stands, to the digit, in what the committed results.csv summarises to."""
+    import pandas as pd
+
+    from embcomp.evaluation import summarise
+    from embcomp.report import table_lines
+
+    rows = set(table_lines(summarise(pd.read_csv(ROOT / "recipes/fsdd/results.csv"))))
+    section = readme().split("<!-- table: recipes/fsdd -->")[1].split("<!-- end -->")[0]
+    shown = [line for line in section.strip().splitlines() if line.startswith("|")]
+    assert len(shown) > 3 and set(shown) <= rows
