@@ -64,7 +64,7 @@ def dimension_curve(
         Speakers, machines, recordings: never on both sides of a fold. Without,
         every row is its own group.
     dims : sequence of int, optional
-        Sizes; by default the powers of two below dim and the smallest fold's rows.
+        Sizes; by default the powers of two up to 256, below dim and the smallest fold's rows.
     methods : sequence of str
         Rungs, any of :data:`embcomp.compression.METHODS`.
     folds : int, default=5
@@ -298,7 +298,7 @@ def _splits(targets: Targets, groups: np.ndarray, folds: int, seed: int) -> Iter
 
 def _sizes(dims: Sequence[int] | None, most: int) -> list[int]:
     if dims is None:
-        return [2**power for power in range(1, most.bit_length()) if 2**power < most]
+        return [size for size in (2, 4, 8, 16, 32, 64, 128, 256) if size < most]
     sizes = sorted({int(size) for size in dims})
     if not sizes or sizes[0] < 1 or sizes[-1] > most:
         raise DataError(f"dims must lie between 1 and {most}, what the smallest fold allows; got {list(dims)}")
@@ -319,10 +319,7 @@ def _summarise(folds: pd.DataFrame) -> pd.DataFrame:
         for measure in MEASURES:
             values = part[measure].to_numpy()
             half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-            row |= {
-                measure: values.mean(),
-                f"{measure}_low": values.mean() - half,
-                f"{measure}_high": values.mean() + half,
-            }
+            low, high = values.mean() - half, min(values.mean() + half, 1.0)
+            row |= {measure: values.mean(), f"{measure}_low": low, f"{measure}_high": max(high, values.mean())}
         rows.append({**row, "behind": part["behind"].mean(), "folds": len(part)})
     return pd.DataFrame(rows)

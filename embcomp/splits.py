@@ -69,12 +69,21 @@ def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
         )
     if folds > np.unique(strata[rows], return_counts=True)[1].max():
         raise ManifestError(f"{folds} folds need a class of as many clips; every class has fewer")
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed) if folds else LeaveOneGroupOut()
-    found = []
-    for number, (train, test) in enumerate(splitter.split(rows, strata[rows], groups[rows].astype(str))):
-        name = str(number + 1) if folds else f"without-{groups[rows[test[0]]]}"
-        found.append(Fold(name, np.union1d(rows[train], always), rows[test]))
-    return found
+    best: tuple[int, list[Fold]] | None = None
+    for attempt in range(4 if folds else 1):
+        random = seed + 1000 * attempt
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=random) if folds else LeaveOneGroupOut()
+        found, lost = [], 0
+        for number, (train, test) in enumerate(splitter.split(rows, strata[rows], groups[rows].astype(str))):
+            name = str(number + 1) if folds else f"without-{groups[rows[test[0]]]}"
+            found.append(Fold(name, np.union1d(rows[train], always), rows[test]))
+            lost += len(set(strata[rows[test]]) - set(strata[found[-1].train]) - {-1}) + (len(test) == 0)
+        # A set of few groups can put both groups of a class into one fold, or none into another.
+        if best is None or lost < best[0]:
+            best = lost, found
+        if not lost:
+            break
+    return best[1]
 
 
 def column_folds(

@@ -15,11 +15,13 @@ COMMANDS = {
     "demo": "Render two synthetic sound sets and compare all ways on them.",
     "run": "Compare variants as a TOML file describes, over seeds and folds.",
     "embed": "Turn the clips of a manifest into embeddings.",
+    "sweep": "Say how small the target may be.",
     "compress": "Fit a compressor on a store of embeddings.",
     "apply": "Compress a store with a fitted compressor.",
     "distill": "Train a small student.",
     "evaluate": "Score a student on manifests.",
 }
+MODULES = {"demo": "runs", "run": "runs", "sweep": "sweep"}  # the others are single steps
 
 
 class LazyGroup(click.Group):
@@ -31,7 +33,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"embcomp.cli.{'steps' if name not in ('run', 'demo') else 'runs'}")
+        module = importlib.import_module(f"embcomp.cli.{MODULES.get(name, 'steps')}")
         return getattr(module, name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
