@@ -1,7 +1,7 @@
 """How the cost of a fit from disk grows with rows and dimensions, for the exact and the subspace solver."""
 
 import numpy as np
-from measure import arguments, embeddings_on_disk, header, interleaved, peak_memory, row
+from measure import arguments, embeddings_on_disk, header, interleaved, line, peak_memory, row
 
 from embcomp.compression import Compressor
 
@@ -27,7 +27,7 @@ def main() -> None:
     for name, points in found.items():
         n, dim, seconds = np.log(np.array([point for point in points if point[0] >= 100_000])).T
         fit, *_ = np.linalg.lstsq(np.stack([n, dim, np.ones_like(n)], axis=1), seconds, rcond=None)
-        print(f"\n{name}: from 100,000 rows on, time grows as rows^{fit[0]:.2f} and dim^{fit[1]:.2f}")
+        line(f"\n{name}: from 100,000 rows on, time grows as rows^{fit[0]:.2f} and dim^{fit[1]:.2f}")
 
 
 if __name__ == "__main__":

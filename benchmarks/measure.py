@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -37,6 +39,8 @@ def interleaved(sides: dict[str, Callable[[], object]], repeats: int) -> dict[st
 def peak_memory(run: Callable[[], object]) -> float:
     """Peak MB of memory above the start, leaving out pages of mapped files, by sampling each millisecond."""
     peak, stop = [0], threading.Event()
+    # Give back what earlier runs freed, or this one would use it unseen.
+    ctypes.CDLL(None).malloc_trim(0)
     start = _anonymous()
 
     def watch() -> None:
@@ -103,12 +107,16 @@ def covariance_of(X: np.ndarray) -> np.ndarray:
 
 def row(*cells: object) -> None:
     """Print one row of a Markdown table."""
-    print(
-        "| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in cells) + " |", flush=True
-    )
+    line("| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in cells) + " |")
 
 
 def header(*names: str) -> None:
     """Print the head of a Markdown table."""
     row(*names)
-    print("|" + "---|" * len(names), flush=True)
+    line("|" + "---|" * len(names))
+
+
+def line(text: str) -> None:
+    """Print a line at once, so that a long run can be followed."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

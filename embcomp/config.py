@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from embcomp.errors import ConfigError, nearest
+from embcomp.schema import build, to_dict, toml_value
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class TransferConfig:
     """How targets enter the student's loss."""
 
     method: str = "compressed"
-    distance: str = "distance_correlation"
+    distance: str = "auto"  # cosine for a target as wide as the student's embedding, else distance_correlation
     weight: float = 0.5  # lambda of (1 - lambda) L_pred + lambda L_dist
     schedule: str = "two-stage"  # or joint
     stop_gradient: bool = True  # joint only: no gradient from the student's distance into the compressor
@@ -91,7 +90,7 @@ class StudentConfig:
 
     kind: str = "ds_cnn"
     width: int = 64
-    embedding: int = 128
+    embedding: int = 64
     norm: str = "clip"  # input: none, global, clip or band
     dropout: float = 0.1
 
@@ -218,14 +217,14 @@ def parse(content: Mapping[str, Any], source: str = "the configuration") -> RunC
     """Build a RunConfig from nested dicts; see `load`."""
     content = dict(content)
     variants = content.pop("variants", None)
-    config = _build(RunConfig, content, source, "")
+    config = build(RunConfig, content, source, "")
     shared = {name: getattr(config, name) for name in OVERRIDABLE}
     if variants is None:
         variants = [{"name": config.transfer.method}]
     if not isinstance(variants, list) or not variants or not all(isinstance(item, dict) for item in variants):
         raise ConfigError(f"{source}: variants must be a list of tables ([[variants]])")
     resolved = tuple(
-        _build(VariantConfig, item, source, f"variants[{number}].", shared) for number, item in enumerate(variants)
+        build(VariantConfig, item, source, f"variants[{number}].", shared) for number, item in enumerate(variants)
     )
     names = [variant.name for variant in resolved]
     for name in names:
@@ -236,45 +235,20 @@ def parse(content: Mapping[str, Any], source: str = "the configuration") -> RunC
     return config
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config as nested dicts of JSON and TOML values."""
-    plain = {}
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if is_dataclass(value):
-            plain[item.name] = to_dict(value)
-        elif isinstance(value, tuple):
-            plain[item.name] = [to_dict(part) if is_dataclass(part) else part for part in value]
-        else:
-            plain[item.name] = value
-    return plain
-
-
 def to_toml(config: RunConfig) -> str:
     """The resolved config as TOML; reading it back gives an equal config."""
     plain = to_dict(config)
     variants = plain.pop("variants")
-    lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
+    lines = [f"{key} = {toml_value(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for section, values in plain.items():
         if isinstance(values, dict):
-            lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+            lines += ["", f"[{section}]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
     for variant in variants:
-        lines += ["", "[[variants]]", f"name = {_toml(variant['name'])}"]
+        lines += ["", "[[variants]]", f"name = {toml_value(variant['name'])}"]
         for section in OVERRIDABLE:
             changed = {key: value for key, value in variant[section].items() if value != plain[section][key]}
-            lines += [f"{section}.{key} = {_toml(value)}" for key, value in changed.items()]
+            lines += [f"{section}.{key} = {toml_value(value)}" for key, value in changed.items()]
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, str):
-        escaped = "".join(f"\\u{ord(mark):04x}" if ord(mark) < 32 or mark in '"\\\x7f' else mark for mark in value)
-        return f'"{escaped}"'
-    return repr(value)
 
 
 def _override(text: str) -> tuple[list[str], Any]:
@@ -290,9 +264,7 @@ def _override(text: str) -> tuple[list[str], Any]:
 
 def _assign(content: dict, key: list[str], value: Any, text: str) -> None:
     if key[0] == "variants":
-        raise ConfigError(
-            f"--set {text!r}: variants are set in the file; --set a section to change it in every variant"
-        )
+        raise ConfigError(f"--set {text!r}: variants are set in the file; --set a section to change them all")
     if isinstance(value, dict):
         for name, part in value.items():
             _assign(content, [*key, name], part, text)
@@ -308,46 +280,6 @@ def _assign(content: dict, key: list[str], value: Any, text: str) -> None:
         if isinstance(section, dict) and len(key) == 2 and key[1] in section:
             section[key[1]] = value
 
-
-def _build(kind: type, content: Any, source: str, prefix: str, defaults: Mapping[str, Any] | None = None) -> Any:
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{source}: {prefix.rstrip('.')} must be a table, not {content!r}")
-    known = typing.get_type_hints(kind)
-    for key in content:
-        if key not in known or key == "variants":
-            raise ConfigError(f"{source}: unknown key {prefix + str(key)!r}: {nearest(str(key), known)}")
-    values = dict(defaults or {})
-    for key, value in content.items():
-        expected = known[key]
-        if is_dataclass(expected):
-            base = values.get(key)
-            built = _build(
-                expected,
-                value,
-                source,
-                f"{prefix}{key}.",
-                {item.name: getattr(base, item.name) for item in fields(base)} if base else None,
-            )
-            values[key] = built
-        else:
-            values[key] = _convert(value, expected, source, prefix + key)
-    return kind(**values)
-
-
-def _convert(value: Any, expected: Any, source: str, key: str) -> Any:
-    if isinstance(expected, types.GenericAlias):
-        item = typing.get_args(expected)[0]
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{source}: {key} must be a list, not {value!r}")
-        return tuple(_convert(part, item, source, key) for part in value)
-    if expected is float and type(value) is int:
-        value = float(value) if abs(value) < 1e300 else float("inf")
-    if type(value) is not expected:
-        raise ConfigError(f"{source}: {key} must be {_WORDS[expected]}, not {value!r}")
-    return value
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 MAX_SEED = 2**31 - 1  # what numpy, torch and scikit-learn all take
 

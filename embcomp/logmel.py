@@ -103,7 +103,9 @@ class LogMel(nn.Module):
             n_mels,
             floor,
         )
-        self.register_buffer("window", torch.hann_window(win_length, periodic=True, dtype=torch.float64), persistent=False)
+        self.register_buffer(
+            "window", torch.hann_window(win_length, periodic=True, dtype=torch.float64), persistent=False
+        )
         self.register_buffer("filters", torch.from_numpy(filters.astype(np.float32)), persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ def noise(samples=RATE, seed=0):
 
 def peak(waveform, rate=RATE):
     """Frequency and amplitude of the strongest partial, away from the ends."""
-    middle = waveform[len(waveform) // 8 : -len(waveform) // 8] * np.hanning(len(waveform[len(waveform) // 8 : -len(waveform) // 8]))
-    spectrum = np.abs(np.fft.rfft(middle, 16 * len(middle)))
+    middle = waveform[len(waveform) // 8 : -len(waveform) // 8]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle)), 16 * len(middle)))
     return np.argmax(spectrum) * rate / (16 * len(middle)), 4 * spectrum.max() / len(middle)
 
 
@@ -63,12 +63,13 @@ def test_every_format_keeps_length_pitch_and_level(write, ending, rate):
 @pytest.mark.parametrize(
     ("subtype", "tolerance"),
     [("PCM_U8", 0.01), ("PCM_16", 1e-4), ("PCM_24", 1e-6), ("PCM_32", 1e-6), ("FLOAT", 1e-7), ("DOUBLE", 1e-7),
-     ("ULAW", 0.02), ("ALAW", 0.02), ("IMA_ADPCM", 0.3), ("MS_ADPCM", 0.1), ("GSM610", 0.3)],
+     ("ULAW", 0.02), ("ALAW", 0.02), ("IMA_ADPCM", 0.05), ("MS_ADPCM", 0.05), ("GSM610", 0.05)],
 )  # fmt: skip
 def test_every_kind_of_sample_comes_back_to_its_precision(write, subtype, tolerance):
     found = decode(write(tone(), subtype=subtype), RATE)
     assert len(found) == pytest.approx(RATE, abs=300)  # ADPCM fills its last block
-    assert np.abs(found[:RATE] - tone()).max() < tolerance
+    # The predictive kinds need some samples to find their step.
+    assert np.abs(found[500:RATE] - tone()[500:]).max() < tolerance
 
 
 def test_stereo_is_averaged(write):
@@ -137,7 +138,9 @@ def test_an_end_rounded_up_to_the_next_millisecond_is_accepted(write):
 
 def test_more_channels_can_be_allowed(write):
     path = write(np.stack([noise(seed=seed) for seed in range(8)], axis=1))
-    np.testing.assert_allclose(decode(path, RATE, max_channels=8), np.mean([noise(seed=s) for s in range(8)], 0), atol=1e-4)
+    np.testing.assert_allclose(
+        decode(path, RATE, max_channels=8), np.mean([noise(seed=s) for s in range(8)], 0), atol=1e-4
+    )
 
 
 INTERVALS = [

@@ -86,7 +86,11 @@ def test_roll_turns_the_valid_frames_round_and_leaves_the_padding(seed):
     turned = apply(values, seed, roll=0.5)
     for clip, length in enumerate(LENGTHS.tolist()):
         assert torch.equal(turned[clip, :, length:], values[clip, :, length:])
-        shifts = [shift for shift in range(length) if torch.equal(values[clip, :, :length].roll(shift, 1), turned[clip, :, :length])]
+        shifts = [
+            shift
+            for shift in range(length)
+            if torch.equal(values[clip, :, :length].roll(shift, 1), turned[clip, :, :length])
+        ]
         assert len(shifts) == 1
 
 

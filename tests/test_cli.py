@@ -86,6 +86,19 @@ def test_embed_compress_apply_distill_evaluate(work):
     )
 
 
+def test_sweep_names_a_size_and_draws_the_curve(work):
+    folder, _, _ = work
+    done = call(
+        "sweep", folder / "emb", "--manifest", folder / "home/manifest.csv",
+        "--dims", "1,4", "--methods", "pca,linear", "--folds", 2, "--out", folder / "sweep",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "dimensions by" in done.stdout or "no size is within" in done.stdout
+    curve = pd.read_csv(folder / "sweep/curve.csv")
+    assert set(curve["method"]) == {"identity", "pca", "linear"} and set(curve["dim"]) == {1, 4, 24}
+    assert (folder / "sweep/curve.png").stat().st_size > 1000
+
+
 def test_repeating_a_step_is_harmless(work):
     folder, _, steps = work
     before = (folder / "student/weights.safetensors").stat().st_mtime_ns
@@ -233,6 +246,8 @@ def test_bad_settings_are_told_in_words(tmp_path, override, message):
         (["distill", "{home}", "--out", "{tmp}/s"], "give --targets STORE"),
         (["distill", "{home}", "--transfer", "non", "--out", "{tmp}/s"], "did you mean 'none'"),
         (["evaluate", "{tmp}/none", "{home}", "--out", "{tmp}/s.csv"], "no student at"),
+        (["sweep", "{tmp}/none", "--manifest", "{home}", "--out", "{tmp}/w"], "no embeddings at"),
+        (["sweep", "{tmp}/none", "--manifest", "{home}", "--dims", "two", "--out", "{tmp}/w"], "whole numbers joined by commas"),
         (["run", "{tmp}/none.toml", "--out", "{tmp}/r"], "cannot read"),
         (["distill", "{home}", "--transfer", "none", "--out", "{tmp}/s", "--device", "cuda:9"], "no CUDA device|no such device"),
     ],

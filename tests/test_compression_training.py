@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from embcomp.compression import Compressor, LinearCompressor, MLPCompressor, methods
+from embcomp.compression import Compressor, LinearCompressor, MLPCompressor, trained
 from embcomp.compression.fitting import hold_out
 from embcomp.compression.objectives import Bottleneck, prefix_sizes, task_loss
 
@@ -41,8 +41,8 @@ def test_every_parameter_moves(data, monkeypatch, options):
             assert moved > 0.5, name
         return history
 
-    original = methods.train
-    monkeypatch.setattr(methods, "train", remember)
+    original = trained.train
+    monkeypatch.setattr(trained, "train", remember)
     Compressor(**{"n_components": 4, "epochs": 5, "hidden": 8, "validation_share": 0, **options}).fit(X, y)
     assert starts
 

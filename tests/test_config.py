@@ -208,7 +208,9 @@ def test_an_override_is_toml_or_a_bare_string(override, key, value):
 
 @pytest.mark.parametrize("override", ["student.width=16", "student={width=16}"])
 def test_an_override_reaches_the_variants_that_set_the_same_key(tmp_path, override):
-    text = '[student]\nwidth = 24\nnorm = "band"\n[[variants]]\nname = "a"\nstudent.width = 32\n[[variants]]\nname = "b"\n'
+    text = (
+        '[student]\nwidth = 24\nnorm = "band"\n[[variants]]\nname = "a"\nstudent.width = 32\n[[variants]]\nname = "b"\n'
+    )
     config = read(tmp_path, text, override)
     assert [variant.student.width for variant in config.variants] == [16, 16]
     assert [variant.student.norm for variant in config.variants] == ["band", "band"]

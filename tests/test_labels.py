@@ -118,7 +118,13 @@ def test_two_data_sets_without_a_common_label_are_refused():
 
 
 @pytest.mark.parametrize(
-    "text", ["from,to\na,b\nc,\n", "\ufefffrom,to\r\na,b\r\nc,\r\n", ' from , to\n"a",b\n\n c ,\n\n', "from,to\na,b\na,b\nc,\n"]
+    "text",
+    [
+        "from,to\na,b\nc,\n",
+        "\ufefffrom,to\r\na,b\r\nc,\r\n",
+        ' from , to\n"a",b\n\n c ,\n\n',
+        "from,to\na,b\na,b\nc,\n",
+    ],
 )
 def test_a_label_map_is_read(tmp_path, text):
     (tmp_path / "map.csv").write_bytes(text.encode())

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "embcomp"
 
 LAYERS = [
     ["errors"],
-    ["files"],
+    ["files", "schema"],
     ["config", "manifest", "labels", "splits", "audio", "logmel", "metrics", "artifact"],
     ["losses", "students"],
     ["store", "clips"],

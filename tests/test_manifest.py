@@ -184,11 +184,13 @@ def test_a_missing_manifest_and_a_folder_are_refused(tmp_path):
         Manifest.read(tmp_path)
 
 
-@pytest.mark.parametrize("rows", [[2, 0], np.array([2, 0]), range(2), [], np.array([False, True, True]), np.zeros(3, bool)])
+@pytest.mark.parametrize(
+    "rows", [[2, 0], np.array([2, 0]), range(2), [], np.array([False, True, True]), np.zeros(3, bool)]
+)
 def test_a_selection_holds_the_chosen_clips_in_the_chosen_order(read, rows):
     manifest = read("path,label,group,split,start\na,x,g,1,1\nb,y,h,2,\nc,z,g,1,3\n")
     chosen = manifest.select(rows)
-    numbers = np.flatnonzero(rows).tolist() if getattr(rows, "dtype", None) == bool else list(rows)
+    numbers = np.flatnonzero(rows).tolist() if getattr(rows, "dtype", None) is np.dtype(bool) else list(rows)
     assert chosen.ids == [manifest.ids[number] for number in numbers]
     assert chosen.labels == [manifest.labels[number] for number in numbers]
     assert chosen.groups.tolist() == [manifest.groups[number] for number in numbers]
@@ -197,7 +199,9 @@ def test_a_selection_holds_the_chosen_clips_in_the_chosen_order(read, rows):
     assert chosen.select(range(len(chosen))).table.equals(chosen.table)
 
 
-@pytest.mark.parametrize(("name", "clips"), [("fsdd", 3000), ("esc10", 320), ("drums_machine", 184), ("donateacry", 100)])
+@pytest.mark.parametrize(
+    ("name", "clips"), [("fsdd", 3000), ("esc10", 320), ("drums_machine", 184), ("donateacry", 100)]
+)
 def test_published_manifests_are_read(shared: Path, name, clips):
     manifest = Manifest.read(shared / "data" / name / "manifest.csv")
     assert (len(manifest), manifest.name) == (clips, name)

@@ -21,7 +21,9 @@ def data(seed, clips=120, classes=4, groups=12, unlabelled=0):
     """Classes and groups drawn at random: groups of very different size, classes unevenly over them."""
     rng = np.random.default_rng(seed)
     strata = rng.choice(classes, clips, p=rng.dirichlet(np.full(classes, 3.0)))
-    names = np.array([f"g{number}" for number in rng.choice(groups, clips, p=rng.dirichlet(np.ones(groups)))], dtype=object)
+    names = np.array(
+        [f"g{number}" for number in rng.choice(groups, clips, p=rng.dirichlet(np.ones(groups)))], dtype=object
+    )
     strata[rng.permutation(clips)[:unlabelled]] = -1
     return strata, names
 

@@ -28,10 +28,11 @@ def apply(module: nn.Module, rows: Rows) -> np.ndarray:
     else:
         module = module.float()
     out = np.empty((len(rows), module.out_features), np.float32)
-    size = block_rows(rows.shape[1])
+    # Short blocks: what is read here is still in cache for the multiplication.
+    size = block_rows(rows.shape[1], limit=1024)
     if linear:
-        # numpy's BLAS and not torch's: it was twice as fast where both were measured.
-        weight, bias = module.weight.numpy().T, module.bias.numpy()
+        # numpy's BLAS and not torch's: it was a third faster where both were measured.
+        weight, bias = np.ascontiguousarray(module.weight.numpy().T), module.bias.numpy()
         for start, block in rows.blocks(size):
             part = out[start : start + len(block)]
             if rows.dtype == np.float32:

@@ -17,8 +17,9 @@ from embcomp.compression.apply import apply
 from embcomp.compression.closed_form import components_for_share
 from embcomp.compression.diagnostics import Report, report
 from embcomp.compression.frame import make_frame
-from embcomp.compression.methods import METHODS, TRAINABLE, Problem
+from embcomp.compression.methods import METHODS, TRAINABLE
 from embcomp.compression.moments import Moments, collect
+from embcomp.compression.problem import Problem
 from embcomp.compression.rows import as_rows, raise_not_finite
 from embcomp.compression.seen import hash_ids, known
 from embcomp.compression.solvers import sums
@@ -194,6 +195,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         moments, class_moments = sums(rows, membership, self.solver, self.n_components, seed)
         groups = None if groups is None else np.asarray(groups)
+        self.__dict__.pop("moments_", None)
         return self._solve(moments, class_moments, rows, targets, groups, rows.ids if ids is None else ids, seed)
 
     def fit_moments(self, moments: Moments, *, ids=None) -> Compressor:
@@ -224,7 +226,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     @available_if(_is_sum_of_shards)
     def partial_fit(self, X, y=None, *, ids=None) -> Compressor:
-        """Add rows; the result equals one fit on all rows so far.
+        """Add rows; the result equals one fit on all rows added so far.
 
         Parameters
         ----------
@@ -331,6 +333,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             raise DataError("a prefix of components trained together has no meaning; fit with nested=True")
         other = type(self)(**{**self.get_params(deep=False), "n_components": int(size)})
         other.__dict__.update({name: value for name, value in vars(self).items() if name.endswith("_")})
+        other.__dict__.pop("moments_", None)
         other.module_ = self.module_.first(size)
         other.decoders_ = self.decoders_.first(size)
         other.component_variance_ = self.component_variance_[:size]

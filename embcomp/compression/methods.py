@@ -2,83 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from embcomp.compression import closed_form
-from embcomp.compression.fitting import Schedule, train
-from embcomp.compression.frame import Frame
-from embcomp.compression.labels import Targets
-from embcomp.compression.modules import LinearCompressor, MLPCompressor, fold_input, fold_output
-from embcomp.compression.moments import Moments
-from embcomp.compression.objectives import Bottleneck, prefix_sizes
-from embcomp.compression.rows import Rows
+from embcomp.compression.modules import LinearCompressor, MLPCompressor
+from embcomp.compression.problem import Problem, Solution
 from embcomp.compression.shrinkage import class_covariances
 from embcomp.compression.solvers import FactoredMoments
+from embcomp.compression.trained import improve
 from embcomp.errors import ConfigError, DataError
 
 STARTS = ("auto", "pca", "lda")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Everything a rung may look at.
-
-    Attributes
-    ----------
-    params : dict
-        The compressor's constructor parameters.
-    n_components : int
-        Resolved, d.
-    moments : Moments or FactoredMoments
-        Of all rows.
-    class_moments : Moments, optional
-        Of the labelled rows, each weighed by its classes; may be the same object.
-    frame : Frame
-    seed : int
-    rows : Rows, optional
-        None when only moments are known.
-    targets : Targets, optional
-    groups : ndarray, optional
-    """
-
-    params: dict[str, Any]
-    n_components: int
-    moments: Moments | FactoredMoments
-    frame: Frame
-    seed: int
-    class_moments: Moments | None = None
-    rows: Rows | None = None
-    targets: Targets | None = None
-    groups: np.ndarray | None = None
-
-
-@dataclass
-class Solution:
-    """What a rung found, in the frame.
-
-    Attributes
-    ----------
-    encoder : nn.Module, ``(*, dim) -> (*, d)``
-    decoder : nn.Module, optional
-        ``(*, d) -> (*, dim)``; None asks for the least-squares one.
-    head : LinearCompressor, optional
-        The classifier trained on the code.
-    history : list of dict
-        Epochs, for what was trained.
-    keeps_rows : bool
-        The folded encoder is to pass raw rows on as they are.
-    """
-
-    encoder: nn.Module
-    decoder: nn.Module | None = None
-    head: LinearCompressor | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    keeps_rows: bool = False
 
 
 def identity(problem: Problem) -> Solution:
@@ -121,7 +59,7 @@ def linear(problem: Problem) -> Solution:
     start = start_weight(problem)
     if problem.params["objective"] == "reconstruction" or problem.params["epochs"] == 0:
         return linear_solution(start)
-    return _trained(problem, start, LinearCompressor.from_affine)
+    return improve(problem, start, LinearCompressor.from_affine)
 
 
 def mlp(problem: Problem) -> Solution:
@@ -131,7 +69,7 @@ def mlp(problem: Problem) -> Solution:
     def build(weight: torch.Tensor) -> MLPCompressor:
         return MLPCompressor.from_affine(weight, hidden_features=hidden)
 
-    return _trained(problem, start_weight(problem), build)
+    return improve(problem, start_weight(problem), build)
 
 
 METHODS = {"identity": identity, "random": random, "pca": pca, "lda": lda, "linear": linear, "mlp": mlp}
@@ -204,57 +142,3 @@ def resolve_start(params: dict[str, Any]) -> str | None:
     if params["start"] == "auto":
         return "pca" if params["objective"] == "reconstruction" else "lda"
     return params["start"]
-
-
-def _trained(problem: Problem, start: np.ndarray, build) -> Solution:
-    """Train from a start in coordinates where rows and codes have unit variance on average.
-
-    Adam's step does not know units; without this the learning rate would depend on the teacher's.
-    """
-    params, targets = problem.params, problem.targets
-    covariance = problem.frame.covariance(problem.moments)
-    back, gram = closed_form.decoder(start, covariance)
-    row_scale = float(np.sqrt(problem.frame.total_variance(problem.moments) / len(covariance)))
-    code_scale = float(np.sqrt(np.trace(gram) / len(gram))) or 1.0
-    unit = replace(problem.frame, scale=problem.frame.scale * row_scale)
-    objective, multilabel = params["objective"], targets is not None and targets.multilabel
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(problem.seed)
-        encoder = build(torch.from_numpy(start * (row_scale / code_scale)))
-        decoder = build(torch.from_numpy(back * (code_scale / row_scale))) if objective != "task" else None
-        head = LinearCompressor(problem.n_components, len(targets.classes)) if objective != "reconstruction" else None
-    if head is not None:
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-    weights = None if head is None else targets.class_weights(params["class_weight"])
-    model = Bottleneck(
-        encoder,
-        decoder,
-        head,
-        multilabel,
-        None if weights is None else torch.tensor(weights, dtype=torch.float32),
-        params["reconstruction_weight"],
-        prefix_sizes(problem.n_components) if params["nested"] else (),
-    )
-    history = []
-    if params["epochs"]:
-        schedule = Schedule(**{name: params[name] for name in Schedule.__dataclass_fields__})
-        generator = torch.Generator().manual_seed(problem.seed)
-        values = None if head is None else torch.from_numpy(targets.values)
-        history = train(model, problem.rows, unit, values, schedule, generator, problem.groups)
-    return _in_frame(model, row_scale, code_scale, history)
-
-
-def _in_frame(model: Bottleneck, row_scale: float, code_scale: float, history: list) -> Solution:
-    """Undo the unit scaling, so that codes keep the units of the start."""
-    encoder, decoder, head = model.encoder, model.decoder, model.head
-    one = torch.ones((), dtype=torch.float64)
-    fold_input(encoder, torch.zeros(encoder.in_features, dtype=torch.float64), one * row_scale)
-    fold_output(encoder, one * 0, one.expand(encoder.out_features) * code_scale)
-    if decoder is not None:
-        fold_input(decoder, torch.zeros(decoder.in_features, dtype=torch.float64), one * code_scale)
-        fold_output(decoder, one * 0, one.expand(decoder.out_features) * row_scale)
-    if head is not None:
-        fold_input(head, torch.zeros(head.in_features, dtype=torch.float64), one * code_scale)
-    # A linear decoder is replaced by the least-squares one, which cannot be worse.
-    return Solution(encoder, decoder if isinstance(decoder, MLPCompressor) else None, head, history)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from embcomp.compression.closed_form import solve_back
 from embcomp.compression.frame import Frame
-from embcomp.compression.methods import Problem, Solution
 from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank, fold_input, fold_output
+from embcomp.compression.problem import Problem, Solution
 from embcomp.compression.rows import block_rows
 
 

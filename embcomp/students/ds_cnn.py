@@ -45,7 +45,7 @@ class DSCNN(nn.Module):
     n_mels : int, default=64
     width : int, default=64
         Channels of the middle blocks; the stem has a quarter, the last blocks twice as many.
-    embedding : int, default=128
+    embedding : int, default=64
         Width of the embedding.
     norm : str, default="clip"
         Input normalisation, see `InputNorm`.
@@ -68,7 +68,7 @@ class DSCNN(nn.Module):
         n_classes: int,
         n_mels: int = 64,
         width: int = 64,
-        embedding: int = 128,
+        embedding: int = 64,
         norm: str = "clip",
         dropout: float = 0.1,
     ):

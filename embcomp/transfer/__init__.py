@@ -62,5 +62,7 @@ def build_transfer(config: TransferConfig, multi_label: bool, compressor: nn.Mod
         if compressor is None:
             raise ConfigError("the joint schedule trains a compressor and needs one to start from")
         return JointCompression(compressor, config.distance, config.weight, config.stop_gradient, multi_label)
-    # Two-stage compression is the same loss with targets compressed beforehand.
-    return EmbeddingTransfer(config.distance, config.weight, multi_label)
+    # Two-stage compression is the same loss with targets compressed beforehand. The raw embedding is
+    # compared as EAsT does even where its width happens to be the student's.
+    raw = config.method == "embedding" and config.distance == "auto"
+    return EmbeddingTransfer("distance_correlation" if raw else config.distance, config.weight, multi_label)

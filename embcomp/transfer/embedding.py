@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
-from embcomp.errors import choose
-from embcomp.losses import DISTANCES
+from embcomp.labels import Labels
+from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer
+from embcomp.transfer.base import Batch, TargetTransfer, check_distance, pick_distance
 
 
 class EmbeddingTransfer(TargetTransfer):
@@ -23,15 +24,21 @@ class EmbeddingTransfer(TargetTransfer):
 
     Parameters
     ----------
-    distance : {"distance_correlation", "cosine_distance_difference", "cosine"}
+    distance : {"auto", "distance_correlation", "cosine_distance_difference", "cosine"}
+        ``auto`` is the direct cosine where target and student embedding have the
+        same width, else distance correlation.
     weight : float in [0, 1]
         The paper's lambda; it used 0.6 to 0.9.
     """
 
-    def __init__(self, distance: str = "distance_correlation", weight: float = 0.5, multi_label: bool = False):
+    def __init__(self, distance: str = "auto", weight: float = 0.5, multi_label: bool = False):
         super().__init__(multi_label)
-        self.distance = choose("distance", distance, DISTANCES)
+        self.distance_name = check_distance(distance)
         self.weight = weight
+
+    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
+        super().prepare(targets, labels, manifest, width)
+        self.distance = pick_distance(self.distance_name, self.targets.shape[1], width)
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         distance = self.distance(output.embedding.float(), self.target_of(batch))

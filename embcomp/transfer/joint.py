@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from embcomp.errors import choose
 from embcomp.labels import Labels
-from embcomp.losses import DISTANCES, prediction_loss
+from embcomp.losses import prediction_loss
 from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer
+from embcomp.transfer.base import Batch, TargetTransfer, check_distance, pick_distance
 
 
 class JointCompression(TargetTransfer):
@@ -31,7 +30,7 @@ class JointCompression(TargetTransfer):
     compressor : nn.Module
         Embedding (n, D) to target (n, d); trained.
     distance : str
-        See `embcomp.losses.DISTANCES`.
+        ``auto``, or one of `embcomp.losses.DISTANCES`; see `EmbeddingTransfer`.
     weight : float in [0, 1]
     stop_gradient : bool, default=True
         Keep the student's distance from changing the compressor.
@@ -40,20 +39,21 @@ class JointCompression(TargetTransfer):
     def __init__(
         self,
         compressor: nn.Module,
-        distance: str = "distance_correlation",
+        distance: str = "auto",
         weight: float = 0.5,
         stop_gradient: bool = True,
         multi_label: bool = False,
     ):
         super().__init__(multi_label)
         self.compressor = compressor.requires_grad_(True)
-        self.distance = choose("distance", distance, DISTANCES)
+        self.distance_name = check_distance(distance)
         self.weight = weight
         self.stop_gradient = stop_gradient
 
     def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
         super().prepare(targets, labels, manifest, width)
         dim = self.compressor(self.targets[:1]).shape[1]
+        self.distance = pick_distance(self.distance_name, dim, width)
         self.head = nn.Linear(dim, len(labels.classes))
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:

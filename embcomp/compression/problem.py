@@ -1,0 +1,73 @@
+"""What a rung of the ladder is given and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from embcomp.compression.frame import Frame
+from embcomp.compression.labels import Targets
+from embcomp.compression.modules import LinearCompressor
+from embcomp.compression.moments import Moments
+from embcomp.compression.rows import Rows
+from embcomp.compression.solvers import FactoredMoments
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a rung may look at.
+
+    Attributes
+    ----------
+    params : dict
+        The compressor's constructor parameters.
+    n_components : int
+        Resolved, d.
+    moments : Moments or FactoredMoments
+        Of all rows.
+    class_moments : Moments, optional
+        Of the labelled rows, each weighed by its classes; may be the same object.
+    frame : Frame
+    seed : int
+    rows : Rows, optional
+        None when only moments are known.
+    targets : Targets, optional
+    groups : ndarray, optional
+    """
+
+    params: dict[str, Any]
+    n_components: int
+    moments: Moments | FactoredMoments
+    frame: Frame
+    seed: int
+    class_moments: Moments | None = None
+    rows: Rows | None = None
+    targets: Targets | None = None
+    groups: np.ndarray | None = None
+
+
+@dataclass
+class Solution:
+    """What a rung found, in the frame.
+
+    Attributes
+    ----------
+    encoder : nn.Module, ``(*, dim) -> (*, d)``
+    decoder : nn.Module, optional
+        ``(*, d) -> (*, dim)``; None asks for the least-squares one.
+    head : LinearCompressor, optional
+        The classifier trained on the code.
+    history : list of dict
+        Epochs, for what was trained.
+    keeps_rows : bool
+        The folded encoder is to pass raw rows on as they are.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module | None = None
+    head: LinearCompressor | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    keeps_rows: bool = False
