@@ -82,17 +82,26 @@ class TransferConfig:
     weight: float = 0.5  # lambda of (1 - lambda) L_pred + lambda L_dist
     schedule: str = "two-stage"  # or joint
     stop_gradient: bool = True  # joint only: no gradient from the student's distance into the compressor
+    student_projector: bool = False  # embedding, compressed: a linear map of the student to the target's width
+    temperature: float = 2.0  # logit_kd, embedding_kd: softens the class scores
+    kd_weight: float = 0.3  # embedding_kd: share of L_KD in its term, L_dist has the rest
+    head: str = "linear"  # regression: from student embedding to teacher space; or mlp
+    regression_distance: str = "cosine"  # regression: or mse, l1, kl
+    clusters: int = 0  # regression: draw k-means clusters of the teacher's space equally often; 0 does not
+    prototypes: int = 100  # clip_prototypes: at most this many clips in a class mean
+    contrast_temperature: float = 0.07  # clip_prototypes, clip_samples: divides the cosines
+    faithful: bool = False  # logit_kd, embedding_kd, clip_*: as the authors' code, see there
 
 
 @dataclass(frozen=True)
 class StudentConfig:
     """The small network."""
 
-    kind: str = "ds_cnn"
-    width: int = 64
-    embedding: int = 64
+    kind: str = "ds_cnn"  # or as published: cp_resnet, mobile_fcn
+    width: int = 64  # ds_cnn
+    embedding: int = 64  # ds_cnn; cp_resnet has 512, mobile_fcn 256
     norm: str = "clip"  # input: none, global, clip or band
-    dropout: float = 0.1
+    dropout: float = 0.1  # ds_cnn, mobile_fcn (published with 0.5)
 
 
 @dataclass(frozen=True)
@@ -286,6 +295,8 @@ MAX_SEED = 2**31 - 1  # what numpy, torch and scikit-learn all take
 _CHOICES = {
     "split.by": ("group", "column", "none"),
     "transfer.schedule": ("two-stage", "joint"),
+    "transfer.head": ("linear", "mlp"),
+    "transfer.regression_distance": ("cosine", "mse", "l1", "kl"),
     "student.norm": ("none", "global", "clip", "band"),
 }
 
@@ -293,7 +304,8 @@ _AT_LEAST = {
     "threads": 1, "workers": 0, "audio.sample_rate": 1000, "audio.seconds": 0.01, "audio.n_fft": 16, "audio.win_length": 1,
     "audio.hop_length": 1, "audio.n_mels": 1, "audio.fmin": 0, "audio.fmax": 0, "split.folds": 0, "split.validation": 0.01,
     "split.labels_per_class": 0, "teacher.patch_frames": 1, "teacher.whitened": 1, "teacher.centroids": 2, "teacher.patches": 100,
-    "compressor.dim": 1, "transfer.weight": 0, "student.width": 8, "student.embedding": 1, "student.dropout": 0,
+    "compressor.dim": 1, "transfer.weight": 0, "transfer.temperature": 0.01, "transfer.kd_weight": 0,
+    "transfer.clusters": 0, "transfer.prototypes": 1, "transfer.contrast_temperature": 0.001, "student.width": 8, "student.embedding": 1, "student.dropout": 0,
     "training.steps": 1, "training.batch_size": 2, "training.learning_rate": 0, "training.weight_decay": 0, "training.warmup": 0,
     "training.evaluate_every": 1, "training.patience": 0, "training.freq_mask": 0, "training.time_mask": 0, "training.roll": 0,
     "training.gain": 0, "training.checkpoint_every": 1, "evaluation.bootstrap": 1, "evaluation.confidence": 0.01,
@@ -301,7 +313,7 @@ _AT_LEAST = {
 }  # fmt: skip
 
 _AT_MOST = {
-    "audio.seconds": 3600, "split.validation": 0.5, "transfer.weight": 1, "student.dropout": 0.95, "training.warmup": 1,
+    "audio.seconds": 3600, "split.validation": 0.5, "transfer.weight": 1, "transfer.kd_weight": 1, "student.dropout": 0.95, "training.warmup": 1,
     "training.time_mask": 0.5, "training.roll": 0.5, "evaluation.confidence": 0.9999,
     "split.seed": MAX_SEED, "teacher.seed": MAX_SEED, "evaluation.seed": MAX_SEED,
 }  # fmt: skip

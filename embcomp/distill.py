@@ -66,7 +66,7 @@ def teach(
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         transfer = build_transfer(variant.transfer, fit.labels.multi_label, start)
-        transfer.prepare(targets, fit.labels, manifest, variant.student.embedding)
+        transfer.prepare(targets, fit.labels, manifest, classifier.network.embedding_width)
         result = train(
             classifier.network,
             transfer,

@@ -190,7 +190,8 @@ class _Run:
             student.norm.fit(fit.features.to(device), fit.lengths.to(device))
         self.fit = fit.to(device)
         self.labels = torch.from_numpy(fit.labels.matrix).to(device)
-        self.weights = sampling_weights(fit.labels, config.balanced)
+        drawn = transfer.sampling_weights()
+        self.weights = sampling_weights(fit.labels, config.balanced) if drawn is None else drawn
         self.parameters = [*student.parameters(), *transfer.parameters()]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step = 0

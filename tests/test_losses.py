@@ -232,6 +232,12 @@ def test_an_unknown_label_of_a_clip_is_left_out_alone():
     assert ((logits.grad != 0) == ~labels.isnan()).all()
 
 
+def test_of_single_labels_one_unknown_makes_the_clip_unknown():
+    logits, labels = vectors(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, NAN, 1.0]]).double()
+    expected = prediction_loss(logits[:1], labels[:1], False)
+    assert prediction_loss(logits, labels, False).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_without_any_label_the_loss_is_zero(multi_label):
     logits = vectors(4, 3).requires_grad_()

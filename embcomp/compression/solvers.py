@@ -153,11 +153,14 @@ def _take(rows: Rows, membership: np.ndarray | None, index: np.ndarray) -> Momen
     # In the order of the file: a disk reads forward faster than at random.
     index = np.sort(index)
     moments = Moments(rows.shape[1], 0 if membership is None else membership.shape[1])
-    for start in range(0, len(index), SAMPLE_ROWS):
-        part = index[start : start + SAMPLE_ROWS]
+    size = block_rows(rows.shape[1])
+    for start in range(0, len(index), size):
+        part = index[start : start + size]
         moments.update(rows[part], None if membership is None else membership[part])
     return moments
 
 
 def _basis(moments: Moments, count: int) -> np.ndarray:
-    return leading_eigh((moments.scatter / moments.degrees).astype(np.float32), count)[1]
+    covariance = moments.scatter.astype(np.float32)
+    covariance /= moments.degrees
+    return leading_eigh(covariance, count)[1]

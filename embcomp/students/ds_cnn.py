@@ -16,14 +16,14 @@ class Separable(nn.Module):
     its batch was padded.
     """
 
-    def __init__(self, channels: int, out_channels: int, stride: int):
+    def __init__(self, channels: int, out_channels: int, stride: int, residual: bool = True):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
         self.norm1 = nn.BatchNorm2d(channels)
         self.pointwise = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.stride = stride
-        self.skip = stride == 1 and channels == out_channels
+        self.skip = residual and stride == 1 and channels == out_channels
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         mask = mask[..., :: self.stride]
@@ -52,6 +52,10 @@ class DSCNN(nn.Module):
     dropout : float, default=0.1
         On the embedding, before the classifier.
 
+    Attributes
+    ----------
+    embedding_width : int
+
     Shape
     -----
     Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`.
@@ -74,6 +78,7 @@ class DSCNN(nn.Module):
     ):
         super().__init__()
         stem, double = width // 4, 2 * width
+        self.embedding_width = embedding
         self.norm = InputNorm(norm, n_mels)
         self.stem = nn.Conv2d(1, stem, 3, stride=2, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(stem)

@@ -7,14 +7,24 @@ from torch import nn
 from embcomp.config import TransferConfig
 from embcomp.errors import ConfigError, choose
 from embcomp.transfer.base import Batch, TargetTransfer, Transfer
+from embcomp.transfer.clip_prototypes import ClipPrototypes
+from embcomp.transfer.clip_samples import ClipSamples
 from embcomp.transfer.embedding import EmbeddingTransfer
+from embcomp.transfer.embedding_kd import EmbeddingKD
 from embcomp.transfer.joint import JointCompression
+from embcomp.transfer.logit_kd import LogitKD
+from embcomp.transfer.regression import RegressionTransfer
 
 __all__ = [
     "METHODS",
     "Batch",
+    "ClipPrototypes",
+    "ClipSamples",
+    "EmbeddingKD",
     "EmbeddingTransfer",
     "JointCompression",
+    "LogitKD",
+    "RegressionTransfer",
     "TargetTransfer",
     "Transfer",
     "build_transfer",
@@ -24,7 +34,12 @@ __all__ = [
 METHODS = {
     "none": "labels alone, no teacher",
     "embedding": "the raw embedding (EAsT)",
+    "embedding_kd": "the raw embedding and the class scores of a linear teacher on it (EAsT-KD)",
+    "logit_kd": "the class scores of a linear teacher on the embedding",
     "compressed": "the compressed embedding, two-stage or joint",
+    "regression": "the raw embedding, predicted through a head on the student's side (S-SONDO)",
+    "clip_prototypes": "class means of the embedding, by contrast (CLIP-Embed-KD)",
+    "clip_samples": "the clips' own embeddings, by contrast within the batch",
 }
 
 
@@ -37,9 +52,9 @@ def target_kind(config: TransferConfig) -> str:
         ``embedding`` also where a joint method compresses by itself.
     """
     choose("transfer method", config.method, METHODS)
-    if config.method == "compressed" and config.schedule == "joint":
-        return "embedding"
-    return config.method
+    if config.method == "none" or (config.method == "compressed" and config.schedule != "joint"):
+        return config.method
+    return "embedding"
 
 
 def build_transfer(config: TransferConfig, multi_label: bool, compressor: nn.Module | None = None) -> Transfer:
@@ -56,13 +71,26 @@ def build_transfer(config: TransferConfig, multi_label: bool, compressor: nn.Mod
         The method is unknown, or needs a compressor and got none.
     """
     choose("transfer method", config.method, METHODS)
+    weight, projector = config.weight, config.student_projector
+    # EAsT compares the raw embedding by its structure even where its width happens to be the student's.
+    structural = "distance_correlation" if config.distance == "auto" else config.distance
     if config.method == "none":
         return Transfer(multi_label)
-    if config.method == "compressed" and config.schedule == "joint":
+    if config.method == "logit_kd":
+        return LogitKD(weight, config.temperature, multi_label, config.faithful)
+    if config.method == "embedding_kd":
+        return EmbeddingKD(structural, weight, config.kd_weight, config.temperature, multi_label, config.faithful)
+    if config.method == "regression":
+        return RegressionTransfer(weight, config.head, config.regression_distance, config.clusters, multi_label)
+    if config.method == "clip_prototypes":
+        return ClipPrototypes(weight, config.contrast_temperature, config.prototypes, multi_label, config.faithful)
+    if config.method == "clip_samples":
+        return ClipSamples(weight, config.contrast_temperature, multi_label, config.faithful)
+    if config.method == "embedding":
+        return EmbeddingTransfer(config.distance if projector else structural, weight, multi_label, projector)
+    if config.schedule == "joint":
         if compressor is None:
             raise ConfigError("the joint schedule trains a compressor and needs one to start from")
-        return JointCompression(compressor, config.distance, config.weight, config.stop_gradient, multi_label)
-    # Two-stage compression is the same loss with targets compressed beforehand. The raw embedding is
-    # compared as EAsT does even where its width happens to be the student's.
-    raw = config.method == "embedding" and config.distance == "auto"
-    return EmbeddingTransfer("distance_correlation" if raw else config.distance, config.weight, multi_label)
+        return JointCompression(compressor, config.distance, weight, config.stop_gradient, multi_label, projector)
+    # Two-stage compression is the same loss with targets compressed beforehand.
+    return EmbeddingTransfer(config.distance, weight, multi_label, projector)

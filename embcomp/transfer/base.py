@@ -48,6 +48,14 @@ class Transfer(nn.Module):
     ----------
     multi_label : bool
         Whether the task is multi-label.
+
+    Attributes
+    ----------
+    needs_targets : bool
+        Whether `prepare` needs targets.
+    needs_labels : bool
+        Whether what the method adds to the loss comes from labels, be it in `prepare`.
+        A clip without a label is welcome either way.
     """
 
     needs_targets = False
@@ -76,6 +84,10 @@ class Transfer(nn.Module):
         """Named terms of the loss, weighted; their sum is what is minimised."""
         return {"prediction": self.prediction(output, batch)}
 
+    def sampling_weights(self) -> Tensor | None:
+        """Probability of drawing each clip, (n,), in place of the loop's own; None leaves it to the loop."""
+        return None
+
     def prediction(self, output: StudentOutput, batch: Batch) -> Tensor:
         """The task loss on the batch's labels."""
         return prediction_loss(output.logits.float(), batch.labels, self.multi_label)
@@ -95,9 +107,10 @@ def pick_distance(name: str, target_width: int, student_width: int) -> Callable[
 
 
 class TargetTransfer(Transfer):
-    """A method that keeps one frozen vector per clip."""
+    """A method that keeps one frozen vector per clip; on its own, it needs no label."""
 
     needs_targets = True
+    needs_labels = False
 
     def __init__(self, multi_label: bool = False):
         super().__init__(multi_label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from embcomp.labels import Labels
 from embcomp.manifest import Manifest
@@ -29,17 +29,23 @@ class EmbeddingTransfer(TargetTransfer):
         same width, else distance correlation.
     weight : float in [0, 1]
         The paper's lambda; it used 0.6 to 0.9.
+    projector : bool, default=False
+        Compare a trained linear map of the student's embedding, as wide as the target,
+        so that a direct distance is possible. The student alone keeps its width.
     """
 
-    def __init__(self, distance: str = "auto", weight: float = 0.5, multi_label: bool = False):
+    def __init__(self, distance: str = "auto", weight: float = 0.5, multi_label: bool = False, projector: bool = False):
         super().__init__(multi_label)
         self.distance_name = check_distance(distance)
         self.weight = weight
+        self.has_projector = projector
 
     def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
         super().prepare(targets, labels, manifest, width)
-        self.distance = pick_distance(self.distance_name, self.targets.shape[1], width)
+        dim = self.targets.shape[1]
+        self.projector = nn.Linear(width, dim) if self.has_projector else nn.Identity()
+        self.distance = pick_distance(self.distance_name, dim, dim if self.has_projector else width)
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
-        distance = self.distance(output.embedding.float(), self.target_of(batch))
+        distance = self.distance(self.projector(output.embedding.float()), self.target_of(batch))
         return {"prediction": (1 - self.weight) * self.prediction(output, batch), "distance": self.weight * distance}

@@ -34,7 +34,11 @@ class JointCompression(TargetTransfer):
     weight : float in [0, 1]
     stop_gradient : bool, default=True
         Keep the student's distance from changing the compressor.
+    projector : bool, default=False
+        See `EmbeddingTransfer`.
     """
+
+    needs_labels = True
 
     def __init__(
         self,
@@ -43,22 +47,26 @@ class JointCompression(TargetTransfer):
         weight: float = 0.5,
         stop_gradient: bool = True,
         multi_label: bool = False,
+        projector: bool = False,
     ):
         super().__init__(multi_label)
         self.compressor = compressor.requires_grad_(True)
         self.distance_name = check_distance(distance)
         self.weight = weight
         self.stop_gradient = stop_gradient
+        self.has_projector = projector
 
     def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
         super().prepare(targets, labels, manifest, width)
         dim = self.compressor(self.targets[:1]).shape[1]
-        self.distance = pick_distance(self.distance_name, dim, width)
+        self.projector = nn.Linear(width, dim) if self.has_projector else nn.Identity()
+        self.distance = pick_distance(self.distance_name, dim, dim if self.has_projector else width)
         self.head = nn.Linear(dim, len(labels.classes))
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         compact = self.compressor(self.target_of(batch))
-        distance = self.distance(output.embedding.float(), compact.detach() if self.stop_gradient else compact)
+        target = compact.detach() if self.stop_gradient else compact
+        distance = self.distance(self.projector(output.embedding.float()), target)
         return {
             "prediction": (1 - self.weight) * self.prediction(output, batch),
             "distance": self.weight * distance,

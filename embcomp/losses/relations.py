@@ -1,4 +1,4 @@
-"""The equations, as pure functions on tensors; every one cites where it stands."""
+"""Losses on how the clips of a batch lie to each other, so that the two widths may differ."""
 
 from __future__ import annotations
 
@@ -89,27 +89,6 @@ def cosine_distance_difference(student: Tensor, teacher: Tensor) -> Tensor:
     return (a - b).abs().mean()
 
 
-def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean of one minus the cosine of each pair of vectors, both (n, d); a scalar in [0, 2].
-
-    The direct distance: it needs equal widths. The default of student-side
-    regression in S-SONDO (El Adlouni et al. 2026, arXiv 2604.24933).
-    """
-    if student.shape != teacher.shape:
-        raise DataError(
-            f"a direct cosine needs equal widths, not {tuple(student.shape)} and {tuple(teacher.shape)}; "
-            "set compressor.dim to the student's embedding width, or use distance_correlation"
-        )
-    return (1.0 - F.cosine_similarity(student, teacher, dim=-1)).mean()
-
-
-DISTANCES = {
-    "distance_correlation": distance_correlation,
-    "cosine_distance_difference": cosine_distance_difference,
-    "cosine": cosine_distance,
-}
-
-
 def align_frames(
     student: Tensor, teacher: Tensor, student_repeat: int = 1, teacher_repeat: int = 1
 ) -> tuple[Tensor, Tensor]:
@@ -138,27 +117,3 @@ def align_frames(
     student, teacher = repeated(student, student_repeat), repeated(teacher, teacher_repeat)
     frames = min(student.shape[1], teacher.shape[1])
     return student[:, :frames], teacher[:, :frames]
-
-
-def prediction_loss(logits: Tensor, labels: Tensor, multi_label: bool) -> Tensor:
-    """The student's own task loss, on known labels only.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n, classes)
-    labels : Tensor of shape (n, classes)
-        1 applies, 0 does not, NaN unknown; a clip whose every label is NaN has none.
-    multi_label : bool
-        Binary cross-entropy per class (EAsT) if so, else cross-entropy.
-
-    Returns
-    -------
-    Tensor, a scalar; 0 where no label is known
-    """
-    known = ~labels.isnan()
-    if multi_label:
-        per_label = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-        return (per_label * known).sum() / known.sum().clamp(min=1)
-    rows = known.all(dim=1)
-    per_clip = F.cross_entropy(logits, labels.nan_to_num(), reduction="none")
-    return (per_clip * rows).sum() / rows.sum().clamp(min=1)

@@ -1,0 +1,82 @@
+"""The published student of 0.3 million parameters: a fully convolutional network for tagging."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from embcomp.students.ds_cnn import Separable
+from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+from embcomp.students.pooling import max_pool, pooled_mean
+
+STEM = ((1, 64, (2, 4)), (64, 128, (2, 3)))  # channels in, out, and the window of bands and frames pooled after
+SEPARABLE = (
+    (128, 128, (2, 2)),
+    (128, 128, (3, 2)),
+    (128, 128, (4, 2)),
+    (128, 256, (1, 1)),
+    (256, 256, (1, 1)),
+    (256, 256, (1, 1)),
+)
+DROPPED_BEFORE = (2, 4)  # separable layers that dropout precedes
+
+
+class MobileFCN(nn.Module):
+    """Mobile-FCN, the MagnaTagATune student of EAsT.
+
+    Choi et al. 2016, "Automatic tagging using deep convolutional neural networks" (arXiv
+    1606.00298), with depthwise-separable layers, as Ding & Lerch 2023 (arXiv 2306.17424) use it: two
+    3x3 convolutions, six depthwise-separable ones, maxima that shrink the bands to one and the frames 96 times,
+    the mean over time, a linear classifier. The embedding is that mean, before
+    the last dropout. 314,098 parameters for 50 classes, whatever `n_mels`; published for 96 bands,
+    which make just one after pooling.
+
+    In evaluation the result for a clip does not depend on its batch's padding. In training
+    it does a little, as in the default student: batch norms count the padded frames.
+
+    Differs from the published code: the input is normalised by `InputNorm`, and frames or bands
+    that do not fill a last window enter the pooling instead of being dropped, so that
+    a clip of under 96 frames has an output too.
+
+    Parameters
+    ----------
+    n_classes : int
+    n_mels : int, default=96
+    norm : str, default="clip"
+        Input normalisation, see `InputNorm`.
+    dropout : float, default=0.5
+        At three places, as published; ``student.dropout`` of a run's settings takes its place.
+
+    Attributes
+    ----------
+    embedding_width : int
+        256.
+
+    Shape
+    -----
+    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`.
+    """
+
+    def __init__(self, n_classes: int, n_mels: int = 96, norm: str = "clip", dropout: float = 0.5):
+        super().__init__()
+        self.embedding_width = SEPARABLE[-1][1]
+        self.norm = InputNorm(norm, n_mels)
+        self.stem = nn.ModuleList(nn.Conv2d(into, out, 3, padding=1, bias=False) for into, out, _ in STEM)
+        self.stem_norms = nn.ModuleList(nn.BatchNorm2d(out) for _, out, _ in STEM)
+        self.blocks = nn.ModuleList(Separable(into, out, 1, residual=False) for into, out, _ in SEPARABLE)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(self.embedding_width, n_classes)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> StudentOutput:
+        mask = frame_mask(lengths, features.shape[-1])
+        x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        mask = mask[:, None, None]
+        for convolution, norm, (*_, window) in zip(self.stem, self.stem_norms, STEM):
+            x, mask = max_pool(torch.relu(norm(convolution(x))) * mask, mask, window)
+        for number, (block, (*_, window)) in enumerate(zip(self.blocks, SEPARABLE)):
+            if number in DROPPED_BEFORE:
+                x = self.dropout(x)
+            x, mask = block(x, mask)
+            x, mask = max_pool(x, mask, window)
+        embedding, frames = pooled_mean(x, mask)
+        return StudentOutput(self.classify(self.dropout(embedding)), embedding, frames)

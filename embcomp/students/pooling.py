@@ -1,0 +1,45 @@
+"""Pooling that does not see where a batch was padded."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def max_pool(x: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Maximum over windows of bands and frames; a last window may be smaller.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, channels, bands, frames)
+        Nowhere negative, and zero where a clip has ended: so a window that reaches past the end
+        has the maximum of its valid part.
+    mask : Tensor of shape (n, 1, 1, frames)
+        1 where a clip still runs.
+    size : (int, int)
+        Bands and frames of a window.
+
+    Returns
+    -------
+    x, mask : Tensor
+        With bands and frames divided by `size`, rounded up.
+    """
+    return F.max_pool2d(x, size, ceil_mode=True), mask[..., :: size[1]]
+
+
+def pooled_mean(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over bands and valid frames, and the frames before the mean over time.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, channels, bands, frames)
+        Zero where a clip has ended.
+    mask : Tensor of shape (n, 1, 1, frames)
+
+    Returns
+    -------
+    mean : Tensor of shape (n, channels)
+    frames : Tensor of shape (n, frames, channels)
+    """
+    frames = x.mean(2).transpose(1, 2)
+    return frames.sum(1) / mask.sum(-1).flatten(1), frames

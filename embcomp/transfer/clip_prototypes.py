@@ -1,0 +1,64 @@
+"""CLIP-Embed-KD: the student's embedding finds the teacher's mean of its class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embcomp.errors import DataError
+from embcomp.labels import Labels
+from embcomp.manifest import Manifest
+from embcomp.transfer.base import Batch
+from embcomp.transfer.clip import ContrastiveTransfer
+
+
+class ClipPrototypes(ContrastiveTransfer):
+    """Contrast with one fixed teacher vector per class.
+
+    CLIP-Embed-KD (Nair 2024, arXiv 2404.06170): the mean embedding of up to 100 clips of each class
+    stands for the teacher, which is then no longer needed. The target is the clip's class.
+    See `ContrastiveTransfer` for the loss and its options.
+
+    Parameters
+    ----------
+    clips : int, default=100
+        At most this many clips, chosen at random, make a class mean.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self,
+        weight: float = 0.5,
+        temperature: float = 0.07,
+        clips: int = 100,
+        multi_label: bool = False,
+        faithful: bool = False,
+    ):
+        super().__init__(weight, temperature, multi_label, faithful)
+        self.clips = clips
+        self.register_buffer("prototypes", torch.empty(0), persistent=False)
+        self.register_buffer("present", torch.empty(0), persistent=False)
+
+    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
+        super().prepare(targets, labels, manifest, width)
+        of_class = torch.from_numpy(labels.matrix == 1)
+        if not of_class.any():
+            raise DataError(
+                "clip_prototypes found no labelled clip to average; label some, "
+                "or use a transfer method that needs no label: embedding, regression, clip_samples"
+            )
+        order = torch.randperm(len(of_class))
+        chosen = torch.zeros_like(of_class)
+        shuffled = of_class[order]
+        chosen[order] = shuffled & (shuffled.cumsum(0) <= self.clips)
+        counts = chosen.sum(0).unsqueeze(1)
+        self.prototypes = (chosen.T.float() @ self.targets) / counts.clamp(min=1)
+        self.present = counts.squeeze(1) > 0
+        # Only the means are needed from here on.
+        self.targets = torch.empty(0)
+
+    def partners(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        # A class without a clip has no mean to be compared with.
+        return self.prototypes, batch.labels.masked_fill(~self.present, torch.nan)

@@ -1,0 +1,28 @@
+"""In-batch contrast of student embeddings with the clips' own cached teacher embeddings."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from embcomp.transfer.base import Batch
+from embcomp.transfer.clip import ContrastiveTransfer
+
+
+class ClipSamples(ContrastiveTransfer):
+    """Contrast with the teacher vectors of the clips in the batch.
+
+    The loss of CLIP-Teacher-KD (Nair 2024, arXiv 2404.06170) with vectors computed once instead of a
+    teacher that runs at every step: the baseline that work leaves out. It needs no label.
+    See `ContrastiveTransfer` for the loss and its options.
+
+    Differs from the paper by default: a clip that was drawn twice is its own partner both
+    times. ``faithful=True`` takes the identity, as the paper's loader never repeats a clip.
+    """
+
+    def partners(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        vectors = self.target_of(batch)
+        if self.faithful:
+            matches = vectors.new_ones(len(vectors)).diag()
+        else:
+            matches = (batch.rows.unsqueeze(1) == batch.rows).to(vectors.dtype)
+        return vectors, matches
