@@ -34,9 +34,9 @@ class MobileFCN(nn.Module):
     In evaluation the result for a clip does not depend on its batch's padding. In training
     it does a little, as in the default student: batch norms count the padded frames.
 
-    Differs from the published code: the input is normalised by `InputNorm`, and frames or bands
-    that do not fill a last window enter the pooling instead of being dropped, so that
-    a clip of under 96 frames has an output too.
+    Differs from the published code: the input is normalised by `InputNorm`, the last dropout acts on
+    the mean over time and not before it, and frames or bands that do not fill a last window enter the
+    pooling instead of being dropped, so that a clip of under 96 frames has an output too.
 
     Parameters
     ----------
