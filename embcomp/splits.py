@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
         random = seed + 1000 * attempt
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=random) if folds else LeaveOneGroupOut()
         found, lost = [], 0
-        for number, (train, test) in enumerate(splitter.split(rows, strata[rows], groups[rows].astype(str))):
+        for number, (train, test) in enumerate(_parts(splitter, rows, strata, groups)):
             name = str(number + 1) if folds else f"without-{groups[rows[test[0]]]}"
             found.append(Fold(name, np.union1d(rows[train], always), rows[test]))
             lost += len(set(strata[rows[test]]) - set(strata[found[-1].train]) - {-1}) + (len(test) == 0)
@@ -160,7 +161,7 @@ def validation_split(strata: np.ndarray, groups: np.ndarray, share: float, seed:
     best = None
     for attempt in range(4):
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + 1000 * attempt)
-        for fit, held in splitter.split(rows, strata[rows], groups[rows].astype(str)):
+        for fit, held in _parts(splitter, rows, strata, groups):
             fit, held = np.union1d(rows[fit], always), rows[held]
             lost = len(set(strata) - set(strata[fit]))
             missing = len(set(strata) - set(strata[held]))
@@ -174,3 +175,10 @@ def validation_split(strata: np.ndarray, groups: np.ndarray, share: float, seed:
             "every validation split by group takes a class wholly out of training; give the rarest class more groups"
         )
     return best[1], best[2]
+
+
+def _parts(splitter, rows: np.ndarray, strata: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    with warnings.catch_warnings():
+        # Rare classes are what the callers look after; a warning would only worry the user.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(splitter.split(rows, strata[rows], groups[rows].astype(str)))

@@ -14,7 +14,6 @@ from embcomp.labels import encode
 from embcomp.manifest import Manifest
 from embcomp.splits import column_folds, group_folds, only_groups, validation_split
 
-pytestmark = pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
 
 
 def data(seed, clips=120, classes=4, groups=12, unlabelled=0):
