@@ -72,9 +72,9 @@ def sampling_weights(labels: Labels, balanced: bool) -> Tensor:
     """
     strata = labels.for_splits
     count = len(strata)
-    if not balanced:
-        return torch.full((count,), 1.0 / count, dtype=torch.float64)
     known = strata >= 0
+    if not balanced or not known.any():
+        return torch.full((count,), 1.0 / count, dtype=torch.float64)
     members = np.bincount(strata[known], minlength=1)
     weights = np.full(count, 1.0 / count)
     weights[known] = (known.mean() / np.count_nonzero(members)) / members[strata[known]]

@@ -50,14 +50,28 @@ def test_the_files_the_readme_names_exist():
         assert (ROOT / target).exists(), target
 
 
-def test_the_tables_of_the_readme_are_what_was_measured():
-    """Each recipe row of the README stands, to the digit, in what the committed results.csv summarises to."""
+TABLES = [
+    (path, name)
+    for path in [ROOT / "README.md", *sorted((ROOT / "recipes").glob("*/README.md"))]
+    for name in re.findall(r"<!-- table: (\S+\.csv) -->", path.read_text(encoding="utf-8"))
+]
+
+
+def test_every_recipe_shows_its_results():
+    shown = {name for path, name in TABLES if path.parent.parent == ROOT / "recipes"}
+    assert {f"recipes/{path.parent.name}/results.csv" for path in (ROOT / "recipes").glob("*/README.md")} <= shown
+
+
+@pytest.mark.parametrize("path, name", TABLES, ids=lambda part: str(part).removeprefix(str(ROOT)))
+def test_tables_are_what_was_measured(path, name):
+    """Each row shown stands, to the digit, in what the committed scores summarise to."""
     import pandas as pd
 
     from embcomp.evaluation import summarise
     from embcomp.report import table_lines
 
-    rows = set(table_lines(summarise(pd.read_csv(ROOT / "recipes/fsdd/results.csv"))))
-    section = readme().split("<!-- table: recipes/fsdd -->")[1].split("<!-- end -->")[0]
+    table = summarise(pd.read_csv(ROOT / name))
+    rows = {line for _, part in table.groupby("train_dataset") for line in table_lines(part)}
+    section = path.read_text(encoding="utf-8").split(f"<!-- table: {name} -->")[1].split("<!-- end -->")[0]
     shown = [line for line in section.strip().splitlines() if line.startswith("|")]
     assert len(shown) > 3 and set(shown) <= rows

@@ -93,9 +93,7 @@ def test_tau_squared_keeps_the_size_of_the_loss_where_scores_become_soft():
     difference = student - teacher
     centred = difference - difference.mean(1, keepdim=True)
     # Second order of the divergence: half the variance under even probabilities.
-    assert multiclass_kd(student, teacher, 1e3).item() == pytest.approx(
-        centred.square().mean().item() / 2, rel=1e-2
-    )
+    assert multiclass_kd(student, teacher, 1e3).item() == pytest.approx(centred.square().mean().item() / 2, rel=1e-2)
     assert binary_kd(student, teacher, 1e3).item() == pytest.approx(difference.square().mean().item() / 8, rel=1e-2)
 
 

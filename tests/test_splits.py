@@ -15,7 +15,6 @@ from embcomp.manifest import Manifest
 from embcomp.splits import column_folds, group_folds, only_groups, validation_split
 
 
-
 def data(seed, clips=120, classes=4, groups=12, unlabelled=0):
     """Classes and groups drawn at random: groups of very different size, classes unevenly over them."""
     rng = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ class ClipSamples(ContrastiveTransfer):
     See `ContrastiveTransfer` for the loss and its options.
 
     Differs from the paper by default: a clip that was drawn twice is its own partner both
-    times. ``faithful=True`` takes the identity, as the paper's loader never repeats a clip.
+    times. ``faithful=True`` takes the identity, as published.
     """
 
     def partners(self, batch: Batch) -> tuple[Tensor, Tensor]:
