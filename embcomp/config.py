@@ -79,7 +79,7 @@ class TransferConfig:
 
     method: str = "compressed"
     distance: str = "auto"  # cosine for a target as wide as the student's embedding, else distance_correlation
-    weight: float = 0.5  # lambda of (1 - lambda) L_pred + lambda L_dist
+    weight: float = 0.5  # lambda of (1 - lambda) L_pred + lambda L_reg; of L_pred + lambda L_clip for clip_*
     schedule: str = "two-stage"  # or joint
     stop_gradient: bool = True  # joint only: no gradient from the student's distance into the compressor
     student_projector: bool = False  # embedding, compressed: a linear map of the student to the target's width

@@ -11,6 +11,7 @@ from torch import nn
 from embcomp.classifier import Classifier
 from embcomp.config import AudioConfig, StudentConfig
 from embcomp.students import CPResNet, InputNorm, MobileFCN, StudentOutput, build_student, count_parameters, frame_mask
+from embcomp.students.cp_resnet import Residual
 from embcomp.students.pooling import max_pool, pooled_mean
 
 PUBLISHED = {"cp_resnet": CPResNet, "mobile_fcn": MobileFCN}
@@ -65,6 +66,31 @@ def test_the_parts_of_cp_resnet_are_those_of_rho_7():
     ]
     assert [stage[-1].conv2.out_channels for stage in network.stages] == [128, 256, 512]
     assert not [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d) and module.bias is not None]  # fmt: skip
+
+
+def shapes_into(network, kind, features):
+    """Bands and frames that each module of a kind is given, in the order of the calls."""
+    found = []
+    for module in network.modules():
+        if isinstance(module, kind):
+            module.register_forward_pre_hook(lambda _, given: found.append(tuple(given[0].shape[2:])))
+    with torch.inference_mode():
+        network(features, torch.full((len(features),), features.shape[2]))
+    return found
+
+
+def test_cp_resnet_halves_bands_and_frames_after_the_first_second_and_fourth_block():
+    shapes = shapes_into(CPResNet(20).eval(), Residual, torch.zeros(1, 128, 64))
+    assert shapes == [(64, 32), (32, 16), (16, 8), (16, 8), *[(8, 4)] * 8]
+
+
+def test_mobile_fcn_pools_and_drops_where_published():
+    network = MobileFCN(50).eval()
+    assert not any(block.skip for block in network.blocks)
+    shapes = shapes_into(network, nn.Conv2d, torch.zeros(1, 96, 192))
+    assert shapes[:2] == [(96, 192), (48, 48)]
+    assert shapes[2::2] == [(24, 16), (12, 8), (4, 4), (1, 2), (1, 2), (1, 2)]
+    assert shapes_into(network, nn.Dropout, torch.zeros(1, 96, 192)) == [(4, 4), (1, 2), ()]
 
 
 @torch.inference_mode()

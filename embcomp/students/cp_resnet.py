@@ -45,11 +45,11 @@ class Residual(nn.Module):
 class CPResNet(nn.Module):
     """CP-ResNet with rho = 7 and 128 channels, the OpenMIC student of EAsT.
 
-    Koutini et al. 2019, "The Receptive Field as a Regularizer in Deep CNNs for Acoustic Scene
-    Classification" (arXiv 1907.01803), as Ding & Lerch 2023 (arXiv 2306.17424) use it: a strided
-    5x5 stem, three stages of four residual blocks with 128, 256 and 512 channels, the mean over
-    bands and time, a linear classifier. The embedding is that mean. 5,534,612 parameters
-    for 20 classes, whatever `n_mels`; published for 128 bands.
+    Koutini et al. 2019, "The Receptive Field as a Regularizer in Deep Convolutional Neural Networks for
+    Acoustic Scene Classification" (arXiv 1907.01803), as Ding & Lerch 2023 (arXiv 2306.17424) use it: a
+    strided 5x5 stem, three stages of four residual blocks with 128, 256 and 512 channels, the mean over
+    bands and time, a linear classifier. The embedding is that mean. 5,534,612 parameters for 20 classes,
+    whatever `n_mels`; published for 128 bands.
 
     In evaluation the result for a clip does not depend on its batch's padding. In training
     it does a little, as in the default student: batch norms count the padded frames.

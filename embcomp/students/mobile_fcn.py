@@ -24,12 +24,11 @@ DROPPED_BEFORE = (2, 4)  # separable layers that dropout precedes
 class MobileFCN(nn.Module):
     """Mobile-FCN, the MagnaTagATune student of EAsT.
 
-    Choi et al. 2016, "Automatic tagging using deep convolutional neural networks" (arXiv
-    1606.00298), with depthwise-separable layers, as Ding & Lerch 2023 (arXiv 2306.17424) use it: two
-    3x3 convolutions, six depthwise-separable ones, maxima that shrink the bands to one and the frames 96 times,
-    the mean over time, a linear classifier. The embedding is that mean, before
-    the last dropout. 314,098 parameters for 50 classes, whatever `n_mels`; published for 96 bands,
-    which make just one after pooling.
+    Choi et al. 2016, "Automatic tagging using deep convolutional neural networks" (arXiv 1606.00298), with
+    depthwise-separable layers, as Ding & Lerch 2023 (arXiv 2306.17424) use it: two 3x3 convolutions, six
+    depthwise-separable ones, maxima that shrink 96 bands to one and the frames 96 times, the mean over time,
+    a linear classifier. The embedding is that mean, before the last dropout. 314,098 parameters for 50
+    classes, whatever `n_mels`; published for 96 bands.
 
     In evaluation the result for a clip does not depend on its batch's padding. In training
     it does a little, as in the default student: batch norms count the padded frames.
