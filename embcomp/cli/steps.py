@@ -147,7 +147,9 @@ def apply(compressor: Path, store: Path, out: Path) -> None:
 @click.command()
 @click.argument("manifest", type=common.MANIFEST)
 @click.option("--targets", type=common.FOLDER, help="Store to learn from; every method but none needs it.")
-@click.option("--transfer", "method", default="compressed", show_default=True, help="A method of embcomp.transfer; see the README.")
+@click.option(
+    "--transfer", "method", default="compressed", show_default=True, help="How to learn; a wrong name lists all."
+)
 @common.out_option
 @click.option(
     "--validation",
