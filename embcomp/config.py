@@ -78,7 +78,7 @@ class TransferConfig:
     """How targets enter the student's loss."""
 
     method: str = "compressed"
-    distance: str = "auto"  # cosine for a target as wide as the student's embedding, else distance_correlation
+    distance: str = "distance_correlation"  # or cosine_distance_difference; cosine, for equal widths
     weight: float = 0.5  # lambda of (1 - lambda) L_pred + lambda L_reg; of L_pred + lambda L_clip for clip_*
     schedule: str = "two-stage"  # or joint
     stop_gradient: bool = True  # joint only: no gradient from the student's distance into the compressor

@@ -8,7 +8,7 @@ from embcomp.compression import Compressor
 from embcomp.config import TransferConfig
 from embcomp.errors import ConfigError, DataError
 from embcomp.labels import encode
-from embcomp.losses import cosine_distance, distance_correlation, prediction_loss
+from embcomp.losses import distance_correlation, prediction_loss
 from embcomp.students import StudentOutput, build_student
 from embcomp.transfer import METHODS, Batch, build_transfer, target_kind
 
@@ -120,21 +120,6 @@ def test_a_direct_cosine_needs_equal_widths_and_says_so(student, batch, labels, 
     transfer = prepared(TransferConfig(method="embedding", distance="cosine"), targets, labels)
     with pytest.raises(DataError, match="compressor.dim to the student's embedding width"):
         transfer.loss(student(batch.features, batch.lengths), batch)
-
-
-@pytest.mark.parametrize(
-    "method, width, distance",
-    [
-        ("compressed", WIDTH, cosine_distance),
-        ("compressed", DIM, distance_correlation),
-        ("embedding", WIDTH, distance_correlation),
-    ],
-)
-def test_auto_compares_directly_where_a_compressed_target_is_as_wide_as_the_student(
-    labels, rng, method, width, distance
-):
-    transfer = prepared(TransferConfig(method=method), rng.normal(size=(N, width)).astype(np.float32), labels)
-    assert transfer.distance is distance
 
 
 def test_rows_pick_their_own_targets(student, labels, targets):

@@ -72,14 +72,12 @@ def build_transfer(config: TransferConfig, multi_label: bool, compressor: nn.Mod
     """
     choose("transfer method", config.method, METHODS)
     weight, projector = config.weight, config.student_projector
-    # EAsT compares the raw embedding by its structure even where its width happens to be the student's.
-    structural = "distance_correlation" if config.distance == "auto" else config.distance
     if config.method == "none":
         return Transfer(multi_label)
     if config.method == "logit_kd":
         return LogitKD(weight, config.temperature, multi_label, config.faithful)
     if config.method == "embedding_kd":
-        return EmbeddingKD(structural, weight, config.kd_weight, config.temperature, multi_label, config.faithful)
+        return EmbeddingKD(config.distance, weight, config.kd_weight, config.temperature, multi_label, config.faithful)
     if config.method == "regression":
         return RegressionTransfer(weight, config.head, config.regression_distance, config.clusters, multi_label)
     if config.method == "clip_prototypes":
@@ -87,7 +85,7 @@ def build_transfer(config: TransferConfig, multi_label: bool, compressor: nn.Mod
     if config.method == "clip_samples":
         return ClipSamples(weight, config.contrast_temperature, multi_label, config.faithful)
     if config.method == "embedding":
-        return EmbeddingTransfer(config.distance if projector else structural, weight, multi_label, projector)
+        return EmbeddingTransfer(config.distance, weight, multi_label, projector)
     if config.schedule == "joint":
         if compressor is None:
             raise ConfigError("the joint schedule trains a compressor and needs one to start from")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embcomp.errors import choose
 from embcomp.labels import Labels
-from embcomp.losses import DISTANCES, prediction_loss
+from embcomp.losses import prediction_loss
 from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
 
@@ -91,19 +89,6 @@ class Transfer(nn.Module):
     def prediction(self, output: StudentOutput, batch: Batch) -> Tensor:
         """The task loss on the batch's labels."""
         return prediction_loss(output.logits.float(), batch.labels, self.multi_label)
-
-
-def check_distance(name: str) -> str:
-    """Refuse a distance that is not one of `embcomp.losses.DISTANCES`, naming the nearest."""
-    choose("distance", name, {**DISTANCES, "auto": None})
-    return name
-
-
-def pick_distance(name: str, target_width: int, student_width: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """The distance that `name` means; ``auto`` is the direct cosine for equal widths, else distance correlation."""
-    if name == "auto":
-        name = "cosine" if target_width == student_width else "distance_correlation"
-    return DISTANCES[name]
 
 
 class TargetTransfer(Transfer):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from embcomp.errors import choose
 from embcomp.labels import Labels
+from embcomp.losses import DISTANCES
 from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer, check_distance, pick_distance
+from embcomp.transfer.base import Batch, TargetTransfer
 
 
 class EmbeddingTransfer(TargetTransfer):
@@ -24,9 +26,8 @@ class EmbeddingTransfer(TargetTransfer):
 
     Parameters
     ----------
-    distance : {"auto", "distance_correlation", "cosine_distance_difference", "cosine"}
-        ``auto`` is the direct cosine where target and student embedding have the
-        same width, else distance correlation.
+    distance : {"distance_correlation", "cosine_distance_difference", "cosine"}
+        The cosine is direct and needs equal widths, or the projector.
     weight : float in [0, 1]
         The paper's lambda; it used 0.6 to 0.9.
     projector : bool, default=False
@@ -34,17 +35,21 @@ class EmbeddingTransfer(TargetTransfer):
         so that a direct distance is possible. The student alone keeps its width.
     """
 
-    def __init__(self, distance: str = "auto", weight: float = 0.5, multi_label: bool = False, projector: bool = False):
+    def __init__(
+        self,
+        distance: str = "distance_correlation",
+        weight: float = 0.5,
+        multi_label: bool = False,
+        projector: bool = False,
+    ):
         super().__init__(multi_label)
-        self.distance_name = check_distance(distance)
+        self.distance = choose("distance", distance, DISTANCES)
         self.weight = weight
         self.has_projector = projector
 
     def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
         super().prepare(targets, labels, manifest, width)
-        dim = self.targets.shape[1]
-        self.projector = nn.Linear(width, dim) if self.has_projector else nn.Identity()
-        self.distance = pick_distance(self.distance_name, dim, dim if self.has_projector else width)
+        self.projector = nn.Linear(width, self.targets.shape[1]) if self.has_projector else nn.Identity()
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         distance = self.distance(self.projector(output.embedding.float()), self.target_of(batch))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from embcomp.errors import choose
 from embcomp.labels import Labels
-from embcomp.losses import prediction_loss
+from embcomp.losses import DISTANCES, prediction_loss
 from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer, check_distance, pick_distance
+from embcomp.transfer.base import Batch, TargetTransfer
 
 
 class JointCompression(TargetTransfer):
@@ -30,7 +31,7 @@ class JointCompression(TargetTransfer):
     compressor : nn.Module
         Embedding (n, D) to target (n, d); trained.
     distance : str
-        ``auto``, or one of `embcomp.losses.DISTANCES`; see `EmbeddingTransfer`.
+        See `embcomp.losses.DISTANCES`.
     weight : float in [0, 1]
     stop_gradient : bool, default=True
         Keep the student's distance from changing the compressor.
@@ -43,7 +44,7 @@ class JointCompression(TargetTransfer):
     def __init__(
         self,
         compressor: nn.Module,
-        distance: str = "auto",
+        distance: str = "distance_correlation",
         weight: float = 0.5,
         stop_gradient: bool = True,
         multi_label: bool = False,
@@ -51,7 +52,7 @@ class JointCompression(TargetTransfer):
     ):
         super().__init__(multi_label)
         self.compressor = compressor.requires_grad_(True)
-        self.distance_name = check_distance(distance)
+        self.distance = choose("distance", distance, DISTANCES)
         self.weight = weight
         self.stop_gradient = stop_gradient
         self.has_projector = projector
@@ -60,7 +61,6 @@ class JointCompression(TargetTransfer):
         super().prepare(targets, labels, manifest, width)
         dim = self.compressor(self.targets[:1]).shape[1]
         self.projector = nn.Linear(width, dim) if self.has_projector else nn.Identity()
-        self.distance = pick_distance(self.distance_name, dim, dim if self.has_projector else width)
         self.head = nn.Linear(dim, len(labels.classes))
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
