@@ -136,7 +136,7 @@ def test_a_projector_makes_a_direct_distance_possible(method):
     data, student = examples(), new_student()
     batch = batch_of(data)
     output = student(batch.features, batch.lengths)
-    transfer = prepared(method, data, student_projector=True, weight=0.4)
+    transfer = prepared(method, data, distance="cosine", student_projector=True, weight=0.4)
     assert transfer.distance is cosine_distance and DIM != WIDTH
     expected = cosine_distance(transfer.projector(output.embedding), torch.from_numpy(teacher_vectors()))
     torch.testing.assert_close(transfer.loss(output, batch)["distance"], 0.4 * expected)
