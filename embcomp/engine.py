@@ -38,11 +38,27 @@ def available_cores() -> int:
 
 
 def free_cores() -> int:
-    """Available cores less those that other processes kept busy over the last minute; at least 1."""
-    cores = available_cores()
-    with contextlib.suppress(OSError, AttributeError):
-        return max(1, cores - int(os.getloadavg()[0]))
-    return cores
+    """Available cores that nobody keeps busy just now; at least 1."""
+    cores, idle = available_cores(), _idle_cores()
+    return cores if idle is None else max(1, min(cores, round(idle)))
+
+
+def _idle_cores(seconds: float = 0.2) -> float | None:
+    """How many of the machine's cores idle over a moment; None where the system does not tell."""
+
+    def ticks() -> tuple[int, int]:
+        with open("/proc/stat", encoding="ascii") as file:
+            numbers = [int(part) for part in file.readline().split()[1:9]]
+        return numbers[3] + numbers[4], sum(numbers)
+
+    try:
+        idle_before, all_before = ticks()
+        time.sleep(seconds)
+        idle, total = ticks()
+        # The load average would also tell, but for a minute it still counts work that has ended.
+        return (idle - idle_before) / (total - all_before) * (os.cpu_count() or 1)
+    except (OSError, ValueError, IndexError, ZeroDivisionError):
+        return None
 
 
 def set_threads(threads: int) -> None:

@@ -82,6 +82,13 @@ def test_cores_are_counted():
     assert 1 <= free_cores() <= available_cores() <= (os.cpu_count() or 1)
 
 
+@pytest.mark.parametrize("idle, expected", [(0.1, 1), (1.2, 1), (1.8, 2), (7.0, 4), (None, 4)])
+def test_busy_cores_are_left_alone(monkeypatch, idle, expected):
+    monkeypatch.setattr("embcomp.engine.available_cores", lambda: 4)
+    monkeypatch.setattr("embcomp.engine._idle_cores", lambda: idle)
+    assert free_cores() == expected
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     code = f"""
