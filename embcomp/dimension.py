@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embcomp.compression import METHODS, Compressor
@@ -71,7 +71,8 @@ def dimension_curve(
         At most the number of groups.
     neighbours : int, default=10
     probe_strength : float, default=0.01
-        Inverse L2 penalty of the logistic regression, on standardised rows.
+        Inverse L2 penalty of the logistic regression. The embedding is standardised on
+        training rows; what a compressor makes of it is scaled as a whole, not by dimension.
     nested : bool, default=True
         Train ``linear`` and ``mlp`` once per fold for all sizes, with the nested
         loss; False trains each size by itself. Closed forms are the same either way.
@@ -228,7 +229,9 @@ class _Judge:
     """Measures compressors on one fold, always against the same full embedding."""
 
     def __init__(self, data, targets: Targets, train, test, neighbours: int, strength: float, seed: int):
-        self.train, self.test = data[train], data[test]
+        # Units of the teacher's dimensions differ; every rung starts from the standardised embedding.
+        scaler = StandardScaler().fit(data[train])
+        self.train, self.test = (scaler.transform(data[rows]).astype(np.float32) for rows in (train, test))
         self.labels, self.truth = targets.values[train], targets.values[test]
         self.strength = strength
         rng = np.random.default_rng(seed)
@@ -254,9 +257,19 @@ class _Judge:
         distance = (train**2).sum(axis=1) - 2 * test[self.queries] @ train.T
         return np.argpartition(distance, self.neighbours - 1, axis=1)[:, : self.neighbours]
 
+    def _alike(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both scaled as a whole to the total variance of the embedding, so that one penalty suits every size.
+
+        Standardising each dimension would blow up those a compressor holds for unimportant.
+        """
+        mean = train.mean(axis=0)
+        spread = np.sqrt(self.train.shape[1] * len(train) / max(float(((train - mean) ** 2).sum()), 1e-12))
+        return (train - mean) * spread, (test - mean) * spread
+
     def _score(self, train: np.ndarray, test: np.ndarray) -> float:
+        train, test = self._alike(train, test)
         if self.labels.ndim == 1:
-            probe = self._probe().fit(train, self.labels)
+            probe = self._probe(train, self.labels)
             with warnings.catch_warnings():
                 # A fold without some class is scored on the classes it has.
                 warnings.simplefilter("ignore", UserWarning)
@@ -265,12 +278,15 @@ class _Judge:
         for truth, labels in zip(self.truth.T, self.labels.T, strict=True):
             known, seen = ~np.isnan(truth), ~np.isnan(labels)
             if len(np.unique(truth[known])) == 2 and len(np.unique(labels[seen])) == 2:
-                probe = self._probe().fit(train[seen], labels[seen])
+                probe = self._probe(train[seen], labels[seen])
                 precisions.append(average_precision_score(truth[known], probe.decision_function(test[known])))
         return float(np.mean(precisions)) if precisions else float("nan")
 
-    def _probe(self):
-        return make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=300))
+    def _probe(self, rows: np.ndarray, labels: np.ndarray) -> LogisticRegression:
+        with warnings.catch_warnings():
+            # Codes of few dimensions may still creep after 300 steps, by less than any interval here.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return LogisticRegression(C=self.strength, max_iter=300).fit(rows, labels)
 
 
 def _labelled(X, y, groups) -> tuple[np.ndarray, Targets, np.ndarray]:
