@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from conftest import assert_equal_outputs
 
 from embcomp.config import StudentConfig
 from embcomp.errors import ConfigError
@@ -31,14 +32,6 @@ def student(norm="clip", n_mels=32, **options):
         for _ in range(3):
             network(clips(n_mels), LENGTHS)
     return network.eval()
-
-
-def assert_equal_outputs(found, expected):
-    for name in ("logits", "embedding"):
-        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-5, rtol=1e-4)
-    time = min(found.frames.shape[1], expected.frames.shape[1])
-    torch.testing.assert_close(found.frames[:, :time], expected.frames[:, :time], atol=1e-5, rtol=1e-4)
-    assert not found.frames[:, time:].any() and not expected.frames[:, time:].any()
 
 
 @pytest.mark.parametrize("norm", KINDS)

@@ -44,9 +44,7 @@ def binary_kd(student_scores: Tensor, teacher_scores: Tensor, tau: float = 2.0, 
     # Differences of log-probabilities; a log of a difference would lose the tails.
     applies, not_applies = (F.logsigmoid(sign * teacher) - F.logsigmoid(sign * student) for sign in (1, -1))
     divergence = teacher.sigmoid() * applies + (-teacher).sigmoid() * not_applies
-    if mask is None:
-        return divergence.mean() * tau**2
-    return (divergence * mask).sum() / mask.sum().clamp(min=1) * tau**2
+    return _mean(divergence, mask) * tau**2
 
 
 def multiclass_kd(
@@ -77,9 +75,12 @@ def multiclass_kd(
     _check(student_scores, teacher_scores)
     student, teacher = (student_scores / tau).log_softmax(1), (teacher_scores / tau).log_softmax(1)
     divergence = (teacher.exp() * (teacher - student)).sum(1)
-    if mask is None:
-        return divergence.mean() * tau**2
-    return (divergence * mask).sum() / mask.sum().clamp(min=1) * tau**2
+    return _mean(divergence, mask) * tau**2
+
+
+def _mean(divergence: Tensor, mask: Tensor | None) -> Tensor:
+    """Over what counts; 0 where nothing does."""
+    return divergence.mean() if mask is None else (divergence * mask).sum() / mask.sum().clamp(min=1)
 
 
 def _check(student: Tensor, teacher: Tensor) -> None:

@@ -41,7 +41,7 @@ class Dataset:
             [self.manifest.ids, self.hashes, *(table[name].tolist() for name in ("label", "group", "split", "dataset"))]
         )
 
-    @property
+    @functools.cached_property
     def audio_key(self) -> str:
         """Changes whenever a clip does; labels and groups do not count."""
         return fingerprint([self.manifest.ids, self.hashes])

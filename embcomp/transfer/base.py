@@ -49,14 +49,11 @@ class Transfer(nn.Module):
 
     Attributes
     ----------
-    needs_targets : bool
-        Whether `prepare` needs targets.
     needs_labels : bool
         Whether what the method adds to the loss comes from labels, be it in `prepare`.
         A clip without a label is welcome either way.
     """
 
-    needs_targets = False
     needs_labels = True
 
     def __init__(self, multi_label: bool = False):
@@ -94,7 +91,6 @@ class Transfer(nn.Module):
 class TargetTransfer(Transfer):
     """A method that keeps one frozen vector per clip; on its own, it needs no label."""
 
-    needs_targets = True
     needs_labels = False
 
     def __init__(self, multi_label: bool = False):

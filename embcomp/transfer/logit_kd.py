@@ -67,8 +67,6 @@ class LogitKD(Transfer):
         the teacher has an opinion on them, and clips without a label have nothing else to say.
     """
 
-    needs_targets = True
-
     def __init__(
         self, weight: float = 0.5, temperature: float = 2.0, multi_label: bool = False, faithful: bool = False
     ):
