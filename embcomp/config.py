@@ -6,11 +6,12 @@ import dataclasses
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from embcomp.errors import ConfigError, nearest
+from embcomp.errors import ConfigError
+from embcomp.ranges import check
 from embcomp.schema import build, to_dict, toml_value
 
 
@@ -50,6 +51,7 @@ class SplitConfig:
     validation: float = 0.2  # share of the training clips, by group
     labels_per_class: int = 0  # keep this many labels per class for training, hide the others; 0 keeps all
     seed: int = 0
+    rotate: bool = False  # train and test one fold per seed, in turn, instead of every fold for every seed
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class TeacherConfig:
     whitened: int = 128
     centroids: int = 512
     patches: int = 60_000  # log-mel patches to learn from
+    frames: int = 1  # vectors per clip, each of an equal share of its time
     seed: int = 0
 
 
@@ -83,13 +86,19 @@ class TransferConfig:
     schedule: str = "two-stage"  # or joint
     stop_gradient: bool = True  # joint only: no gradient from the student's distance into the compressor
     student_projector: bool = False  # embedding, compressed: a linear map of the student to the target's width
+    frames: bool = False  # embedding, embedding_kd: compare over time, with teacher.frames vectors per clip
+    student_repeat: int = 1  # frames: repeat each of the student's so often, to meet the teacher's; -1 averages over time
+    teacher_repeat: int = 1  # the same for the teacher's
+    stage_weights: tuple[float, ...] = ()  # embedding, embedding_kd: of the student's stages; empty takes its embedding
     temperature: float = 2.0  # logit_kd, embedding_kd: softens the class scores
     kd_weight: float = 0.3  # embedding_kd: share of L_KD in its term, L_dist has the rest
     head: str = "linear"  # regression: from student embedding to teacher space; or mlp
     regression_distance: str = "cosine"  # regression: or mse, l1, kl
     clusters: int = 0  # regression: draw k-means clusters of the teacher's space equally often; 0 does not
     prototypes: int = 100  # clip_prototypes: at most this many clips in a class mean
-    contrast_temperature: float = 0.07  # clip_prototypes, clip_samples: divides the cosines
+    contrast_temperature: float = 0.07  # clip_prototypes, clip_samples, clip_teacher: divides the cosines
+    concepts: int = 32  # concepts: k-means clusters of the teacher's embeddings
+    concept_labels: str = "soft"  # concepts: shares of the clusters, or hard: the nearest
     faithful: bool = False  # logit_kd, embedding_kd, clip_*: as the authors' code, see there
 
 
@@ -121,6 +130,7 @@ class TrainingConfig:
     time_mask: float = 0.15  # SpecAugment: at most this share of the frames, twice
     roll: float = 0.1  # shift in time by at most this share of the clip
     gain: float = 6.0  # dB, either way
+    mixup: float = 0.0  # a of Beta(a, a): mix inputs, labels and targets of pairs of clips; 0 does not
     amp: bool = False  # bfloat16 autocast
     checkpoint_every: int = 100  # steps
 
@@ -240,7 +250,7 @@ def parse(content: Mapping[str, Any], source: str = "the configuration") -> RunC
         if names.count(name) > 1:
             raise ConfigError(f"{source}: two variants are called {name!r}; give each its own name")
     config = dataclasses.replace(config, variants=resolved)
-    _check(config, source)
+    check(config, source, OVERRIDABLE)
     return config
 
 
@@ -288,59 +298,3 @@ def _assign(content: dict, key: list[str], value: Any, text: str) -> None:
         section = variant.get(key[0]) if isinstance(variant, dict) else None
         if isinstance(section, dict) and len(key) == 2 and key[1] in section:
             section[key[1]] = value
-
-
-MAX_SEED = 2**31 - 1  # what numpy, torch and scikit-learn all take
-
-_CHOICES = {
-    "split.by": ("group", "column", "none"),
-    "transfer.schedule": ("two-stage", "joint"),
-    "transfer.head": ("linear", "mlp"),
-    "transfer.regression_distance": ("cosine", "mse", "l1", "kl"),
-    "student.norm": ("none", "global", "clip", "band"),
-}
-
-_AT_LEAST = {
-    "threads": 1, "workers": 0, "audio.sample_rate": 1000, "audio.seconds": 0.01, "audio.n_fft": 16, "audio.win_length": 1,
-    "audio.hop_length": 1, "audio.n_mels": 1, "audio.fmin": 0, "audio.fmax": 0, "split.folds": 0, "split.validation": 0.01,
-    "split.labels_per_class": 0, "teacher.patch_frames": 1, "teacher.whitened": 1, "teacher.centroids": 2, "teacher.patches": 100,
-    "compressor.dim": 1, "transfer.weight": 0, "transfer.temperature": 0.01, "transfer.kd_weight": 0,
-    "transfer.clusters": 0, "transfer.prototypes": 1, "transfer.contrast_temperature": 0.001, "student.width": 8, "student.embedding": 1, "student.dropout": 0,
-    "training.steps": 1, "training.batch_size": 2, "training.learning_rate": 0, "training.weight_decay": 0, "training.warmup": 0,
-    "training.evaluate_every": 1, "training.patience": 0, "training.freq_mask": 0, "training.time_mask": 0, "training.roll": 0,
-    "training.gain": 0, "training.checkpoint_every": 1, "evaluation.bootstrap": 1, "evaluation.confidence": 0.01,
-    "split.seed": 0, "teacher.seed": 0, "evaluation.seed": 0,
-}  # fmt: skip
-
-_AT_MOST = {
-    "audio.seconds": 3600, "split.validation": 0.5, "transfer.weight": 1, "transfer.kd_weight": 1, "student.dropout": 0.95, "training.warmup": 1,
-    "training.time_mask": 0.5, "training.roll": 0.5, "evaluation.confidence": 0.9999,
-    "split.seed": MAX_SEED, "teacher.seed": MAX_SEED, "evaluation.seed": MAX_SEED,
-}  # fmt: skip
-
-
-def _check(config: RunConfig, source: str) -> None:
-    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
-        raise ConfigError(f"{source}: seeds must be a list of different whole numbers, not {list(config.seeds)}")
-    if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
-        raise ConfigError(f"{source}: seeds must lie in 0..{MAX_SEED}, not {list(config.seeds)}")
-    sections: list[tuple[str, Any]] = [("", config)]
-    sections += [
-        (f"{item.name}.", getattr(config, item.name))
-        for item in fields(config)
-        if is_dataclass(getattr(config, item.name))
-    ]
-    for number, variant in enumerate(config.variants):
-        sections += [(f"variants[{number}].{name}.", getattr(variant, name)) for name in OVERRIDABLE]
-    for prefix, section in sections:
-        for item in fields(section):
-            key, value = prefix + item.name, getattr(section, item.name)
-            rule = key.split("].")[-1]
-            if rule in _CHOICES and value not in _CHOICES[rule]:
-                raise ConfigError(f"{source}: {key} is {value!r}; {nearest(value, _CHOICES[rule])}")
-            if isinstance(value, float) and not abs(value) < float("inf"):
-                raise ConfigError(f"{source}: {key} must be finite, not {value}")
-            if rule in _AT_LEAST and value < _AT_LEAST[rule]:
-                raise ConfigError(f"{source}: {key} must be at least {_AT_LEAST[rule]}, not {value}")
-            if rule in _AT_MOST and value > _AT_MOST[rule]:
-                raise ConfigError(f"{source}: {key} must be at most {_AT_MOST[rule]}, not {value}")

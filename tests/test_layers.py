@@ -14,7 +14,7 @@ PACKAGE = ROOT / "embcomp"
 
 LAYERS = [
     ["errors"],
-    ["files", "schema"],
+    ["files", "schema", "ranges"],
     ["config", "manifest", "labels", "splits", "audio", "logmel", "metrics", "artifact"],
     ["losses", "students"],
     ["store", "clips"],

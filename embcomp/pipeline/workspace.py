@@ -155,12 +155,15 @@ def make_folds(dataset: Dataset, config: SplitConfig) -> tuple[list[Fold], Label
 
 
 def make_splits(dataset: Dataset, config: RunConfig) -> list[Split]:
-    """One split per fold and seed, fold by fold."""
+    """One split per fold and seed, fold by fold; with ``split.rotate``, one per seed."""
     folds, labels = make_folds(dataset, config.split)
+    turns = [fold for fold in folds if len(fold.test)] or folds
     ids, groups, strata = np.array(dataset.manifest.ids, dtype=object), dataset.manifest.groups, labels.for_splits
     splits = []
     for fold in folds:
-        for seed in config.seeds:
+        for number, seed in enumerate(config.seeds):
+            if config.split.rotate and fold is not turns[number % len(turns)]:
+                continue
             fit, validation = validation_split(strata[fold.train], groups[fold.train], config.split.validation, seed)
             fit, validation = fold.train[fit], fold.train[validation]
             hidden = [
