@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from embcomp.errors import DataError
 from embcomp.losses import (
@@ -244,3 +245,36 @@ def test_without_any_label_the_loss_is_zero(multi_label):
     loss = prediction_loss(logits, torch.full((4, 3), NAN, dtype=torch.float64), multi_label)
     loss.backward()
     assert loss.item() == 0 and (logits.grad == 0).all()
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the most numbers that any operation returned."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.most = max(self.most, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("frames", [(), (3,)])
+def test_distance_correlation_never_holds_all_differences(frames):
+    clips, width = 40, 30
+    student = torch.randn(clips, *frames, width, requires_grad=True)
+    with LargestTensor() as seen:
+        distance_correlation(student, torch.randn(clips, *frames, width)).backward()
+    assert clips * clips <= seen.most <= 3 * clips * clips
+
+
+def test_distance_correlation_of_repeated_clips_has_a_small_gradient_in_single_precision():
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(16, 64, generator=generator)
+    student = torch.cat([vectors, vectors]).requires_grad_()
+    teacher = torch.randn(16, 8, generator=generator).repeat(2, 1)
+    distance_correlation(student, teacher).backward()
+    exact = student.detach().double().requires_grad_()
+    distance_correlation(exact, teacher.double()).backward()
+    torch.testing.assert_close(student.grad.double(), exact.grad, atol=1e-5, rtol=1e-3)

@@ -44,19 +44,19 @@ def distance_correlation(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _centred_distances(vectors: Tensor) -> Tensor:
-    by_frame = _frames_first(vectors)
-    if by_frame.requires_grad:
-        squared = (by_frame.unsqueeze(-2) - by_frame.unsqueeze(-3)).square().sum(-1)
-    else:
-        # Faster, but its gradient is undefined where two vectors coincide.
-        squared = torch.cdist(by_frame, by_frame, compute_mode="donot_use_mm_for_euclid_dist").square()
+    centred = _frames_first(vectors)
+    centred = centred - centred.mean(-2, keepdim=True)
+    norms = centred.square().sum(-1, keepdim=True)
+    sums = norms + norms.transpose(-2, -1)
+    # What is left of equal vectors is rounding, whose square root would have a huge gradient.
+    rounding = 16 * torch.finfo(sums.dtype).eps * sums.detach().amax()
+    # By way of inner products: the differences themselves would fill n x n x dim numbers.
+    squared = torch.relu(sums - rounding - 2 * centred @ centred.transpose(-2, -1))
     distances = (squared + 1e-12).sqrt()
-    return (
-        distances
-        - distances.mean(-1, keepdim=True)
-        - distances.mean(-2, keepdim=True)
-        + distances.mean((-2, -1), keepdim=True)
-    )
+    # Symmetric, so the means over rows are those over columns.
+    rows = distances.mean(-1, keepdim=True)
+    half = rows - rows.mean(-2, keepdim=True) / 2
+    return distances - half - half.transpose(-2, -1)
 
 
 def _frames_first(vectors: Tensor) -> Tensor:
