@@ -2,13 +2,14 @@
 
 A cached target describes the whole, undisturbed clip. Hiding a little, shifting
 a little in time and changing the level do not change what the clip is; cropping,
-pitch or speed changes and mixing (without mixing the targets too) would.
+pitch or speed changes would. Two clips that are mixed have the mix of their targets.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +55,51 @@ def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator
     valid = (frames < lengths.to(features.device).unsqueeze(1)).unsqueeze(1)
     mean = (features * valid).sum((1, 2), keepdim=True) / (valid.sum((1, 2), keepdim=True) * features.shape[1])
     return torch.where(mask & valid, mean, features)
+
+
+def mixing_shares(count: int, concentration: float, generator: torch.Generator) -> Tensor:
+    """How much of each clip stays when it is mixed with another, float32 (count,), in [0.5, 1].
+
+    ``max(b, 1 - b)`` of b from Beta(concentration, concentration), drawn for each clip, as EAsT does
+    with 0.3 (Ding & Lerch 2023, arXiv 2306.17424): so it is clear which of the two is the clip itself.
+
+    Parameters
+    ----------
+    concentration : float > 0
+        Near 0 the clips are hardly mixed, from 1 on often evenly.
+    generator : torch.Generator
+        On the CPU.
+    """
+    # Torch draws no Beta from a generator of its own.
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    drawn = np.random.default_rng(seed).beta(concentration, concentration, count)
+    return torch.from_numpy(np.maximum(drawn, 1 - drawn)).float()
+
+
+def mix(features: Tensor, lengths: Tensor, partners: Tensor, partner_lengths: Tensor, shares: Tensor) -> Tensor:
+    """Mixup of log-mels: ``share * clip + (1 - share) * partner``, frame by frame.
+
+    Zhang et al. 2018 (arXiv 1710.09412), on log-mels as in EAsT (arXiv 2306.17424), whose clips are all
+    of one length. Here the clip keeps its own length: a shorter partner is repeated until the clip's end,
+    so that its share is the same throughout, and a longer one is cut there.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, n_mels, frames)
+    lengths : Tensor of shape (n,)
+        Valid frames; what lies past them stays as it is.
+    partners : Tensor of shape (n, n_mels, partner frames)
+    partner_lengths : Tensor of shape (n,)
+    shares : Tensor of shape (n,)
+
+    Returns
+    -------
+    Tensor of shape (n, n_mels, frames)
+    """
+    frames = torch.arange(features.shape[2], device=features.device)
+    heard = (frames % partner_lengths.unsqueeze(1)).unsqueeze(1).expand_as(features)
+    mixed = torch.lerp(partners.gather(2, heard), features, shares.view(-1, 1, 1))
+    return torch.where((frames < lengths.unsqueeze(1)).unsqueeze(1), mixed, features)
 
 
 def _draw(count: int, generator: torch.Generator, like: Tensor) -> Tensor:

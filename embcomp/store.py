@@ -8,22 +8,23 @@ store's name in one step at the end.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError
-from embcomp.files import read_json, replace_folder, sync, write_json, write_text
+from embcomp.arrays import PartialRows, WriterLock, open_array
+from embcomp.errors import DataError, StoreError
+from embcomp.files import check_regular, fingerprint, read_json, recover, replace_folder, sync, write_json, write_text
 
 FORMAT = 1
 DTYPES = ("float32", "float16")
+REMAINS = ("done.npy", "plan.json")  # of a store in writing
 
 
 class EmbeddingStore:
@@ -38,7 +39,8 @@ class EmbeddingStore:
     hashes : list of str
         Content hash of the clip behind each row.
     settings : dict
-        What the rows were made with: teacher, audio settings, compressor.
+        What the rows were made with: teacher, audio settings, compressor. Where ``frames`` is k, a row
+        holds k vectors one after the other, of equal shares of the clip's time.
 
     Examples
     --------
@@ -70,10 +72,11 @@ class EmbeddingStore:
             raise StoreError(f"no store at {path}: {problem}")
         try:
             meta = read_json(path / "meta.json")
-            data = np.lib.format.open_memmap(path / "data.npy", mode="r")
+            data = open_array(path / "data.npy")
+            check_regular(path / "index.csv")
             with open(path / "index.csv", encoding="utf-8", newline="") as file:
                 rows = list(csv.reader(file))
-        except (ArtifactError, OSError, ValueError, csv.Error, SyntaxError, TokenError) as error:
+        except (OSError, ValueError, csv.Error) as error:  # an ArtifactError is a ValueError
             raise StoreError(f"{path} is not a whole store ({error}); delete it and make it again") from error
         if not isinstance(meta, dict) or not meta.get("complete") or meta.get("format") != FORMAT:
             raise StoreError(f"{path}/meta.json does not describe a finished store of format {FORMAT}")
@@ -87,18 +90,26 @@ class EmbeddingStore:
         ids, hashes = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
         if len(set(ids)) != len(ids) or not isinstance(meta.get("settings"), dict):
             raise StoreError(f"{path} names a clip twice or has no settings; delete the store and make it again")
+        frames = meta["settings"].get("frames", 1)
+        if type(frames) is not int or frames < 1 or data.shape[1] % frames:
+            raise StoreError(f"{path}: rows of {data.shape[1]} values do not hold {frames!r} vectors; make it again")
         return cls(path, data, ids, hashes, meta["settings"])
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.asarray(self.data, dtype=dtype)
+        return np.asarray(self.data if self.frames == 1 else self.take(self.ids), dtype=dtype)
+
+    @property
+    def frames(self) -> int:
+        """Vectors in a row."""
+        return int(self.settings.get("frames", 1))
 
     @property
     def dim(self) -> int:
-        """Width of a row."""
-        return self.data.shape[1]
+        """Width of a vector."""
+        return self.data.shape[1] // self.frames
 
     def rows(self, ids: Iterable[str]) -> np.ndarray:
         """Row numbers of `ids`, shape (len(ids),).
@@ -118,9 +129,16 @@ class EmbeddingStore:
             )
         return np.fromiter((self._row_of[clip] for clip in ids), dtype=np.int64, count=len(ids))
 
-    def take(self, ids: Iterable[str]) -> np.ndarray:
-        """Rows of `ids` in that order, float32 of shape (len(ids), dim)."""
-        return np.asarray(self.data[self.rows(ids)], dtype=np.float32)
+    def take(self, ids: Iterable[str], over_time: bool = False) -> np.ndarray:
+        """Vectors of `ids` in that order, float32 of shape (len(ids), dim).
+
+        Of several vectors in a row their mean; with `over_time` all of them, (len(ids), frames, dim).
+        """
+        rows = np.asarray(self.data[self.rows(ids)], dtype=np.float32)
+        if self.frames == 1 and not over_time:
+            return rows
+        vectors = rows.reshape(len(rows), self.frames, self.dim)
+        return vectors if over_time else vectors.mean(1)
 
 
 def check_settings(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -142,6 +160,7 @@ def write_store(
     batch_size: int = 64,
     dtype: str = "float32",
     progress: Callable[[int], None] | None = None,
+    reuse: str | os.PathLike | None = None,
 ) -> EmbeddingStore:
     """Fill a store batch by batch, going on where an interrupted call stopped.
 
@@ -159,11 +178,14 @@ def write_store(
         Given row numbers, an int64 array (k,), returns their vectors (k, dim).
     progress : callable, optional
         Called with the number of rows just finished.
+    reuse : path, optional
+        A folder of stores: rows of the same id, hash and settings are copied from there.
 
     Raises
     ------
     StoreError
-        Another store stands at `path`, or another process is writing it.
+        Another store stands at `path`, another process is writing it, or the disk is full. Rows that are
+        finished stay for the next call.
     DataError
         `produce` returned a wrong shape, NaN or infinity.
     """
@@ -172,91 +194,92 @@ def write_store(
     if len(set(ids)) != len(ids):
         raise DataError("ids of a store must be unique")
     settings = json.loads(json.dumps(dict(settings)))  # as reading it back gives it: tuples are lists
-    before = None
-    if path.exists():
-        before = EmbeddingStore.open(path)
-        there = {**before.settings, "dim": before.dim, "dtype": str(before.data.dtype)}
-        check_settings(path, there, {**settings, "dim": dim, "dtype": dtype})
-        if before.ids == list(ids) and before.hashes == list(hashes):
-            progress(len(ids))
-            return before
+    made_with = {**settings, "dim": dim, "dtype": dtype}
     partial = path.with_name(f".{path.name}.partial")
-    with _Lock(path):
+    before = _standing(path, made_with)
+    if before is not None and before.ids == list(ids) and before.hashes == list(hashes):
+        progress(len(ids))
+        return before
+    with WriterLock(path):
+        recover(path)
+        before = _standing(path, made_with)  # another writer may have ended in between
         plan = {
             "format": FORMAT,
             "settings": settings,
             "dtype": dtype,
             "dim": dim,
-            "ids": list(ids),
-            "hashes": list(hashes),
+            "rows": len(ids),
+            "clips": fingerprint([list(ids), list(hashes)]),
         }
-        data, done = _open_partial(partial, plan)
-        if before is not None:
-            _copy_rows(before, data, done, ids, hashes)
-        progress(int(done.sum()))
-        todo = np.flatnonzero(done == 0)
-        for start in range(0, len(todo), batch_size):
-            rows = todo[start : start + batch_size]
-            values = np.asarray(produce(rows))
-            if values.shape != (len(rows), dim):
-                raise DataError(f"expected vectors of shape {(len(rows), dim)}, got {values.shape}")
-            with np.errstate(over="ignore"):
-                values = values.astype(dtype)
-            bad = ~np.isfinite(values).all(axis=1)
-            if bad.any():
-                named = ids[rows[np.flatnonzero(bad)[0]]]
-                raise DataError(f"{bad.sum()} vectors are NaN or infinite (in {dtype}), that of {named!r} first")
-            data[rows] = values
-            # The data must be there before the flag that says so.
-            data.flush()
-            done[rows] = 1
-            done.flush()
-            progress(len(rows))
-        _finish(partial, path, data, done, plan)
+        with PartialRows(partial, plan) as rows_there:
+            for source in _sources(before, path, reuse, made_with):
+                _copy_rows(source, rows_there, ids, hashes)
+            progress(int(rows_there.done.sum()))
+            todo = np.flatnonzero(rows_there.done == 0)
+            for start in range(0, len(todo), batch_size):
+                rows = todo[start : start + batch_size]
+                rows_there.write(rows, _checked(produce(rows), rows, dim, dtype, ids))
+                progress(len(rows))
+        _finish(partial, path, plan, ids, hashes)
     return EmbeddingStore.open(path)
 
 
-def _open_partial(partial: Path, plan: dict) -> tuple[np.memmap, np.memmap]:
-    try:
-        if read_json(partial / "plan.json") == plan:
-            return (
-                np.lib.format.open_memmap(partial / "data.npy", mode="r+"),
-                np.lib.format.open_memmap(partial / "done.npy", mode="r+"),
-            )
-    except (ArtifactError, OSError, ValueError):
-        pass  # nothing usable from an earlier try: start afresh
-    shutil.rmtree(partial, ignore_errors=True)
-    count = len(plan["ids"])
-    try:
-        partial.mkdir(parents=True)
-        data = np.lib.format.open_memmap(
-            partial / "data.npy", mode="w+", dtype=plan["dtype"], shape=(count, plan["dim"])
-        )
-        done = np.lib.format.open_memmap(partial / "done.npy", mode="w+", dtype=np.uint8, shape=(count,))
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise EmbcompError(f"cannot write a store beside {partial.parent}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"cannot make a store of {count} rows of {plan['dim']} values: {error}") from error
-    write_json(partial / "plan.json", plan)
-    return data, done
+def _standing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None:
+    """The finished store at `path`, which must have been made the same way."""
+    if not path.exists():
+        return None
+    found = EmbeddingStore.open(path)
+    check_settings(path, _made_with(found), made_with)
+    for name in REMAINS:  # its writer was killed before it could tidy up
+        with contextlib.suppress(OSError):
+            (path / name).unlink()
+    return found
 
 
-def _copy_rows(
-    before: EmbeddingStore, data: np.ndarray, done: np.ndarray, ids: Sequence[str], hashes: Sequence[str]
-) -> None:
+def _made_with(store: EmbeddingStore) -> dict[str, Any]:
+    return {**store.settings, "dim": store.data.shape[1], "dtype": str(store.data.dtype)}
+
+
+def _sources(
+    before: EmbeddingStore | None, path: Path, reuse: str | os.PathLike | None, made_with: Mapping[str, Any]
+) -> Iterator[EmbeddingStore]:
+    if before is not None:
+        yield before
+    others = sorted(Path(reuse).iterdir()) if reuse is not None and Path(reuse).is_dir() else []
+    for other in others:
+        if other == path or other.name.startswith(".") or not (other / "meta.json").is_file():
+            continue
+        try:
+            found = EmbeddingStore.open(other)
+        except StoreError:
+            continue  # whoever needs that store says what is wrong with it
+        if _made_with(found) == made_with:
+            yield found
+
+
+def _copy_rows(before: EmbeddingStore, target: PartialRows, ids: Sequence[str], hashes: Sequence[str]) -> None:
     old = {(clip, key): row for row, (clip, key) in enumerate(zip(before.ids, before.hashes))}
-    pairs = [(new, old[key]) for new, key in enumerate(zip(ids, hashes)) if key in old and not done[new]]
-    if pairs:
-        new_rows, old_rows = map(list, zip(*pairs))
-        data[new_rows] = before.data[old_rows]
-        data.flush()
-        done[new_rows] = 1
+    pairs = [(new, old[key]) for new, key in enumerate(zip(ids, hashes)) if key in old and not target.done[new]]
+    for start in range(0, len(pairs), 4096):
+        new_rows, old_rows = (np.array(rows) for rows in zip(*pairs[start : start + 4096]))
+        target.write(new_rows, before.data[old_rows])
 
 
-def _finish(partial: Path, path: Path, data: np.memmap, done: np.memmap, plan: dict) -> None:
-    data.flush()
-    lines = ["id,hash"] + [f"{_quoted(clip)},{key}" for clip, key in zip(plan["ids"], plan["hashes"])]
+def _checked(values: Any, rows: np.ndarray, dim: int, dtype: str, ids: Sequence[str]) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (len(rows), dim):
+        raise DataError(f"expected vectors of shape {(len(rows), dim)}, got {values.shape}")
+    with np.errstate(over="ignore"):
+        values = values.astype(dtype)
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        named = ids[rows[np.flatnonzero(bad)[0]]]
+        raise DataError(f"{bad.sum()} vectors are NaN or infinite (in {dtype}), that of {named!r} first")
+    return values
+
+
+def _finish(partial: Path, path: Path, plan: dict, ids: Sequence[str], hashes: Sequence[str]) -> None:
+    lines = ["id,hash"] + [f"{_quoted(clip)},{key}" for clip, key in zip(ids, hashes)]
     write_text(partial / "index.csv", "\n".join(lines) + "\n")
     write_json(
         partial / "meta.json",
@@ -264,48 +287,20 @@ def _finish(partial: Path, path: Path, data: np.memmap, done: np.memmap, plan: d
             "format": FORMAT,
             "complete": True,
             "dtype": plan["dtype"],
-            "rows": len(plan["ids"]),
+            "rows": plan["rows"],
             "dim": plan["dim"],
             "settings": plan["settings"],
         },
     )
     sync(partial / "data.npy")
-    for leftover in ("done.npy", "plan.json"):
-        (partial / leftover).unlink()
-    replace_folder(partial, path)
+    try:
+        # What tells how far the work is goes last: a process killed here must find its rows again.
+        replace_folder(partial, path)
+        for name in REMAINS:
+            (path / name).unlink()
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
-
-
-class _Lock:
-    """One writer at a time: an advisory lock that the system drops when its holder dies."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.file = path.with_name(f".{path.name}.lock")
-
-    def __enter__(self) -> _Lock:
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.handle = open(self.file, "w")
-        except OSError as error:
-            raise StoreError(f"cannot write a store at {self.path}: {error.strerror or error}") from error
-        try:
-            import fcntl
-        except ImportError:  # not on Windows: there the rename at the end still keeps the store whole
-            return self
-        try:
-            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A holder that ended in between took the file away, so that a third writer would lock another.
-            if os.stat(self.file).st_ino != os.fstat(self.handle.fileno()).st_ino:
-                raise BlockingIOError
-        except OSError:
-            self.handle.close()
-            raise StoreError(f"another process is writing {self.path}; wait for it to end") from None
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.file.unlink(missing_ok=True)
-        self.handle.close()

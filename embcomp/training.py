@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embcomp.augment import augment
+from embcomp.augment import augment, mix, mixing_shares
 from embcomp.config import TrainingConfig
-from embcomp.errors import DataError
-from embcomp.files import fingerprint
+from embcomp.errors import ArtifactError, ConfigError, DataError, EmbcompError
+from embcomp.files import check_regular, fingerprint, recover
 from embcomp.labels import Labels
 from embcomp.losses import prediction_loss
-from embcomp.metrics import score
-from embcomp.transfer import Batch, Transfer
+from embcomp.metrics import METRICS, monitored, score
+from embcomp.transfer import Batch, Mixing, Transfer
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,20 @@ def predict_logits(student: nn.Module, features: Tensor, lengths: Tensor, batch_
 
 
 def validate(student: nn.Module, examples: Examples, monitor: str) -> tuple[float, float]:
-    """Score and task loss on held-out clips with labels.
+    """Score, higher is better, and task loss on held-out clips with labels.
 
-    Multi-label sets are scored by the negative loss: the metrics here are for one label.
+    A `monitor` that is not for several labels becomes mAP there; one of which lower is better is negated. Where no
+    class has both kinds of label, which leaves the metric without a value, the score is the negative loss.
     """
     logits = predict_logits(student, examples.features, examples.lengths)
     labels = examples.labels
     loss = float(prediction_loss(logits, torch.from_numpy(labels.matrix), labels.multi_label))
-    if labels.multi_label:
+    chances = (logits.sigmoid() if labels.multi_label else logits.softmax(1)).numpy()
+    name = monitored(monitor, labels.multi_label)
+    found = score(name, labels.matrix, chances, len(labels.classes), multi_label=labels.multi_label)
+    if math.isnan(found):
         return -loss, loss
-    truth = labels.index
-    known = truth >= 0
-    return score(monitor, truth[known], logits.argmax(1).numpy()[known], len(labels.classes)), loss
+    return (found if METRICS[name].higher_is_better else -found), loss
 
 
 def train(
@@ -144,9 +146,16 @@ def train(
 
     Raises
     ------
+    ConfigError
+        The frames would be shifted away from targets that are over time.
     DataError
         There is no labelled clip to validate on, or the loss is not finite.
     """
+    if transfer.over_time and config.roll:
+        raise ConfigError(
+            "training.roll shifts the student's frames away from the teacher's, which transfer.frames compares; "
+            "set training.roll to 0"
+        )
     if not validation.labels.labelled.any():
         raise DataError("no labelled clip to validate on; label more groups or lower split.validation")
     run = _Run(student, transfer, fit, config, seed, device)
@@ -214,12 +223,23 @@ class _Run:
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def batch(self) -> Batch:
+        rows, lengths, features = self.draw()
+        labels, mixing = self.labels[rows], None
+        if self.config.mixup:
+            partners, partner_lengths, others = self.draw()
+            shares = mixing_shares(len(rows), self.config.mixup, self.generator).to(self.device)
+            mixing = Mixing(partners, partner_lengths, shares)
+            features = mix(features, lengths, others, partner_lengths, shares)
+            labels = mixing.of(labels, self.labels[partners])
+        return Batch(augment(features, lengths, self.config, self.generator), lengths, labels, rows, mixing)
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, lengths and features of as many clips as a batch has."""
         rows = torch.multinomial(self.weights, self.config.batch_size, replacement=True, generator=self.generator).to(
             self.device
         )
         lengths = self.fit.lengths[rows]
-        features = self.fit.features[rows][..., : int(lengths.max())]
-        return Batch(augment(features, lengths, self.config, self.generator), lengths, self.labels[rows], rows)
+        return rows, lengths, self.fit.features[rows][..., : int(lengths.max())]
 
     def one_step(self) -> None:
         self.student.train()
@@ -277,17 +297,29 @@ class _Run:
         if torch.device(self.device).type == "cuda":
             content["device_rng"] = torch.cuda.get_rng_state_all()
         path.parent.mkdir(parents=True, exist_ok=True)
+        recover(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        torch.save(content, temporary)
-        os.replace(temporary, path)
+        try:
+            torch.save(content, temporary)
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch tells a full disk by a RuntimeError
+            temporary.unlink(missing_ok=True)
+            raise EmbcompError(f"cannot write the checkpoint {path}: {getattr(error, 'strerror', None) or error}") from error
 
     def restore(self, path: Path, key: str) -> None:
         try:
+            check_regular(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["key"] != key:
                 return
         except Exception:  # whatever is wrong with a checkpoint, starting afresh mends it
             return
+        try:
+            self._take(content)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ArtifactError(f"the checkpoint {path} is damaged ({error}); delete it") from error
+
+    def _take(self, content: dict[str, Any]) -> None:
         self.student.load_state_dict(content["student"])
         self.transfer.load_state_dict(content["transfer"])
         self.optimiser.load_state_dict(content["optimiser"])

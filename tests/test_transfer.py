@@ -132,7 +132,8 @@ def test_rows_pick_their_own_targets(student, labels, targets):
 
 def test_every_method_is_built_and_knows_its_targets():
     for name in METHODS:
-        assert target_kind(TransferConfig(method=name)) in ("none", "embedding", "compressed")
+        assert target_kind(TransferConfig(method=name)) in ("none", "embedding", "compressed", "teacher")
+    assert target_kind(TransferConfig(method="clip_teacher")) == "teacher"
     assert target_kind(TransferConfig(method="compressed", schedule="joint")) == "embedding"
 
 
@@ -142,6 +143,7 @@ def test_every_method_is_built_and_knows_its_targets():
         (TransferConfig(method="compresed"), "did you mean 'compressed'"),
         (TransferConfig(method="embedding", distance="distance_corelation"), "did you mean 'distance_correlation'"),
         (TransferConfig(method="compressed", schedule="joint"), "needs one to start from"),
+        (TransferConfig(method="clip_teacher"), "got none; clip_samples takes vectors"),
     ],
 )
 def test_misuse(config, message):

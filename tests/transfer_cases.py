@@ -47,8 +47,10 @@ def new_student(seed=0):
 def prepared(method, data, vectors=None, compressor=None, **options):
     """A transfer method ready for the clips of `data`."""
     torch.manual_seed(1)
-    transfer = build_transfer(TransferConfig(method=method, **options), data.labels.multi_label, compressor)
-    transfer.prepare(teacher_vectors(len(data.labels)) if vectors is None else vectors, data.labels, None, WIDTH)
+    vectors = teacher_vectors(len(data.labels)) if vectors is None else vectors
+    teacher = vectors.__getitem__ if method == "clip_teacher" else None
+    transfer = build_transfer(TransferConfig(method=method, **options), data.labels.multi_label, compressor, teacher)
+    transfer.prepare(vectors if teacher is None else None, data.labels, None, WIDTH)
     return transfer
 
 
@@ -85,13 +87,13 @@ def trained(transfer, data, student=None, **settings):
     return student, result
 
 
-def check_training_moves_what_is_trainable_and_nothing_else(transfer, data) -> None:
+def check_training_moves_what_is_trainable_and_nothing_else(transfer, data, **settings) -> None:
     """Every parameter of student and method changes in a short training, no buffer of the method does."""
     student = new_student()
     modules = {"student": student, "method": transfer}
     before = {(kind, name): value.clone() for kind, part in modules.items() for name, value in part.named_parameters()}
     frozen = {name: value.clone() for name, value in transfer.named_buffers()}
-    trained(transfer, data, student, steps=20)
+    trained(transfer, data, student, steps=20, **settings)
     after = {(kind, name): value for kind, part in modules.items() for name, value in part.named_parameters()}
     assert not [name for name in before if torch.equal(before[name], after[name])]
     assert frozen and all(torch.equal(value, frozen[name]) for name, value in transfer.named_buffers())

@@ -126,6 +126,10 @@ def as_rows(X: Any) -> Rows:
     if isinstance(X, Concatenation):
         return Rows(X.parts, X.ids, X.widths, X.weights)
     if hasattr(X, "ids") and hasattr(X, "data"):
+        if getattr(X, "frames", 1) > 1:
+            raise ValueError(
+                f"the store holds {X.frames} vectors per clip; give their mean, store.take(ids), and the ids"
+            )
         return Rows([_matrix(X.data)], list(X.ids))
     return Rows([_matrix(X)])
 

@@ -4,7 +4,7 @@ from embcomp.losses.contrast import contrastive_loss, prototype_logits, softmax_
 from embcomp.losses.direct import REGRESSIONS, cosine_distance, softmax_divergence
 from embcomp.losses.kd import binary_kd, multiclass_kd
 from embcomp.losses.prediction import prediction_loss
-from embcomp.losses.relations import align_frames, cosine_distance_difference, distance_correlation
+from embcomp.losses.relations import align_frames, cosine_distance_difference, distance_correlation, time_shares
 
 __all__ = [
     "DISTANCES",
@@ -20,6 +20,7 @@ __all__ = [
     "prototype_logits",
     "softmax_divergence",
     "softmax_twice_loss",
+    "time_shares",
 ]
 
 DISTANCES = {

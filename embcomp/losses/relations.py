@@ -89,6 +89,34 @@ def cosine_distance_difference(student: Tensor, teacher: Tensor) -> Tensor:
     return (a - b).abs().mean()
 
 
+def time_shares(frames: Tensor, count: int) -> Tensor:
+    """Means of each clip's valid frames over equal shares of its time.
+
+    A frame that reaches into two shares counts in both by how much of it lies there, so that the mean of
+    the shares is that of the frames. Where there are fewer frames than shares they are repeated.
+
+    Parameters
+    ----------
+    frames : Tensor of shape (n, t, c)
+        Zero from the end of a clip on; a clip ends after its last frame that is not.
+    count : int
+
+    Returns
+    -------
+    Tensor of shape (n, count, c)
+
+    Examples
+    --------
+    >>> time_shares(torch.tensor([[[1.0], [2.0], [6.0], [0.0]]]), 2).flatten().tolist()
+    [1.3333333730697632, 4.666666507720947]
+    """
+    place = torch.arange(frames.shape[1], device=frames.device)
+    ends = ((frames.detach() != 0).any(2) * (place + 1)).amax(1).clamp(min=1).view(-1, 1, 1)
+    first = torch.arange(count, device=frames.device).view(1, -1, 1) * ends / count
+    overlap = torch.minimum(first + ends / count, place + 1) - torch.maximum(first, place)
+    return (overlap.clamp(min=0) * (count / ends)).to(frames.dtype) @ frames
+
+
 def align_frames(
     student: Tensor, teacher: Tensor, student_repeat: int = 1, teacher_repeat: int = 1
 ) -> tuple[Tensor, Tensor]:

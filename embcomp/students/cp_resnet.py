@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.students.output import InputNorm, StudentOutput, frame_mask
-from embcomp.students.pooling import max_pool, pooled_mean
+from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
 # Kernels of the two convolutions of each block for rho = 7, stage by stage.
 KERNELS = (
@@ -99,10 +99,13 @@ class CPResNet(nn.Module):
         x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
         mask = mask[:, None, None, ::2]
         x = torch.relu(self.stem_norm(self.stem(x))) * mask
+        stages = ()
         for number, stage in enumerate(self.stages):
+            if self.training and number:
+                stages += (over_bands(x),)
             for position, block in enumerate(stage):
                 x = block(x, mask)
                 if (number, position) in POOLED:
                     x, mask = max_pool(x, mask, (2, 2))
         embedding, frames = pooled_mean(x, mask)
-        return StudentOutput(self.classify(embedding), embedding, frames)
+        return StudentOutput(self.classify(embedding), embedding, frames, (*stages, frames) if self.training else ())

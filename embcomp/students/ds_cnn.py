@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+from embcomp.students.pooling import over_bands
+
+STAGES = (1, 4)  # the separable blocks that end a stage; the convolution across bands ends the third
 
 
 class Separable(nn.Module):
@@ -98,10 +101,14 @@ class DSCNN(nn.Module):
         x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
         mask = mask[:, None, None, ::2]
         x = torch.relu(self.stem_norm(self.stem(x))) * mask
-        for block in self.blocks:
+        stages = ()
+        for number, block in enumerate(self.blocks):
             x, mask = block(x, mask)
+            if self.training and number in STAGES:
+                stages += (over_bands(x),)
         x = torch.relu(self.across_norm(self.across(x))) * mask
         frames = x.squeeze(2).transpose(1, 2)
         pooled = frames.sum(1) / mask.sum(-1).flatten(1)
         embedding = self.project(pooled)
-        return StudentOutput(self.classify(self.dropout(embedding)), embedding, frames)
+        logits = self.classify(self.dropout(embedding))
+        return StudentOutput(logits, embedding, frames, (*stages, frames) if self.training else ())

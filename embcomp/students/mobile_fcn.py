@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from embcomp.students.ds_cnn import Separable
 from embcomp.students.output import InputNorm, StudentOutput, frame_mask
-from embcomp.students.pooling import max_pool, pooled_mean
+from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
 STEM = ((1, 64, (2, 4)), (64, 128, (2, 3)))  # channels in, out, and the window of bands and frames pooled after
 SEPARABLE = (
@@ -18,7 +18,7 @@ SEPARABLE = (
     (256, 256, (1, 1)),
     (256, 256, (1, 1)),
 )
-DROPPED_BEFORE = (2, 4)  # separable layers that dropout precedes
+DROPPED_BEFORE = (2, 4)  # separable layers that dropout precedes, and that begin a stage
 
 
 class MobileFCN(nn.Module):
@@ -72,10 +72,14 @@ class MobileFCN(nn.Module):
         mask = mask[:, None, None]
         for convolution, norm, (*_, window) in zip(self.stem, self.stem_norms, STEM):
             x, mask = max_pool(torch.relu(norm(convolution(x))) * mask, mask, window)
+        stages = ()
         for number, (block, (*_, window)) in enumerate(zip(self.blocks, SEPARABLE)):
             if number in DROPPED_BEFORE:
+                if self.training:
+                    stages += (over_bands(x),)
                 x = self.dropout(x)
             x, mask = block(x, mask)
             x, mask = max_pool(x, mask, window)
         embedding, frames = pooled_mean(x, mask)
-        return StudentOutput(self.classify(self.dropout(embedding)), embedding, frames)
+        logits = self.classify(self.dropout(embedding))
+        return StudentOutput(logits, embedding, frames, (*stages, frames) if self.training else ())

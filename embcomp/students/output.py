@@ -20,11 +20,15 @@ class StudentOutput(NamedTuple):
         What the classifier sees; what a transfer method compares with the target.
     frames : Tensor of shape (n, time, channels)
         Features over time before pooling, zero where the clip has ended.
+    stages : tuple of Tensor of shape (n, time, channels)
+        The same after each stage of the network, averaged over bands; the last is `frames`. Only in
+        training, and none where a network has no stages to speak of.
     """
 
     logits: Tensor
     embedding: Tensor
     frames: Tensor
+    stages: tuple[Tensor, ...] = ()
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:

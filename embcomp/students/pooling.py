@@ -27,6 +27,11 @@ def max_pool(x: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Te
     return F.max_pool2d(x, size, ceil_mode=True), mask[..., :: size[1]]
 
 
+def over_bands(x: Tensor) -> Tensor:
+    """Mean over bands of maps (n, channels, bands, frames), as (n, frames, channels)."""
+    return x.mean(2).transpose(1, 2)
+
+
 def pooled_mean(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Mean over bands and valid frames, and the frames before the mean over time.
 
@@ -41,5 +46,5 @@ def pooled_mean(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     mean : Tensor of shape (n, channels)
     frames : Tensor of shape (n, frames, channels)
     """
-    frames = x.mean(2).transpose(1, 2)
+    frames = over_bands(x)
     return frames.sum(1) / mask.sum(-1).flatten(1), frames

@@ -2,7 +2,8 @@
 
 A computing teacher has ``name``, ``sample_rate`` (Hz), ``dim``, ``fingerprint()``
 and ``embed(waveforms (n, samples), lengths) -> (n, dim)``; a stored one
-(`StoredTeacher`) only looks vectors up.
+(`StoredTeacher`) only looks vectors up. Where a teacher's ``frames`` is k > 1, its rows
+hold k vectors one after the other, of equal shares of the clip's time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ __all__ = [
     "KMeansTeacher",
     "StoredTeacher",
     "Teacher",
+    "check_runs",
     "embed",
+    "embedder",
     "learned_kmeans",
     "parse_spec",
     "stored_embeddings",
@@ -68,6 +71,23 @@ def parse_spec(spec: str) -> tuple[str, str]:
     return kind, argument
 
 
+def check_runs(spec: str) -> str:
+    """Refuse a teacher that only looks vectors up; return the argument of one that computes.
+
+    Raises
+    ------
+    ConfigError
+        Says what takes stored vectors.
+    """
+    kind, argument = parse_spec(spec)
+    if kind == "store":
+        raise ConfigError(
+            f"the teacher {spec!r} holds vectors and cannot run at every step; "
+            "use the transfer method clip_samples, which takes them, or a teacher that runs"
+        )
+    return argument
+
+
 def learned_kmeans(clips: Clips, config: TeacherConfig, path: str | os.PathLike, learned_on: str) -> KMeansTeacher:
     """Learn the k-means teacher from `clips` and save it at `path`, or load it where it stands.
 
@@ -82,7 +102,7 @@ def learned_kmeans(clips: Clips, config: TeacherConfig, path: str | os.PathLike,
         A teacher learned from something else stands at `path`.
     """
     if os.path.exists(path):
-        teacher = KMeansTeacher.load(path)
+        teacher = KMeansTeacher.load(path, config.frames)
         if teacher.learned_on != learned_on:
             raise ArtifactError(
                 f"{path} was learned from other clips or settings; use it as kmeans:{path}, delete it, or choose another --out"
@@ -95,6 +115,31 @@ def learned_kmeans(clips: Clips, config: TeacherConfig, path: str | os.PathLike,
     return teacher
 
 
+def embedder(clips: Clips, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
+    """What decodes and embeds clips by their row numbers: (n,) to float32 (n, dim), averaged over time.
+
+    Raises
+    ------
+    ConfigError
+        The clips were decoded at another rate than the teacher's.
+    """
+    _check_rate(clips, teacher)
+    frames = getattr(teacher, "frames", 1)
+
+    def averaged(rows: np.ndarray) -> np.ndarray:
+        vectors = teacher.embed(*clips.batch(rows))
+        return vectors if frames == 1 else vectors.reshape(len(rows), frames, -1).mean(1)
+
+    return averaged
+
+
+def _check_rate(clips: Clips, teacher: Teacher) -> None:
+    if clips.sample_rate != teacher.sample_rate:
+        raise ConfigError(
+            f"teacher {teacher.name} takes {teacher.sample_rate} Hz, the clips have {clips.sample_rate} Hz"
+        )
+
+
 def embed(
     clips: Clips,
     hashes: list[str],
@@ -103,8 +148,18 @@ def embed(
     *,
     progress: Callable[[int], None] | None = None,
     dtype: str = "float32",
+    reuse: str | os.PathLike | None = None,
 ) -> EmbeddingStore:
     """Embed every clip into a store, going on where an earlier call stopped.
+
+    Where a store of the same teacher and settings stands, only clips that are new or changed are embedded.
+
+    Parameters
+    ----------
+    hashes : list of str
+        Of each clip, from `Clips.hashes`.
+    reuse : path, optional
+        A folder of further stores to copy the rows of unchanged clips from.
 
     Raises
     ------
@@ -112,26 +167,28 @@ def embed(
         The clips were decoded at another rate than the teacher's.
     StoreError
         Another store stands at `path`.
+    AudioError
+        A clip changed since it was hashed.
     """
-    if clips.sample_rate != teacher.sample_rate:
-        raise ConfigError(
-            f"teacher {teacher.name} takes {teacher.sample_rate} Hz, the clips have {clips.sample_rate} Hz"
-        )
+    _check_rate(clips, teacher)
     settings = {
         "teacher": teacher.name,
         "weights": teacher.fingerprint(),
         "seconds": clips.seconds,
         "sample_rate": clips.sample_rate,
+        **_frames_of(teacher),
     }
+    batch = clips.unchanged(hashes)
     return write_store(
         path,
         clips.manifest.ids,
         hashes,
         teacher.dim,
         settings,
-        lambda rows: teacher.embed(*clips.batch(rows)),
+        lambda rows: teacher.embed(*batch(rows)),
         progress=progress,
         dtype=dtype,
+        reuse=reuse,
     )
 
 
@@ -140,10 +197,18 @@ def stored_embeddings(
 ) -> EmbeddingStore:
     """Copy somebody's vectors for the clips of `manifest` into a store."""
     ids = manifest.ids
-    settings = {"teacher": "store", "weights": teacher.fingerprint()}
-    return write_store(
-        path, ids, hashes, teacher.dim, settings, lambda rows: teacher.rows([ids[row] for row in rows]), batch_size=4096
-    )
+    settings = {"teacher": "store", "weights": teacher.fingerprint(), **_frames_of(teacher)}
+
+    def flat(rows: np.ndarray) -> np.ndarray:
+        return teacher.rows([ids[row] for row in rows], over_time=True).reshape(len(rows), -1)
+
+    return write_store(path, ids, hashes, teacher.frames * teacher.dim, settings, flat, batch_size=4096)
+
+
+def _frames_of(teacher: Teacher | StoredTeacher) -> dict[str, int]:
+    """The setting that tells a store of several vectors per row."""
+    frames = getattr(teacher, "frames", 1)
+    return {"frames": frames} if frames > 1 else {}
 
 
 def kmeans_settings(config: TeacherConfig) -> dict:

@@ -36,6 +36,9 @@ class KMeansTeacher:
     whiten : Tensor of shape (patch, whitened)
     centroids : Tensor of shape (centroids, whitened)
         Unit vectors.
+    frames : int, default=1
+        Pool over so many equal shares of the clip's time, one after the other; a patch that reaches
+        into two belongs to both. Not kept with the weights, which do not depend on it.
 
     Attributes
     ----------
@@ -43,7 +46,7 @@ class KMeansTeacher:
     sample_rate : int
         Hz.
     dim : int
-        Three times the centroids.
+        Three times the centroids, for each of the frames.
     learned_on : str
         Key of the clips it was learned from.
     """
@@ -51,10 +54,11 @@ class KMeansTeacher:
     name = "kmeans"
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, mean: Tensor, whiten: Tensor, centroids: Tensor):
+    def __init__(self, mean: Tensor, whiten: Tensor, centroids: Tensor, frames: int = 1):
         self.mean, self.whiten, self.centroids = mean, whiten, centroids
         self.patch_frames = len(mean) // N_MELS
-        self.dim = 3 * len(centroids)
+        self.frames = frames
+        self.dim = 3 * len(centroids) * frames
         self.learned_on = ""
         self._logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
 
@@ -95,7 +99,8 @@ class KMeansTeacher:
         # The small constant keeps directions that hold nothing but rounding from being blown up.
         scale = (values[-keep:] + 1e-2 * values[-keep:].mean()).rsqrt()
         whiten = (vectors[:, -keep:] * scale).float()
-        return cls(mean, whiten, _spherical_kmeans((patches - mean) @ whiten, config.centroids, generator))
+        centroids = _spherical_kmeans((patches - mean) @ whiten, config.centroids, generator)
+        return cls(mean, whiten, centroids, config.frames)
 
     def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Embed clips.
@@ -120,14 +125,20 @@ class KMeansTeacher:
     def _describe(self, patches: Tensor) -> Tensor:
         response = F.normalize((_standardise(patches) - self.mean) @ self.whiten, dim=1) @ self.centroids.T
         response = torch.relu(response - response.mean(1, keepdim=True))
-        return torch.cat([response.mean(0), response.amax(0), response.std(0, correction=0)])
+        count = len(response)
+        shares = [
+            response[frame * count // self.frames : -(-(frame + 1) * count // self.frames)]
+            for frame in range(self.frames)
+        ]
+        return torch.cat([torch.cat([one.mean(0), one.amax(0), one.std(0, correction=0)]) for one in shares])
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "whiten": self.whiten, "centroids": self.centroids}
 
     def fingerprint(self) -> str:
-        """Key of the weights."""
-        return fingerprint({name: tensor.numpy().tobytes().hex() for name, tensor in self._tensors().items()})
+        """Key of the weights, and of the frames if there are several."""
+        content = {name: tensor.numpy().tobytes().hex() for name, tensor in self._tensors().items()}
+        return fingerprint(content | ({"frames": self.frames} if self.frames > 1 else {}))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write an artifact folder."""
@@ -136,8 +147,8 @@ class KMeansTeacher:
         save_artifact(path, "kmeans teacher", config, self._tensors())
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> KMeansTeacher:
-        """Read an artifact folder.
+    def load(cls, path: str | os.PathLike, frames: int = 1) -> KMeansTeacher:
+        """Read an artifact folder, to give so many vectors per clip.
 
         Raises
         ------
@@ -150,13 +161,15 @@ class KMeansTeacher:
                 name: torch.empty(config["shapes"][name], device="meta") for name in ("mean", "whiten", "centroids")
             }
             fits = config["sample_rate"] == SAMPLE_RATE and config["n_mels"] == N_MELS
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ArtifactError(f"{path}/config.json is damaged ({error})") from None
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{path}/config.json is damaged ({error}); learn the teacher again") from None
         check_tensors(path, tensors, expected)
-        (patch,), whiten, centroids = (tuple(tensors[name].shape) for name in ("mean", "whiten", "centroids"))
-        if not fits or patch % N_MELS or whiten[0] != patch or whiten[1] != centroids[1]:
+        mean, whiten, centroids = (tuple(tensors[name].shape) for name in ("mean", "whiten", "centroids"))
+        flat = (len(mean), len(whiten), len(centroids)) == (1, 2, 2) and min(*mean, *whiten, *centroids) > 0
+        fits &= all(tensor.dtype == torch.float32 for tensor in tensors.values())
+        if not (fits and flat) or mean[0] % N_MELS or whiten[0] != mean[0] or whiten[1] != centroids[1]:
             raise ArtifactError(f"{path}: the weights do not fit together; learn the teacher again")
-        teacher = cls(**tensors)
+        teacher = cls(**tensors, frames=frames)
         teacher.learned_on = str(config.get("learned_on", ""))
         return teacher
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
+import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
+from embcomp.arrays import open_array
 from embcomp.errors import MissingDependencyError, StoreError
 from embcomp.files import file_hash, fingerprint
 from embcomp.manifest import Manifest
 from embcomp.store import EmbeddingStore
+
+MAX_EXPANSION = 100  # of a compressed array: real vectors shrink by less
 
 
 class StoredTeacher:
@@ -19,7 +26,8 @@ class StoredTeacher:
     Accepted are an embcomp store; ``FILE.npy`` with one row per manifest row in
     manifest order, or with ``FILE.ids.txt`` beside it (one id per line);
     ``FILE.npz`` with arrays ``ids`` and ``embeddings``; ``FILE.parquet`` with the
-    columns ``id`` and ``embedding``.
+    columns ``id`` and ``embedding``. An array of shape (n, k, dim) has k vectors per clip, of equal
+    shares of its time.
 
     Parameters
     ----------
@@ -39,24 +47,30 @@ class StoredTeacher:
 
     def __init__(self, path: str | os.PathLike, manifest: Manifest):
         self.path = Path(path) if Path(path).is_absolute() or Path(path).exists() else manifest.folder / path
-        self._vectors, ids = _read(self.path)
+        self._vectors, ids, self.frames = _read(self.path)
         if ids is None:
             ids = manifest.ids
             if len(self._vectors) != len(ids):
                 raise StoreError(
                     f"{self.path} holds {len(self._vectors)} rows, the manifest {len(ids)}; put the ids in {self.path.with_suffix('.ids.txt').name}"
                 )
+        if self._vectors.dtype.kind not in "fiu":
+            raise StoreError(f"{self.path}: vectors must be numbers, not {self._vectors.dtype}")
+        if self._vectors.ndim == 3 and self._vectors.shape[1]:
+            self.frames = self._vectors.shape[1]
+            self._vectors = self._vectors.reshape(len(self._vectors), -1)
         if self._vectors.ndim != 2 or len(ids) != len(self._vectors):
             raise StoreError(f"{self.path}: vectors of shape {self._vectors.shape} do not fit {len(ids)} ids")
         self._row_of = {str(clip): row for row, clip in enumerate(ids)}
-        self.dim = self._vectors.shape[1]
+        self.dim = self._vectors.shape[1] // self.frames
 
     def fingerprint(self) -> str:
         """Key of the file's content."""
-        return fingerprint(file_hash(self.path / "data.npy" if self.path.is_dir() else self.path))
+        content = file_hash(self.path / "data.npy" if self.path.is_dir() else self.path)
+        return fingerprint(content if self.frames == 1 else [content, self.frames])
 
-    def rows(self, ids: list[str]) -> np.ndarray:
-        """Vectors of `ids`, float32 (len(ids), dim).
+    def rows(self, ids: list[str], over_time: bool = False) -> np.ndarray:
+        """Vectors of `ids`, float32 (len(ids), dim), averaged over time, or (len(ids), frames, dim).
 
         Raises
         ------
@@ -66,30 +80,54 @@ class StoredTeacher:
         missing = [clip for clip in ids if clip not in self._row_of]
         if missing:
             raise StoreError(f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first")
-        return np.asarray(self._vectors[[self._row_of[clip] for clip in ids]], dtype=np.float32)
+        rows = np.asarray(self._vectors[[self._row_of[clip] for clip in ids]], dtype=np.float32)
+        if self.frames == 1 and not over_time:
+            return rows
+        vectors = rows.reshape(len(rows), self.frames, self.dim)
+        return vectors if over_time else vectors.mean(1)
 
 
-def _read(path: Path) -> tuple[np.ndarray, list[str] | None]:
+def _read(path: Path) -> tuple[np.ndarray, list[str] | None, int]:
     if not path.exists():
         raise StoreError(f"no embeddings at {path}")
     if path.is_dir():
         store = EmbeddingStore.open(path)
-        return store.data, store.ids
+        return store.data, store.ids, store.frames
     try:
         if path.suffix == ".npy":
             beside = path.with_suffix(".ids.txt")
             ids = beside.read_text(encoding="utf-8").splitlines() if beside.exists() else None
-            return np.load(path, mmap_mode="r", allow_pickle=False), ids
+            return open_array(path), ids, 1
         if path.suffix == ".npz":
+            _check_zip(path)
             with np.load(path, allow_pickle=False) as arrays:
-                return arrays["embeddings"], [str(clip) for clip in arrays["ids"]]
+                return arrays["embeddings"], [str(clip) for clip in arrays["ids"]], 1
         if path.suffix == ".parquet":
-            return _read_parquet(path)
+            return *_read_parquet(path), 1
     except KeyError as error:
         raise StoreError(f"{path} lacks {error}; it must hold ids and embeddings") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, ArithmeticError, NotImplementedError, RuntimeError) as error:
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(f"cannot read {path}: {error}") from None
     raise StoreError(f"{path}: embeddings come as an embcomp store, .npy, .npz or .parquet")
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse arrays that would take more memory than the file can hold, before any is made."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for item in archive.infolist():
+                if item.file_size > MAX_EXPANSION * max(item.compress_size, 1 << 20):
+                    raise StoreError(f"{path}: {item.filename} unpacks to {item.file_size >> 20} MB; not read")
+                with archive.open(item) as file:
+                    major, _ = np.lib.format.read_magic(file)
+                    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                    shape, _, dtype = read(file)
+                    if math.prod(shape) * dtype.itemsize > item.file_size:
+                        raise StoreError(f"{path}: {item.filename} does not hold the {shape} values its header promises")
+    except (zipfile.BadZipFile, zlib.error, SyntaxError, TokenError) as error:
+        raise StoreError(f"cannot read {path}: {error}") from None
 
 
 def _read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:

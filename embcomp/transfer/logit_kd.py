@@ -18,7 +18,8 @@ class SoftLabels(nn.Module):
     """Frozen class scores of every clip, and how far a student's are from them.
 
     The teacher is `logistic_scores`, fitted on the labelled clips and asked about all of
-    them, so that a clip without a label teaches too.
+    them, so that a clip without a label teaches too. Of mixed clips the scores are mixed: the
+    teacher being linear, that is what it says of the mixed embedding.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class SoftLabels(nn.Module):
 
     def forward(self, output: StudentOutput, batch: Batch) -> Tensor:
         """The distillation loss of a batch, a scalar of at least 0."""
-        student, teacher = output.logits.float(), self.scores[batch.rows]
+        student, teacher = output.logits.float(), batch.mixed(self.scores.__getitem__)
         known = ~batch.labels.isnan()
         if self.multi_label:
             mask = self.judged[batch.rows]
