@@ -22,8 +22,9 @@ from embcomp.labels import Labels, encode
 from embcomp.manifest import Manifest
 from embcomp.splits import validation_split
 from embcomp.store import EmbeddingStore
+from embcomp.teachers import Teacher, embedder
 from embcomp.training import Examples, TrainingResult, train
-from embcomp.transfer import build_transfer, target_kind
+from embcomp.transfer import build_transfer, compares_over_time, target_kind
 
 
 def teach(
@@ -34,6 +35,7 @@ def teach(
     manifest: Manifest,
     targets: np.ndarray | None,
     start: nn.Module | None = None,
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None,
     *,
     seed: int,
     device: str = "cpu",
@@ -52,9 +54,11 @@ def teach(
     manifest : Manifest
         The clips of `fit`, in order.
     targets : ndarray of shape (n, d), or None
-        Frozen vectors of the clips of `fit`.
+        Frozen vectors of the clips of `fit`; (n, k, d) for a method that compares over time.
     start : nn.Module, optional
         Compressor to train jointly.
+    teacher : callable, optional
+        Rows of `fit` to their embeddings, for ``clip_teacher``.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def teach(
     # Initial weights and dropout come from torch's global generator; the caller's is left as it was.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.startswith("cuda") else []):
         torch.manual_seed(seed)
-        transfer = build_transfer(variant.transfer, fit.labels.multi_label, start)
+        transfer = build_transfer(variant.transfer, fit.labels.multi_label, start, teacher)
         transfer.prepare(targets, fit.labels, manifest, classifier.network.embedding_width)
         result = train(
             classifier.network,
@@ -113,6 +117,7 @@ def distill(
     *,
     variant: VariantConfig,
     targets: EmbeddingStore | None = None,
+    teacher: Teacher | None = None,
     audio: AudioConfig | None = None,
     validation: float = 0.2,
     seed: int = 0,
@@ -131,6 +136,8 @@ def distill(
     targets : EmbeddingStore, optional
         Vectors to learn from, needed by every transfer method but ``none``. Compress
         them first for two-stage compression; give raw ones for the joint schedule.
+    teacher : Teacher, optional
+        Runs at every step; ``clip_teacher`` needs it, and no targets.
     validation : float, default=0.2
         Share of the clips, by group, that decides when to stop.
     cache : path, optional
@@ -143,7 +150,7 @@ def distill(
     Raises
     ------
     ConfigError
-        The transfer method needs targets and got none.
+        The transfer method needs targets or a teacher and got none, or the teacher cannot run.
     ArtifactError
         Another student stands at `out`.
     AudioError, ManifestError, StoreError, DataError
@@ -152,7 +159,17 @@ def distill(
     audio = audio or AudioConfig()
     out = Path(out)
     kind = target_kind(variant.transfer)
-    if kind != "none" and targets is None:
+    if kind == "teacher" and teacher is None:
+        raise ConfigError(
+            f"transfer method {variant.transfer.method!r} runs a teacher; give --teacher kmeans:FOLDER, "
+            "or use --transfer clip_samples with --targets STORE"
+        )
+    if kind != "teacher" and teacher is not None:
+        raise ConfigError(
+            f"transfer method {variant.transfer.method!r} runs no teacher; leave --teacher out, or use --transfer clip_teacher"
+        )
+    reads = kind in ("embedding", "compressed")
+    if reads and targets is None:
         raise ConfigError(
             f"transfer method {variant.transfer.method!r} learns from targets; give --targets STORE, or use --transfer none"
         )
@@ -161,13 +178,13 @@ def distill(
     manifest = clips.manifest
     ids = np.array(manifest.ids, dtype=object)
     labels = encode(manifest.labels)
-    vectors = targets.take(manifest.ids) if kind != "none" else None
+    vectors = targets.take(manifest.ids, compares_over_time(variant.transfer)) if reads else None
     key = fingerprint(
         [
             [manifest.ids, hashes, manifest.labels, manifest.groups.tolist(), validation, seed, device],
             {name: section for name, section in asdict(variant).items() if name not in ("name", "teacher")},
             asdict(audio),
-            targets.settings if kind != "none" else None,
+            targets.settings if reads else teacher.fingerprint() if kind == "teacher" else None,
         ]
     )
     if out.exists():
@@ -185,6 +202,9 @@ def distill(
         start = fit_compressor(
             variant.compressor, vectors[fit], labels.select(fit), rows_hashes, seed, start_only=True
         ).to_module()
+    in_loop = None
+    if kind == "teacher":
+        in_loop = embedder(Clips(manifest.select(fit), audio.sample_rate, audio.seconds), teacher)
     checkpoint = out.with_name(f".{out.name}.checkpoint.pt")
     classifier, result = teach(
         variant,
@@ -194,6 +214,7 @@ def distill(
         manifest.select(fit),
         vectors[fit] if vectors is not None else None,
         start,
+        in_loop,
         seed=seed,
         device=device,
         checkpoint=checkpoint,
@@ -205,7 +226,7 @@ def distill(
         "method": variant.transfer.method,
         "seed": seed,
         "train_dataset": manifest.name,
-        **_targets_of(targets),
+        **({"teacher": teacher.name, "dim": teacher.dim} if kind == "teacher" else _targets_of(targets)),
     }
     classifier.save(out, {"history.json": result.history})
     checkpoint.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from embcomp.losses import prediction_loss, softmax_twice_loss
 from embcomp.students import StudentOutput
 from embcomp.transfer import Batch, build_transfer
 
-CLIP = ("clip_prototypes", "clip_samples")
+CLIP = ("clip_prototypes", "clip_samples", "clip_teacher")
 
 
 def class_means(vectors, labels):
@@ -93,13 +93,14 @@ def test_by_default_there_is_a_temperature_both_directions_and_one_softmax(metho
     torch.testing.assert_close(terms["prediction"], prediction_loss(output.logits, batch.labels, False))
 
 
-def test_a_clip_drawn_twice_is_its_own_partner_both_times():
+@pytest.mark.parametrize("method", CLIP[1:])
+def test_a_clip_drawn_twice_is_its_own_partner_both_times(method):
     data = examples()
-    transfer = prepared("clip_samples", data)
+    transfer = prepared(method, data)
     vectors, matches = transfer.partners(batch_of(data, [4, 1, 4]))
     assert matches.tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     torch.testing.assert_close(vectors, torch.from_numpy(teacher_vectors()[[4, 1, 4]]))
-    faithful = prepared("clip_samples", data, faithful=True)
+    faithful = prepared(method, data, faithful=True)
     assert torch.equal(faithful.partners(batch_of(data, [4, 1, 4]))[1], torch.eye(3))
 
 
@@ -138,7 +139,7 @@ def test_clips_without_a_label_are_contrasted_where_no_label_is_needed(method, f
     transfer.loss(output, batch)["contrast"].backward()
     learns = (output.embedding.grad != 0).any(1)
     assert torch.isfinite(output.embedding.grad).all()
-    assert learns.tolist() == [True] * 3 + [method == "clip_samples"] * 2
+    assert learns.tolist() == [True] * 3 + [method != "clip_prototypes"] * 2
     assert transfer.needs_labels == (method == "clip_prototypes")
 
 
@@ -147,7 +148,7 @@ def test_a_batch_without_any_label_is_no_trouble(method):
     data = examples(unlabelled=24)
     terms = terms_of(prepared(method, data), new_student(), batch_of(data, [40, 41, 42]))
     assert terms["prediction"].item() == 0
-    assert (terms["contrast"].item() > 0) == (method == "clip_samples")
+    assert (terms["contrast"].item() > 0) == (method != "clip_prototypes")
 
 
 @pytest.mark.parametrize("method", CLIP)
@@ -167,7 +168,7 @@ def test_a_short_training_learns(method, faithful):
 @pytest.mark.parametrize("method", CLIP)
 def test_the_published_code_knows_one_label_per_clip(method):
     with pytest.raises(ConfigError, match=r"transfer\.faithful: .* set it to false"):
-        build_transfer(TransferConfig(method=method, faithful=True), True)
+        prepared(method, examples(multi_label=True), faithful=True)
     data = examples(multi_label=True)
     assert all(
         torch.isfinite(term) for term in terms_of(prepared(method, data), new_student(), batch_of(data)).values()

@@ -16,7 +16,8 @@ class ClipSamples(ContrastiveTransfer):
     See `ContrastiveTransfer` for the loss and its options.
 
     Differs from the paper by default: a clip that was drawn twice is its own partner both
-    times. ``faithful=True`` takes the identity, as published.
+    times. ``faithful=True`` takes the identity, as published. A mixed clip (training.mixup) looks
+    for the mix of the two vectors; its partners are mixes of the same two.
     """
 
     def partners(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -24,5 +25,8 @@ class ClipSamples(ContrastiveTransfer):
         if self.faithful:
             matches = vectors.new_ones(len(vectors)).diag()
         else:
-            matches = (batch.rows.unsqueeze(1) == batch.rows).to(vectors.dtype)
+            same = batch.rows.unsqueeze(1) == batch.rows
+            if batch.mixing is not None:
+                same &= batch.mixing.partners.unsqueeze(1) == batch.mixing.partners
+            matches = same.to(vectors.dtype)
         return vectors, matches

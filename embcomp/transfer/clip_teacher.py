@@ -1,0 +1,53 @@
+"""CLIP-Teacher-KD: in-batch contrast with a teacher that runs at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embcomp.labels import Labels
+from embcomp.manifest import Manifest
+from embcomp.transfer.clip_samples import ClipSamples
+
+
+class ClipTeacher(ClipSamples):
+    """Contrast with what the teacher, in the loop, says of the clips in the batch.
+
+    CLIP-Teacher-KD (Nair 2024, arXiv 2404.06170): at every step the frozen teacher embeds the
+    batch, without a gradient, and each clip must find its own vector. Kept to be measured against:
+    `ClipSamples` trains the same student from vectors computed once.
+    See `ContrastiveTransfer` for the loss and its options.
+
+    Differs from the paper: the teacher hears the clips without the student's augmentation, which
+    is what lets its vectors be cached; a clip that was drawn twice is embedded once.
+
+    Parameters
+    ----------
+    teacher : callable
+        Row numbers, int64 (n,), of the clips given to `prepare`, to their embeddings (n, d).
+    """
+
+    def __init__(
+        self,
+        teacher: Callable[[np.ndarray], np.ndarray],
+        weight: float = 0.5,
+        temperature: float = 0.07,
+        multi_label: bool = False,
+        faithful: bool = False,
+    ):
+        super().__init__(weight, temperature, multi_label, faithful)
+        self.teacher = teacher
+
+    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
+        # One clip tells how wide the teacher is; no vector is kept.
+        super().prepare(self.teacher(np.zeros(1, dtype=np.int64)), labels, manifest, width)
+        self.targets = torch.empty(0)
+
+    def vectors(self, rows: Tensor) -> Tensor:
+        needed, place = torch.unique(rows, return_inverse=True)
+        with torch.no_grad():
+            vectors = np.asarray(self.teacher(needed.cpu().numpy()), dtype=np.float32)
+        return torch.from_numpy(vectors).to(rows.device)[place]
