@@ -281,12 +281,23 @@ def run_command(recipe: Path, layouts: Sequence[Layout]) -> click.Command:
         manifest yet gets one in OUT/manifests; DATA is not written to.
         """
         with told():
-            _run(recipe, layouts, data, name, out or Path("runs", f"{recipe.name}-{name}"), overrides)
+            run_config(recipe, layouts, data, name, out or Path("runs", f"{recipe.name}-{name}"), overrides)
 
     return command
 
 
-def _run(recipe: Path, layouts: Sequence[Layout], data: Path, name: str, out: Path, overrides: Sequence[str]) -> None:
+def run_config(
+    recipe: Path, layouts: Sequence[Layout], data: Path, name: str, out: Path, overrides: Sequence[str]
+) -> None:
+    """``embcomp run`` on a config of a recipe, with the sets in the folder `data`; see `run_command`.
+
+    Raises
+    ------
+    ConfigError
+        The recipe has no such config.
+    ManifestError
+        A set is missing in `data`.
+    """
     from embcomp.cli.runs import run as embcomp_run
     from embcomp.config import load
 
@@ -308,6 +319,9 @@ def _run(recipe: Path, layouts: Sequence[Layout], data: Path, name: str, out: Pa
         overrides.append(f"data.train={_toml(train)}")
     if cross != list(settings.cross):
         overrides.append(f"data.cross=[{', '.join(map(_toml, cross))}]")
+    if train != settings.train or cross != list(settings.cross):
+        # A manifest made here names audio where it was found, outside the folder of the manifest.
+        overrides.append("data.allow_outside=true")
     embcomp_run.callback(config=path, overrides=tuple(overrides), out=out)
 
 

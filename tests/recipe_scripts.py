@@ -14,6 +14,7 @@ from embcomp.manifest import Manifest
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "recipes"
 NAMES = sorted(path.name for path in RECIPES.iterdir() if (path / "configs").is_dir())
+WITH_DATA = ("drums", "esc10", "fsdd")  # the others run on these and on the demo sets
 CONFIGS = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.glob("*/configs/*.toml"))
 INSTANCE = "0D1AD73E-4C5E-45F3-85C4-9A3CB71E8856"
 

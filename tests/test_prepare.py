@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
-from recipe_scripts import INSTANCE, NAMES, ROOT, prepared, publish, script
+from recipe_scripts import INSTANCE, ROOT, WITH_DATA, prepared, publish, script
 
 from embcomp.manifest import Manifest
 
@@ -191,7 +191,7 @@ def test_kit_and_machines_are_told_apart_by_option_too(tmp_path):
 # Ready manifests, and folders that hold nothing
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_DATA)
 def test_ready_manifest_is_left_as_it_is(name, tones):
     before = tones.read_bytes()
     result = CliRunner().invoke(script(name).main, [str(tones.parent)])
@@ -221,7 +221,7 @@ def test_ready_manifest_with_missing_files_is_refused(tones):
     assert "1 files that are not there: audio/tones_high_0_0.wav" in result.stderr
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_DATA)
 def test_empty_folder_is_refused_and_nothing_written(name, tmp_path):
     (tmp_path / "data").mkdir()
     result = CliRunner().invoke(script(name).main, [str(tmp_path / "data"), "--out", str(tmp_path / "out" / "m.csv")])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from recipe_scripts import CONFIGS, NAMES, RECIPES, ROOT, publish, script
+from recipe_scripts import CONFIGS, NAMES, RECIPES, ROOT, WITH_DATA, publish, script
 
 from embcomp.config import load
 from embcomp.manifest import Manifest
@@ -23,6 +24,14 @@ def importable(monkeypatch):
 def listed() -> list[dict[str, str]]:
     with open(RECIPES / "recipes.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def places(recipe: str) -> set[str]:
+    """Manifests that can be made for a recipe: its own, or those of all recipes and the demo sets."""
+    if recipe in WITH_DATA:
+        return {layout.manifest for layout in script(recipe).LAYOUTS}
+    layouts = importlib.import_module("recipes.sets").LAYOUTS
+    return {"home/manifest.csv", "abroad/manifest.csv", *(layout.manifest for layout in layouts)}
 
 
 # What is in the repository
@@ -44,13 +53,12 @@ def test_config_parses_and_is_listed_as_it_is(row):
         teachers |= {variant.teacher.spec for variant in config.variants}
     assert row["teacher"].split() == sorted(teachers)
     # Everything a config names can be prepared by its recipe.
-    layouts = {layout.manifest for layout in script(row["recipe"]).LAYOUTS}
-    assert set(row["needs"].split()) <= layouts
+    assert set(row["needs"].split()) <= places(row["recipe"])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_recipe_is_complete(name):
-    for file in ("README.md", "prepare.py", "run.py"):
+    for file in ("README.md", "run.py"):
         assert (RECIPES / name / file).is_file(), f"{name} has no {file}"
     text = (RECIPES / name / "README.md").read_text(encoding="utf-8")
     for heading in ("## Licence", "## Citation", "## Get the data", "## Run", "## Known limits"):
@@ -75,11 +83,10 @@ def test_configuration_of_the_walk_through_parses(tmp_path):
     assert len(config.variants) == 3 and len(config.seeds) >= 3
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("file", ["prepare.py", "run.py"])
-def test_script_runs_from_a_clone(name, file, tmp_path):
+@pytest.mark.parametrize("file", [f"{name}/prepare.py" for name in WITH_DATA] + [f"{name}/run.py" for name in NAMES])
+def test_script_runs_from_a_clone(file, tmp_path):
     done = subprocess.run(
-        [sys.executable, str(RECIPES / name / file), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, str(RECIPES / file), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0 and "Usage:" in done.stdout, done.stderr
 

@@ -1,0 +1,272 @@
+"""One measurement of cost.py, in a process of its own: python recipes/clip_embed_kd/cost_process.py JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
+
+from embcomp.classifier import Classifier
+from embcomp.clips import Clips
+from embcomp.config import AudioConfig, StudentConfig, TeacherConfig, TrainingConfig, TransferConfig
+from embcomp.engine import set_threads
+from embcomp.features import compute_features
+from embcomp.labels import Labels, encode
+from embcomp.losses import multiclass_kd
+from embcomp.manifest import Manifest
+from embcomp.store import EmbeddingStore
+from embcomp.students import StudentOutput, count_parameters
+from embcomp.teachers import KMeansTeacher, Teacher, embed, embedder, learned_kmeans
+from embcomp.training import Examples, train
+from embcomp.transfer import Batch, Transfer, build_transfer, target_kind
+
+LOGIT_TEACHER = "logit_teacher"  # not a method of the package: there is nothing it does better than logit_kd
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to measure.
+
+    Attributes
+    ----------
+    task : str
+        ``learn``, ``decode``, ``features``, ``cache``, or a transfer method to train with.
+    manifest, folder : str
+        The clips, and where the tasks leave what the next ones read.
+    seconds : float
+        Longer clips are cut.
+    teacher : str
+        ``kmeans``, or a tflite file of YAMNet.
+    centroids, whitened, patch_frames : int
+        Size of the k-means teacher.
+    batch_size, epochs : int
+        The first epoch is a warm-up, one more than `epochs` is trained.
+    """
+
+    task: str
+    manifest: str
+    folder: str
+    seconds: float = 5.0
+    teacher: str = "kmeans"
+    centroids: int = 512
+    whitened: int = 768
+    patch_frames: int = 24
+    batch_size: int = 32
+    epochs: int = 3
+
+    @property
+    def audio(self) -> AudioConfig:
+        """The student's front end."""
+        return AudioConfig(seconds=self.seconds)
+
+
+class Yamnet:
+    """A YAMNet in TensorFlow Lite: 1024 numbers for each window of 0.975 s, averaged; needs ai-edge-litert."""
+
+    name, sample_rate, dim, frames = "yamnet", 16_000, 1024, 1
+    window = 15_600  # samples
+    embedding = "yamnet_frames/global_average_pooling2d/Mean"
+
+    def __init__(self, path: Path):
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        self.path = path
+        self._model = Interpreter(
+            str(path),
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        self._model.allocate_tensors()
+        self._input = self._model.get_input_details()[0]["index"]
+        self._output = next(
+            part["index"] for part in self._model.get_tensor_details() if part["name"] == self.embedding
+        )
+
+    def fingerprint(self) -> str:
+        """Key of the file."""
+        from embcomp.files import file_hash
+
+        return file_hash(self.path)
+
+    def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Waveforms (n, samples) and valid samples (n,) to float32 (n, 1024)."""
+        return np.stack([self._one(wave[:length]) for wave, length in zip(waveforms, lengths)])
+
+    def _one(self, wave: np.ndarray) -> np.ndarray:
+        found = []
+        for start in range(0, max(len(wave) - self.window // 2, 1), self.window):
+            piece = np.zeros((1, self.window), dtype=np.float32)
+            piece[0, : len(wave[start : start + self.window])] = wave[start : start + self.window]
+            self._model.set_tensor(self._input, piece)
+            self._model.invoke()
+            found.append(self._model.get_tensor(self._output).reshape(-1).copy())
+        return np.mean(found, axis=0)
+
+
+class LogitTeacher(Transfer):
+    """Plain KD with the teacher in the loop: a frozen linear head on what it says of each batch.
+
+    Parameters
+    ----------
+    teacher : callable
+        Rows to embeddings (n, d).
+    head : tuple of ndarray
+        Weight (d, classes) and bias (classes,).
+    """
+
+    def __init__(
+        self, teacher: Callable[[np.ndarray], np.ndarray], head: tuple[np.ndarray, np.ndarray], config: TransferConfig
+    ):
+        super().__init__()
+        self.teacher, self.weight, self.temperature = teacher, config.weight, config.temperature
+        self.matrix, self.bias = (torch.from_numpy(part.astype(np.float32)) for part in head)
+
+    def loss(self, output: StudentOutput, batch: Batch) -> dict[str, torch.Tensor]:
+        needed, place = torch.unique(batch.rows, return_inverse=True)
+        scores = torch.from_numpy(self.teacher(needed.numpy()))[place] @ self.matrix + self.bias
+        kd = multiclass_kd(output.logits.float(), scores, self.temperature)
+        return {"prediction": (1 - self.weight) * self.prediction(output, batch), "kd": self.weight * kd}
+
+
+def linear_head(vectors: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    """Weight (d, classes) and bias (classes,) of a logistic regression, the standardisation folded in."""
+    scaler = StandardScaler().fit(vectors)
+    fitted = LogisticRegression(C=0.01, max_iter=200).fit(scaler.transform(vectors), labels.index)
+    weight, bias = fitted.coef_, fitted.intercept_
+    if len(weight) == 1:  # of two classes scikit-learn gives one score, the second's advantage
+        weight, bias = np.vstack([0 * weight, weight]), np.append(0, bias)
+    matrix = (weight / scaler.scale_).T
+    return matrix, bias - scaler.mean_ @ matrix
+
+
+def peak_mb() -> float:
+    """Most memory this process ever held, in MB of 2^20 bytes.
+
+    ``ru_maxrss`` starts at what the parent held when it made this process; VmHWM does not.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmHWM; memory is measured on Linux only")
+
+
+def timed(run: Callable[[], object]) -> dict[str, float]:
+    """CPU and wall seconds of a call."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    run()
+    return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+
+
+def open_teacher(job: Job) -> Teacher:
+    """The teacher that the task ``learn`` has left, or the file given."""
+    return KMeansTeacher.load(Path(job.folder, "teacher")) if job.teacher == "kmeans" else Yamnet(Path(job.teacher))
+
+
+def teacher_bytes(job: Job) -> int:
+    """Size of the teacher's weights."""
+    source = Path(job.folder, "teacher/weights.safetensors") if job.teacher == "kmeans" else Path(job.teacher)
+    return source.stat().st_size
+
+
+def train_epochs(job: Job, clips: Clips) -> dict[str, float]:
+    """Train a student, and measure the median epoch and the peak of memory over all steps."""
+    imports = peak_mb()
+    ids = clips.manifest.ids
+    features = compute_features(clips, clips.hashes(), job.audio, Path(job.folder, "logmels"))
+    fit = Examples(*features.load(ids), _labels(clips))
+    torch.manual_seed(0)
+    classifier = Classifier.new(fit.labels.classes, job.audio, StudentConfig(), False, 0)
+    started = time.process_time()
+    transfer = _transfer(job, clips, fit.labels)
+    transfer.prepare(_targets(job, ids), fit.labels, clips.manifest, classifier.network.embedding_width)
+    prepared = time.process_time() - started
+    steps = math.ceil(len(clips) / job.batch_size)
+    total = steps * (job.epochs + 1)
+    marks, peak = [], 0.0
+
+    def mark(_: int) -> None:
+        nonlocal peak
+        # Before the evaluation that ends the training, which works in larger batches.
+        peak = max(peak, peak_mb())
+        marks.append((time.process_time(), time.perf_counter()))
+
+    config = TrainingConfig(steps=total, batch_size=job.batch_size, evaluate_every=total, patience=0)
+    few = Examples(fit.features[:2], fit.lengths[:2], fit.labels.select(np.arange(2)))
+    train(classifier.network, transfer, fit, few, config, seed=0, progress=mark)
+    epochs = np.diff(np.array(marks)[::steps], axis=0)[1:]
+    cpu, wall = np.median(epochs, axis=0)
+    return {
+        "prepare, CPU": prepared,
+        "epoch, CPU": float(cpu),
+        "epoch, wall": float(wall),
+        "peak memory": peak - imports,
+        "student": count_parameters(classifier.network),
+    }
+
+
+def _labels(clips: Clips) -> Labels:
+    return encode(clips.manifest.labels)
+
+
+def _transfer(job: Job, clips: Clips, labels: Labels) -> Transfer:
+    if job.task == LOGIT_TEACHER:
+        head = np.load(Path(job.folder, "head.npy"), allow_pickle=False)
+        return LogitTeacher(
+            embedder(clips, open_teacher(job)), (head[:-1], head[-1]), TransferConfig(method="logit_kd")
+        )
+    config = TransferConfig(method=job.task)
+    teacher = embedder(clips, open_teacher(job)) if target_kind(config) == "teacher" else None
+    return build_transfer(config, False, teacher=teacher)
+
+
+def _targets(job: Job, ids: list[str]) -> np.ndarray | None:
+    if job.task == LOGIT_TEACHER or target_kind(TransferConfig(method=job.task)) != "embedding":
+        return None
+    return EmbeddingStore.open(Path(job.folder, "embeddings")).take(ids)
+
+
+def measure(job: Job) -> dict[str, float]:
+    """Do the task of a job and say what it took."""
+    clips = Clips(Manifest.read(job.manifest), 16_000, job.seconds)
+    folder = Path(job.folder)
+    hashes = clips.hashes()  # reads every file, so that no task meets a cold disk
+    if job.task == "learn":
+        config = TeacherConfig(centroids=job.centroids, whitened=job.whitened, patch_frames=job.patch_frames)
+        took = timed(lambda: learned_kmeans(clips, config, folder / "teacher", json.dumps(asdict(config))))
+        return took | {"teacher": teacher_bytes(job)}
+    if job.task == "decode":
+        return timed(lambda: [clips.decode(row) for row in range(len(clips))])
+    if job.task == "features":
+        return timed(lambda: compute_features(clips, hashes, job.audio, folder / "logmels")) | {
+            "bytes": (folder / "logmels/data.npy").stat().st_size
+        }
+    if job.task == "cache":
+        teacher = open_teacher(job)
+        took = timed(lambda: embed(clips, hashes, teacher, folder / "embeddings"))
+        labels = _labels(clips)
+        head = linear_head(EmbeddingStore.open(folder / "embeddings").take(clips.manifest.ids), labels)
+        np.save(folder / "head.npy", np.vstack(head))
+        store = (folder / "embeddings/data.npy").stat().st_size
+        classes = len(labels.classes)
+        return took | {
+            "embeddings": store, "class means": 4 * classes * teacher.dim, "scores": 4 * classes * len(clips),
+            "teacher": teacher_bytes(job), "dim": teacher.dim, "clips": len(clips),
+        }  # fmt: skip
+    return train_epochs(job, clips)
+
+
+if __name__ == "__main__":
+    set_threads(1)
+    sys.stdout.write(json.dumps(measure(Job(**json.loads(sys.argv[1])))) + "\n")
