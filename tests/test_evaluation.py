@@ -11,8 +11,10 @@ from embcomp.classifier import Classifier
 from embcomp.clips import Clips
 from embcomp.config import AudioConfig, EvaluationConfig, StudentConfig
 from embcomp.errors import ArtifactError, DataError, ManifestError
-from embcomp.evaluation import COLUMNS, Predictions, evaluate, linear_probe, score_rows, summarise
+from embcomp.evaluation import COLUMNS, Predictions, evaluate, score_rows, summarise
+from embcomp.labels import encode
 from embcomp.manifest import Manifest
+from embcomp.probes import fit_probe, frame_statistics, knn_probe
 from embcomp.report import markdown_summary, table_lines
 
 AUDIO = AudioConfig(seconds=0.4, n_mels=24)
@@ -126,11 +128,68 @@ def test_a_student_that_promises_a_huge_network_costs_nothing(classifier, tmp_pa
         Classifier.load(tmp_path / "student")
 
 
-def test_linear_probe_knows_only_what_it_was_shown(rng):
-    vectors = np.concatenate([rng.normal(0, 1, (40, 5)), rng.normal(4, 1, (40, 5))])
-    predict = linear_probe(vectors, np.repeat([0, 2], 40), 3)
-    chances = predict(rng.normal(4, 1, (10, 5)))
+def two_clouds(rng, names=("a", "c")):
+    """Vectors (80, 5) of two classes of ["a", "b", "c"] and their labels; one more has no label."""
+    vectors = np.concatenate([rng.normal(0, 1, (40, 5)), rng.normal(4, 1, (40, 5)), np.zeros((1, 5))])
+    return vectors, encode([*[names[0]] * 40, *[names[1]] * 40, ""], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("kind", ["probe", "k-NN"])
+def test_a_probe_knows_only_what_it_was_shown(rng, kind):
+    chances = fit_probe(kind, *two_clouds(rng))(rng.normal(4, 1, (10, 5)))
     assert chances.shape == (10, 3) and (chances.argmax(1) == 2).all() and (chances[:, 1] == 0).all()
+    np.testing.assert_allclose(chances.sum(1), 1, atol=1e-5)
+
+
+def test_probes_agree_with_scikit_learn(rng):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    vectors, index = rng.normal(1, 3, (90, 6)), np.arange(90) % 3
+    vectors[:, 0] += 3 * index
+    fresh, labels = rng.normal(1, 3, (50, 6)), encode([f"c{number}" for number in index])
+    models = {
+        "probe": LogisticRegression(C=0.01, max_iter=200),
+        "k-NN": KNeighborsClassifier(5, weights="distance", metric="cosine"),
+    }
+    for kind, model in models.items():
+        expected = make_pipeline(StandardScaler(), model).fit(vectors, index).predict_proba(fresh)
+        np.testing.assert_allclose(fit_probe(kind, vectors, labels)(fresh), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["probe", "k-NN"])
+def test_several_labels_a_clip_are_one_question_each(rng, kind):
+    vectors = rng.normal(size=(80, 4))
+    cells = ["|".join([name for name, value in zip("ab", row) if value > 0] + ["?c"]) for row in vectors]
+    predict = fit_probe(kind, vectors, encode(cells, ["a", "b", "c"], multi_label=True))
+    fresh = 2 * rng.normal(size=(40, 4))
+    chances = predict(fresh)
+    for column in (0, 1):
+        assert ((chances[:, column] > 0.5) == (fresh[:, column] > 0)).mean() > 0.8
+    assert (chances[:, 2] == 0).all()  # never known to apply
+
+
+def test_a_neighbour_that_does_not_know_says_nothing():
+    vectors = np.array([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
+    predict = knn_probe(vectors, encode(["a", "?a|b", "b", "b"], ["a", "b"]), neighbours=2)
+    np.testing.assert_allclose(predict(vectors[:1]), [[1.0, 1e-6]], atol=1e-3)
+
+
+def test_the_floor_is_chance(rng):
+    vectors, labels = two_clouds(rng)
+    rows = np.arange(10, 81)
+    chances = fit_probe("majority", vectors[rows], labels.select(rows))(np.zeros((4, 5)))
+    np.testing.assert_allclose(chances, [[3 / 7, 0, 4 / 7]] * 4, atol=1e-6)
+
+
+def test_log_mel_statistics_are_those_of_the_valid_frames():
+    features, lengths = torch.randn(3, 6, 12), torch.tensor([12, 7, 1])
+    found = frame_statistics(features, lengths)
+    for row, length in enumerate(lengths):
+        valid = features[row, :, :length].numpy()
+        np.testing.assert_allclose(found[row], [*valid.mean(1), *valid.std(1)], atol=1e-5)
 
 
 def scores_table():

@@ -10,22 +10,60 @@ from embcomp.config import RunConfig, TeacherConfig, VariantConfig, to_dict
 from embcomp.files import fingerprint
 from embcomp.pipeline import stages
 from embcomp.pipeline.workspace import Dataset, Split, Workspace
-from embcomp.transfer import target_kind
+from embcomp.teachers import check_runs
+from embcomp.transfer import build_transfer, target_kind
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test of a student or probe: one file of predictions.
+
+    Attributes
+    ----------
+    dataset : int
+        Number of the data set.
+    setting : str
+        ``in-domain``; ``cross-dataset``; ``cross-dataset, re-estimated``: with normalisation statistics of
+        all clips of the data set, see `embcomp.adapt`; ``robustness``: on changed test clips.
+    name : str
+        Of what is tested, in the tables.
+    shift : str
+        How the clips are changed, see `embcomp.robustness`; empty where they are not.
+    variant : str
+        What is tested, in the tables.
+    probe : str
+        Name in `embcomp.probes.PROBES`; empty for a student.
+    path : Path
+        Where the predictions lie.
+    """
+
+    dataset: int
+    setting: str
+    name: str
+    shift: str
+    variant: str
+    probe: str
+    path: Path
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """For the stage's function."""
+        names = ("dataset", "setting", "shift", "probe")
+        return {name: getattr(self, name) for name in names} | {"path": str(self.path)}
 
 
 @dataclass(frozen=True)
 class Training:
-    """One student, or one probe, of one split.
+    """One student, or the probes on one kind of vector, of one split.
 
     Attributes
     ----------
     variant : str
-        Name in the tables.
+        Name of the student, or of the vectors.
     split : Split
     about : dict
         Columns of scores.csv.
-    predictions : list of Path or None
-        For each data set; None where the split tests nothing at home.
+    tests : list of Test
     student : Path or None
         None for a probe.
     job : dict
@@ -35,16 +73,14 @@ class Training:
     variant: str
     split: Split
     about: dict[str, Any]
-    predictions: list[Path | None]
+    tests: list[Test]
     student: Path | None
     job: dict[str, Any]
 
     @property
     def stands(self) -> bool:
         """Whether all it would write is there."""
-        return (self.student is None or self.student.exists()) and all(
-            path is None or path.exists() for path in self.predictions
-        )
+        return (self.student is None or self.student.exists()) and all(test.path.exists() for test in self.tests)
 
 
 @dataclass
@@ -65,17 +101,28 @@ class Plan:
         self._run = str(self.space.folder)
         self._config = to_dict(self.config)
         self._keys = [dataset.key for dataset in self.datasets]
+        self.shifts, self._label_map = stages.shifts(self.config), stages.label_map(self.config)
         self._embedding_of: dict[tuple[TeacherConfig, str], tuple[Path, ...]] = {}
         for dataset in self.datasets:
             path = stages.features_path(self.space, dataset, self.config)
             self.features[path] = {"run": self._run, "dataset": dataset.key, "config": self._config}
+        for shift in self.shifts:
+            path = stages.features_path(self.space, self.datasets[0], self.config, shift)
+            self.features[path] = {"run": self._run, "dataset": self._keys[0], "config": self._config, "shift": shift}
         for split in self.splits:
             probed: set[Path] = set()
             for variant in self.config.variants:
                 self._add(variant, split, probed)
+            if self.config.evaluation.probe:
+                self._floor_and_students(split)
 
     def _add(self, variant: VariantConfig, split: Split, probed: set[Path]) -> None:
         kind = target_kind(variant.transfer)
+        if variant.transfer.method in ("embedding", "embedding_kd"):
+            # Options that contradict each other are told before anything is computed.
+            build_transfer(variant.transfer, False)
+        if kind == "teacher":
+            check_runs(variant.teacher.spec)
         embeddings = self._embeddings(variant, split) if kind != "none" else None
         compressor = (
             self._compressor(variant, split, embeddings[0]) if variant.transfer.method == "compressed" else None
@@ -158,7 +205,7 @@ class Plan:
         self, variant: VariantConfig, split: Split, embeddings: tuple[Path, ...], compressor: Path | None
     ) -> Training:
         columns = stages.about(variant, self.datasets[0], split) | {"method": "probe"}
-        name = f"probe: {variant.teacher.spec.split('/')[-1]}"
+        name = variant.teacher.spec.split("/")[-1]
         if compressor is None:
             columns |= {"compressor": "", "dim": ""}
         else:
@@ -177,12 +224,54 @@ class Plan:
             "embeddings": [str(path) for path in embeddings],
             "compressor": str(compressor) if compressor else None,
         }
-        return self._training(name, split, columns, None, key, job)
+        probes = {kind: f"{kind}: {name}" for kind in ("probe", "k-NN")}
+        return self._training(name, split, columns, None, key, job, probes)
 
-    def _training(self, name: str, split: Split, columns: dict, student: Path | None, key: str, job: dict) -> Training:
-        paths: list[Path | None] = []
+    def _floor_and_students(self, split: Split) -> None:
+        """Probes on what each student has learned, and on what a table must beat: log-mels, and no vector at all."""
+        home = self.datasets[0]
+        base = {"split": split.key, "datasets": self._keys}
+        variants = {variant.name: variant for variant in self.config.variants}
+        for student in [one for one in self.students if one.split is split]:
+            columns = stages.about(variants[student.variant], home, split) | {"method": "probe"}
+            key = fingerprint([stages.VERSIONS["probe"], "student", student.student.name])
+            name = f"student of {student.variant}"
+            probes = {kind: f"{kind}: {name}" for kind in ("probe", "k-NN")}
+            job = base | {"student": str(student.student)}
+            self.probes.append(self._training(name, split, columns, None, key, job, probes))
+        columns = stages.about(self.config.variants[0], home, split) | {"method": "probe"}
+        columns |= {"teacher": "", "compressor": "", "dim": ""}
+        labels = fingerprint([home.manifest.labels[row] for row in home.rows(split.fit)])
+        settings = [home.audio_key, stages.feature_settings(self.config.audio), split.key, labels]
+        key = fingerprint([stages.VERSIONS["probe"], "log-mel", settings])
+        probes = {"probe": "probe: log-mel", "k-NN": "k-NN: log-mel", "majority": "majority class"}
+        self.probes.append(self._training("log-mel", split, columns, None, key, dict(base), probes))
+
+    def _training(
+        self,
+        name: str,
+        split: Split,
+        columns: dict,
+        student: Path | None,
+        key: str,
+        job: dict,
+        probes: dict[str, str] | None = None,
+    ) -> Training:
+        tests: list[Test] = []
         for number, dataset in enumerate(self.datasets):
-            tested = fingerprint([dataset.key, self.config.data.label_map if number else ""])
-            paths.append(self.space.stage("predictions", f"{key}-{tested}.csv") if number or split.test else None)
-        job["predictions"] = [str(path) if path else None for path in paths]
-        return Training(name, split, columns, paths, student, {"run": self._run, "job": job, "config": self._config})
+            tested = fingerprint([dataset.key, self._label_map if number and self._label_map else ""])
+            settings = [("cross-dataset" if number else "in-domain", "", "")] if number or split.test else []
+            if number and self.config.evaluation.reestimate:
+                settings.append(("cross-dataset, re-estimated", "", f"-reestimated-{stages.VERSIONS['reestimate']}"))
+            if not number and split.test and "embeddings" not in job:
+                # A teacher's vectors of changed clips would have to be computed anew.
+                changed = {text: fingerprint(asdict(shift)) for text, shift in self.shifts.items()}
+                settings += [("robustness", text, f"-{mark}") for text, mark in changed.items()]
+            for setting, shift, suffix in settings:
+                title = dataset.manifest.name + (f", {self.shifts[shift].words}" if shift else "")
+                for kind, variant in (probes or {"": name}).items():
+                    file = f"{key}{'-' * bool(kind)}{kind}-{tested}{suffix}.csv"
+                    path = self.space.stage("predictions", file)
+                    tests.append(Test(number, setting, title, shift, variant, kind, path))
+        job["tests"] = [test.job for test in tests]
+        return Training(name, split, columns, tests, student, {"run": self._run, "job": job, "config": self._config})

@@ -3,58 +3,84 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from embcomp.adapt import reestimate
 from embcomp.classifier import Classifier
 from embcomp.clips import Clips
 from embcomp.compression import Compressor
 from embcomp.config import CompressorConfig, RunConfig, TeacherConfig, VariantConfig, parse
 from embcomp.distill import fit_compressor, teach
-from embcomp.evaluation import linear_probe, scored_predictions
+from embcomp.evaluation import scored_predictions
 from embcomp.features import Features, compute_features, feature_settings
 from embcomp.files import fingerprint, read_json
-from embcomp.labels import MappedLabels, map_labels, read_label_map
+from embcomp.labels import MappedLabels, find_label_map, map_labels, read_label_map
 from embcomp.pipeline.workspace import Dataset, Split, Workspace
+from embcomp.robustness import Shift, ShiftedClips, parse_shift
 from embcomp.store import EmbeddingStore
 from embcomp.teachers import (
     KMeansTeacher,
     StoredTeacher,
+    Teacher,
     embed,
+    embedder,
     kmeans_settings,
     learned_kmeans,
     parse_spec,
     stored_embeddings,
 )
 from embcomp.training import Examples, predict_logits
-from embcomp.transfer import target_kind
+from embcomp.transfer import compares_over_time, target_kind
 
 # Raised when a stage's result changes for the same inputs.
-VERSIONS = {"features": 1, "teacher": 1, "embedding": 1, "compressor": 1, "student": 2, "probe": 1}
+VERSIONS = {
+    "features": 1,
+    "teacher": 1,
+    "embedding": 1,
+    "compressor": 1,
+    "student": 2,
+    "probe": 2,
+    "reestimate": 1,
+    "shift": 1,
+}
 
 
-def clips_of(dataset: Dataset, config: RunConfig) -> Clips:
-    """The audio of a data set, as `config` decodes it."""
-    return Clips(dataset.manifest, config.audio.sample_rate, config.audio.seconds)
+def clips_of(dataset: Dataset, config: RunConfig, ids: list[str] | None = None) -> Clips:
+    """The audio of a data set, or of its clips `ids`, as `config` decodes it."""
+    manifest = dataset.manifest if ids is None else dataset.manifest.select(dataset.rows(ids))
+    return Clips(manifest, config.audio.sample_rate, config.audio.seconds)
 
 
-def features_path(space: Workspace, dataset: Dataset, config: RunConfig) -> Path:
-    """Where the log-mels of a data set lie."""
-    key = fingerprint([VERSIONS["features"], dataset.audio_key, feature_settings(config.audio)])
-    return space.stage("features", key)
+def shifts(config: RunConfig) -> dict[str, Shift]:
+    """The changes of test clips that a run asks for, by how they are written; each once."""
+    found = {text: parse_shift(text, config.audio) for text in config.evaluation.shifts}
+    return {text: shift for shift, text in {shift: text for text, shift in found.items()}.items()}
 
 
-def make_features(run: str, dataset: str, config: dict) -> str:
-    """Job: compute the log-mels of a data set."""
+def features_path(space: Workspace, dataset: Dataset, config: RunConfig, shift: str = "") -> Path:
+    """Where the log-mels of a data set lie, or those of its clips changed by `shift`."""
+    settings = [VERSIONS["features"], dataset.audio_key, feature_settings(config.audio)]
+    if not shift:
+        return space.stage("features", fingerprint(settings))
+    # In a folder of their own: among the others they would pass for log-mels of the same clips.
+    changed = [VERSIONS["shift"], asdict(parse_shift(shift, config.audio)), config.evaluation.seed]
+    return space.stage("shifted", fingerprint([settings, changed]))
+
+
+def make_features(run: str, dataset: str, config: dict, shift: str = "") -> str:
+    """Job: compute the log-mels of a data set, or of its clips changed by `shift`."""
     space, config = Workspace(run), parse(config)
     found = space.load_dataset(dataset)
-    return str(
-        compute_features(
-            clips_of(found, config), list(found.hashes), config.audio, features_path(space, found, config)
-        ).store.path
-    )
+    path, clips = features_path(space, found, config, shift), clips_of(found, config)
+    if shift:
+        changed, seed = parse_shift(shift, config.audio), config.evaluation.seed
+        clips = ShiftedClips(clips.manifest, clips.sample_rate, clips.seconds, changed, seed)
+        return str(compute_features(clips, list(found.hashes), config.audio, path).store.path)
+    return str(compute_features(clips, list(found.hashes), config.audio, path, reuse=path.parent).store.path)
 
 
 def embedding_path(
@@ -70,7 +96,7 @@ def embedding_path(
     if kind == "store":
         made_by: list = [StoredTeacher(argument, dataset.manifest).fingerprint()]
     elif argument:
-        made_by = [KMeansTeacher.load(argument).fingerprint(), config.audio.seconds]
+        made_by = [KMeansTeacher.load(argument, teacher.frames).fingerprint(), config.audio.seconds]
     else:
         made_by = [teacher_key(source, learned_on, teacher, config)]
     return space.stage("embeddings", fingerprint([VERSIONS["embedding"], kind, dataset.audio_key, made_by]))
@@ -101,16 +127,21 @@ def make_embeddings(run: str, datasets: list[str], split: str, variant: dict, co
             for dataset, path in zip(found, paths)
         ]
         return [str(store.path) for store in stores]
-    if argument:
-        teacher = KMeansTeacher.load(argument)
-    else:
-        key = teacher_key(found[0], learned_on, teacher_config, config)
-        source = clips_of(found[0], config)
-        training = Clips(found[0].manifest.select(found[0].rows(learned_on)), source.sample_rate, source.seconds)
-        teacher = learned_kmeans(training, teacher_config, space.stage("teachers", key), key)
+    teacher = running_teacher(space, found[0], learned_on, teacher_config, config)
     for dataset, path in zip(found, paths):
-        embed(clips_of(dataset, config), list(dataset.hashes), teacher, path)
+        embed(clips_of(dataset, config), list(dataset.hashes), teacher, path, reuse=path.parent)
     return [str(path) for path in paths]
+
+
+def running_teacher(
+    space: Workspace, source: Dataset, learned_on: list[str], teacher: TeacherConfig, config: RunConfig
+) -> Teacher:
+    """The computing teacher that `teacher` describes, loaded, or learned on the clips `learned_on` of `source`."""
+    _, argument = parse_spec(teacher.spec)
+    if argument:
+        return KMeansTeacher.load(argument, teacher.frames)
+    key = teacher_key(source, learned_on, teacher, config)
+    return learned_kmeans(clips_of(source, config, learned_on), teacher, space.stage("teachers", key), key)
 
 
 def learning_clips(split: Split) -> list[str]:
@@ -159,7 +190,7 @@ def make_student(run: str, job: dict, config: dict) -> dict:
     job : dict
         ``variant`` (name), ``split`` (key), ``datasets`` (keys; the first is
         trained on), ``embedding`` and ``compressor`` (paths, or None), ``student``
-        and ``predictions`` (paths to write).
+        (path to write) and ``tests`` (see `embcomp.pipeline.plan.Test`).
     """
     space, config = Workspace(run), parse(config)
     variant = _variant(config, job["variant"])
@@ -169,31 +200,45 @@ def make_student(run: str, job: dict, config: dict) -> dict:
     if not target.exists():
         _train_student(space, config, variant, split, datasets[0], job, target)
     classifier = Classifier.load(target)
-    for number, path in enumerate(job["predictions"]):
-        if path is not None and not Path(path).exists():
-            mapped = scored_clips(config, datasets[number], split, abroad=number > 0)
-            chosen = datasets[number].manifest.select(mapped.kept)
-            loaded = _features(space, datasets[number], config).load(chosen.ids)
-            logits = predict_logits(classifier.network.to(config.device), *loaded)
-            scored_predictions(datasets[number].manifest, mapped, classifier.probabilities(logits).numpy()).save(path)
+    network = classifier.network.to(config.device)
+    for test, dataset, mapped in tests_to_do(config, job, datasets, split):
+        features = stored_features(space, dataset, config, test["shift"])
+        adapted = network
+        if test["setting"].endswith("re-estimated"):
+            # All clips, even those of labels the student does not know: labels must play no part in it.
+            adapted = reestimate(network, *features.load(dataset.manifest.ids), variant.training.batch_size)
+        logits = predict_logits(adapted, *features.load(dataset.manifest.select(mapped.kept).ids))
+        scored_predictions(dataset.manifest, mapped, classifier.probabilities(logits).numpy()).save(test["path"])
     return read_json(target / "result.json")
+
+
+def tests_to_do(
+    config: RunConfig, job: dict, datasets: list[Dataset], split: Split
+) -> Iterator[tuple[dict, Dataset, MappedLabels]]:
+    """Tests of a job whose predictions are not there, with the data set and its clips that are scored."""
+    for test in job["tests"]:
+        if not Path(test["path"]).exists():
+            dataset = datasets[test["dataset"]]
+            yield test, dataset, scored_clips(config, dataset, split, abroad=test["dataset"] > 0)
 
 
 def _train_student(
     space: Workspace, config: RunConfig, variant: VariantConfig, split: Split, dataset: Dataset, job: dict, target: Path
 ) -> None:
     started = time.perf_counter()
-    features = _features(space, dataset, config)
+    features = stored_features(space, dataset, config)
     labels = split.labels(dataset, split.fit)
     fit_ids = np.array(split.fit, dtype=object)
     if target_kind(variant.transfer) == "none":
         # Without a teacher a clip without a label has nothing to say.
         labels, fit_ids = labels.select(labels.labelled), fit_ids[labels.labelled]
     fit_ids = fit_ids.tolist()
-    start = None
-    targets = None
-    if job["embedding"] is not None:
-        targets = EmbeddingStore.open(job["embedding"]).take(fit_ids)
+    start = targets = teacher = None
+    if target_kind(variant.transfer) == "teacher":
+        source = running_teacher(space, dataset, learning_clips(split), variant.teacher, config)
+        teacher = embedder(clips_of(dataset, config, fit_ids), source)
+    elif job["embedding"] is not None:
+        targets = EmbeddingStore.open(job["embedding"]).take(fit_ids, compares_over_time(variant.transfer))
     if job["compressor"] is not None:
         compressor = Compressor.load(job["compressor"])
         if target_kind(variant.transfer) == "compressed":
@@ -209,6 +254,7 @@ def _train_student(
         dataset.manifest.select(dataset.rows(fit_ids)),
         targets,
         start,
+        teacher,
         seed=split.seed,
         device=config.device,
         checkpoint=checkpoint,
@@ -238,6 +284,12 @@ def about(variant: VariantConfig, dataset: Dataset, split: Split) -> dict:
     }
 
 
+def label_map(config: RunConfig) -> dict[str, str]:
+    """From the labels of the further sets to those of the first."""
+    name = config.data.label_map
+    return read_label_map(find_label_map(name, config.data.root)) if name else {}
+
+
 def scored_clips(config: RunConfig, dataset: Dataset, split: Split, abroad: bool) -> MappedLabels:
     """The clips of a data set that a student of `split` is scored on.
 
@@ -248,44 +300,16 @@ def scored_clips(config: RunConfig, dataset: Dataset, split: Split, abroad: bool
         labels may need a map.
     """
     if abroad:
-        mapping = read_label_map(Path(config.data.root, config.data.label_map)) if config.data.label_map else None
-        return map_labels(dataset.manifest.labels, split.classes, mapping)
+        return map_labels(dataset.manifest.labels, split.classes, label_map(config), split.multi_label)
     rows = dataset.rows(split.test)
     labels = [dataset.manifest.labels[row] for row in rows]
-    mapped = map_labels(labels, split.classes)
+    mapped = map_labels(labels, split.classes, multi_label=split.multi_label)
     return MappedLabels(mapped.labels, rows[mapped.kept], mapped.left_out, mapped.not_tested)
 
 
-def make_probe(run: str, job: dict, config: dict) -> bool:
-    """Job: a logistic regression on frozen vectors, scored as the students are.
-
-    Parameters
-    ----------
-    job : dict
-        ``split``, ``datasets`` as for `make_student`; ``embeddings`` (a path for
-        each data set), ``compressor`` (path or None), ``predictions`` (paths to write).
-    """
-    space, config = Workspace(run), parse(config)
-    split = space.load_split(job["split"])
-    datasets = [space.load_dataset(key) for key in job["datasets"]]
-    stores = [EmbeddingStore.open(path) for path in job["embeddings"]]
-    compress = Compressor.load(job["compressor"]).transform if job["compressor"] is not None else np.asarray
-    labels = split.labels(datasets[0], split.fit)
-    known = labels.labelled
-    fit_ids = np.array(split.fit, dtype=object)[known].tolist()
-    predict = linear_probe(compress(stores[0].take(fit_ids)), labels.index[known], len(split.classes))
-    for number, path in enumerate(job["predictions"]):
-        if path is not None and not Path(path).exists():
-            mapped = scored_clips(config, datasets[number], split, abroad=number > 0)
-            chosen = datasets[number].manifest.select(mapped.kept)
-            scored_predictions(
-                datasets[number].manifest, mapped, predict(compress(stores[number].take(chosen.ids)))
-            ).save(path)
-    return True
-
-
-def _features(space: Workspace, dataset: Dataset, config: RunConfig) -> Features:
-    return Features(EmbeddingStore.open(features_path(space, dataset, config)), config.audio.n_mels)
+def stored_features(space: Workspace, dataset: Dataset, config: RunConfig, shift: str = "") -> Features:
+    """Log-mels that `make_features` wrote."""
+    return Features(EmbeddingStore.open(features_path(space, dataset, config, shift)), config.audio.n_mels)
 
 
 def _variant(config: RunConfig, name: str) -> VariantConfig:
