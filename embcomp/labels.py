@@ -59,25 +59,45 @@ class Labels:
         rarity = positive / np.maximum(positive.sum(axis=0), 1.0)
         return np.where(positive.any(axis=1), np.argmax(rarity, axis=1), -1).astype(np.int64)
 
+    @property
+    def cells(self) -> list[str]:
+        """Label cells; `encode` turns them into the same labels again."""
+        return [self._cell(row) for row in self.matrix]
+
+    def _cell(self, row: np.ndarray) -> str:
+        if np.isnan(row).all():
+            return ""
+        marks = ((name, "?" if np.isnan(value) else "") for name, value in zip(self.classes, row) if value != 0)
+        return "|".join(mark + name for name, mark in marks) or "|"
+
     def select(self, rows: np.ndarray) -> Labels:
         """The clips `rows`."""
         return Labels(self.classes, self.matrix[rows], self.multi_label)
 
 
-def encode(cells: Sequence[str], classes: Sequence[str] | None = None) -> Labels:
+def several_labels(cells: Sequence[str]) -> bool:
+    """Whether a cell holds several labels, an unknown one, or says that none applies."""
+    return any(_tells_of_several(cell, _names(cell)) for cell in cells)
+
+
+def encode(cells: Sequence[str], classes: Sequence[str] | None = None, multi_label: bool | None = None) -> Labels:
     """Turn label cells into a matrix.
 
     Parameters
     ----------
     cells : sequence of str
-        ``"dog"``, ``"guitar|voice|?piano"``, or ``""`` for a clip without a label.
+        ``"dog"``, ``"guitar|voice|?piano"``, ``"|"`` where it is known that none applies, or ``""`` for a clip
+        without a label.
     classes : sequence of str, optional
         The vocabulary; by default every label met, sorted.
+    multi_label : bool, optional
+        What the whole set is, where the cells are only a part of it; by default what `several_labels` says.
 
     Raises
     ------
     ManifestError
-        A label is not among `classes`, or there are fewer than two classes.
+        A label is not among `classes`, there are fewer than two classes, or a cell holds several labels and
+        `multi_label` is false.
 
     Examples
     --------
@@ -85,7 +105,11 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None) -> Labels
     array([ 1,  0, -1])
     """
     parts = [_names(cell) for cell in cells]
-    multi_label = any(len(part) > 1 or part[0].startswith("?") for part in parts if part)
+    of_several = [cell for cell, part in zip(cells, parts) if _tells_of_several(cell, part)]
+    if of_several and multi_label is False:
+        raise ManifestError(
+            f"the label cell {of_several[0]!r} is not one label, and these classes take one label per clip"
+        )
     if classes is None:
         classes = sorted({name.removeprefix("?") for part in parts for name in part})
         if len(classes) < 2:
@@ -93,7 +117,7 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None) -> Labels
     column = {name: number for number, name in enumerate(classes)}
     matrix = np.zeros((len(parts), len(classes)), dtype=np.float32)
     for row, names in enumerate(parts):
-        if not names:
+        if not names and not _says_none(cells[row]):
             matrix[row] = np.nan
         for name in names:
             known = name.removeprefix("?")
@@ -101,7 +125,15 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None) -> Labels
                 raise ManifestError(f"label {known!r} is not among the classes {list(classes)}")
             # Named plainly and with a ? in one cell, it applies.
             matrix[row, column[known]] = np.nan if name.startswith("?") and known not in names else 1.0
-    return Labels(tuple(classes), matrix, multi_label)
+    return Labels(tuple(classes), matrix, bool(of_several) if multi_label is None else multi_label)
+
+
+def _says_none(cell: str) -> bool:
+    return set(cell) - {" "} == {"|"}
+
+
+def _tells_of_several(cell: str, names: list[str]) -> bool:
+    return len(names) > 1 or _says_none(cell) or (bool(names) and names[0].startswith("?"))
 
 
 def _names(cell: str) -> list[str]:
@@ -133,7 +165,12 @@ class MappedLabels:
     not_tested: tuple[str, ...]
 
 
-def map_labels(cells: Sequence[str], classes: Sequence[str], mapping: Mapping[str, str] | None = None) -> MappedLabels:
+def map_labels(
+    cells: Sequence[str],
+    classes: Sequence[str],
+    mapping: Mapping[str, str] | None = None,
+    multi_label: bool | None = None,
+) -> MappedLabels:
     """Express label cells of another data set in the classes a student knows.
 
     Labels are matched by name, after `mapping` where given. A clip none of whose
@@ -143,11 +180,13 @@ def map_labels(cells: Sequence[str], classes: Sequence[str], mapping: Mapping[st
     ----------
     mapping : mapping of str to str, optional
         From the other set's label to the student's; an empty value drops the label.
+    multi_label : bool, optional
+        Whether the student's task is multi-label; by default what the cells say.
 
     Raises
     ------
     ManifestError
-        Not one clip can be matched.
+        Not one clip can be matched, or a clip has several of the labels of a student that gives one.
     """
     mapping = mapping or {}
     kept, renamed, left_out = [], [], {}
@@ -159,18 +198,32 @@ def map_labels(cells: Sequence[str], classes: Sequence[str], mapping: Mapping[st
             target = mapping.get(name.removeprefix("?"), name.removeprefix("?"))
             if target in classes:
                 known.append(unsure + target)
-        if known:
+        if known or (multi_label and _says_none(cell)):
             kept.append(row)
-            renamed.append("|".join(dict.fromkeys(known)))
+            renamed.append("|".join(dict.fromkeys(known)) or "|")
         else:
             left_out[cell or "(no label)"] = left_out.get(cell or "(no label)", 0) + 1
     if not kept:
         raise ManifestError(
             f"no label of the data set ({', '.join(sorted(left_out)[:5])}) is among the classes {list(classes)}; give a label map"
         )
-    labels = encode(renamed, classes)
+    labels = encode(renamed, classes, multi_label)
     tested = np.nansum(labels.matrix, axis=0) > 0
     return MappedLabels(labels, np.array(kept), left_out, tuple(name for name, met in zip(classes, tested) if not met))
+
+
+MAPS = Path(__file__).with_name("label_maps")
+
+
+def find_label_map(name: str, root: str | os.PathLike = "") -> Path:
+    """A label map that comes with embcomp, by its name, or the file `name`, from `root`.
+
+    ``irmas-openmic`` takes the labels of IRMAS and those of OpenMIC-2018 to the ten instruments they share, and drops
+    the others: cel to cello, gac and gel to guitar (Wang et al. 2023, arXiv 2307.10834). ``openmic-irmas`` takes
+    OpenMIC's to IRMAS's abbreviations and drops guitar, which is two of them.
+    """
+    path = MAPS / f"{name}.csv"
+    return path if name in {found.stem for found in MAPS.glob("*.csv")} else Path(root, name)
 
 
 def read_label_map(path: str | os.PathLike) -> dict[str, str]:
