@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embcomp.errors import ManifestError
+from embcomp.guards import refuse_shared_groups
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,9 @@ def column_folds(
     found = []
     for value in test or values:
         fold = Fold(value, np.flatnonzero((splits != value) & (splits != "")), np.flatnonzero(splits == value))
-        shared = sorted(set(groups[fold.train]) & set(groups[fold.test]))
-        if shared and not allow_shared_groups:
-            raise ManifestError(
-                f"split {value!r} shares {len(shared)} groups between train and test, {shared[0]!r} first: the score would be too good. "
-                'Use split.by = "group", or split.allow_shared_groups = true to accept it'
-            )
+        if not allow_shared_groups:
+            advice = 'Use split.by = "group", or split.allow_shared_groups = true to accept it'
+            refuse_shared_groups(groups[fold.train], groups[fold.test], f"split {value!r}", advice)
         found.append(fold)
     return found
 

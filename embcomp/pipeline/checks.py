@@ -1,0 +1,149 @@
+"""The leak guards of a run: before anything is learned, after the compressors, and on what is scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embcomp.artifact import load_artifact
+from embcomp.compression import Compressor
+from embcomp.config import RunConfig
+from embcomp.guards import (
+    joined_groups,
+    refuse_duplicates,
+    refuse_seen,
+    refuse_shared_clips,
+    refuse_shared_groups,
+)
+from embcomp.pipeline.plan import Plan
+from embcomp.pipeline.workspace import Dataset, Split
+
+CHECKED = (
+    "no clip of a further data set is one of the training set's under another name",
+    "no audio stands in two groups of the training set, or in two of its splits",
+    "fit, validation and test clips of each fold share no audio and no group",
+    "no compressor was fitted on a clip that its student or probe is tested on",
+    "no student was trained or stopped on a clip that it is tested on",
+)
+
+
+def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]:
+    """Refuse repeated audio between data sets, and between groups of the one trained on.
+
+    Returns
+    -------
+    dict
+        ``shared_clips``, ``duplicate_clips`` (repeats that stay on one side) and ``joined_groups``.
+
+    Raises
+    ------
+    ManifestError
+        Names the clips.
+    """
+    home = datasets[0]
+    for other in datasets[1:]:
+        where = f"{home.manifest.name}, which is trained on, and {other.manifest.name}"
+        refuse_shared_clips(home.hash_of, other.hash_of, where)
+    sides = {"group": home.manifest.groups.tolist()}
+    if config.split.by == "column":
+        sides["split"] = home.manifest.splits.tolist()
+    joined = 0
+    if config.data.duplicates == "join":
+        together = joined_groups(sides["group"], home.hashes)
+        joined = len(set(sides["group"])) - len(set(together))
+        sides["group"] = together
+    advice = {
+        "group": 'Keep one of each, give them one group, or set data.duplicates = "join" to keep such groups together',
+        "split": "Keep one of each, or give them one split",
+    }
+    repeats = [
+        refuse_duplicates(home.manifest.ids, home.hashes, side, home.manifest.name, kind, advice[kind])
+        for kind, side in sides.items()
+    ]
+    return {"shared_clips": 0, "duplicate_clips": repeats[0], "joined_groups": joined}
+
+
+def check_splits(home: Dataset, splits: list[Split], config: RunConfig) -> dict[str, int]:
+    """Refuse splits whose parts share audio, or groups where that was not accepted.
+
+    Returns
+    -------
+    dict
+        ``shared_clips``, and ``shared_groups``: the most that training and test clips of a fold share, which
+        ``split.allow_shared_groups`` accepts.
+
+    Raises
+    ------
+    ManifestError
+        Names the fold and the clips, or the group.
+    """
+    group_of = dict(zip(home.manifest.ids, home.manifest.groups))
+    most = 0
+    for split in splits:
+        parts = {
+            name: {clip: home.hash_of[clip] for clip in getattr(split, name)} for name in ("fit", "validation", "test")
+        }
+        for one, other in (("fit", "validation"), ("fit", "test"), ("validation", "test")):
+            refuse_shared_clips(parts[one], parts[other], f"fold {split.fold!r}: the {one} and {other} clips")
+        groups = {name: {group_of[clip] for clip in part} for name, part in parts.items()}
+        shared = (groups["fit"] | groups["validation"]) & groups["test"]
+        most = max(most, len(shared))
+        if not config.split.allow_shared_groups:
+            trained = groups["fit"] | groups["validation"]
+            refuse_shared_groups(trained, groups["test"], f"fold {split.fold!r}", "Give each group one side")
+        refuse_shared_groups(groups["fit"], groups["validation"], f"the validation part of fold {split.fold!r}", "")
+    return {"shared_clips": 0, "shared_groups": most}
+
+
+def check_compressors(plan: Plan) -> dict[str, int]:
+    """Refuse a compressor fitted on a clip that is tested with it.
+
+    A run fits its own on the fit rows alone; this looks at what stands in the run's folder.
+
+    Raises
+    ------
+    DataError
+        Names the compressor and the clip.
+    """
+    known: dict[tuple[str, str], None] = {}
+    for training in plan.students + plan.probes:
+        path = training.job["job"].get("compressor")
+        if path is not None and (path, training.split.key) not in known:
+            known[path, training.split.key] = None
+            seen = Compressor.load(path).seen
+            refuse_seen(f"the compressor {path} was fitted on", seen, _tested(plan, training.split))
+    return {"compressor_seen_test": 0}
+
+
+def check_students(plan: Plan) -> dict[str, int]:
+    """Refuse a student that was trained or stopped on a clip it is tested on.
+
+    Raises
+    ------
+    DataError
+        Names the student and the clip.
+    """
+    for training in plan.students:
+        seen = frozenset(load_artifact(training.student, "student")[0]["seen"])
+        refuse_seen(f"the student {training.student} was trained on", seen.intersection, _tested(plan, training.split))
+    return {"student_seen_test": 0}
+
+
+def findings(plan: Plan) -> dict[str, Any]:
+    """What the guards found in a finished run; anything but what was accepted is refused instead.
+
+    Returns
+    -------
+    dict
+        Counts by name, and under ``checked`` what was looked at, in words.
+    """
+    found = check_datasets(plan.datasets, plan.config) | check_splits(plan.datasets[0], plan.splits, plan.config)
+    return found | check_compressors(plan) | check_students(plan) | {"checked": list(CHECKED)}
+
+
+def _tested(plan: Plan, split: Split) -> dict[str, str]:
+    """Content hash of every clip that a student of `split` is tested on, by name."""
+    home = plan.datasets[0].hash_of
+    tested = {clip: home[clip] for clip in split.test}
+    for dataset in plan.datasets[1:]:
+        tested |= {f"{dataset.manifest.name}: {clip}": key for clip, key in dataset.hash_of.items()}
+    return tested
