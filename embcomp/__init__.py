@@ -21,6 +21,7 @@ _HOME = {
     "RunConfig": "embcomp.config",
     "evaluate": "embcomp.evaluation",
     "load_config": "embcomp.config:load",
+    "predict": "embcomp.prediction",
     "run": "embcomp.pipeline",
 }
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from embcomp.logmel import LogMel as LogMel
     from embcomp.manifest import Manifest as Manifest
     from embcomp.pipeline import run as run
+    from embcomp.prediction import predict as predict
     from embcomp.store import EmbeddingStore as EmbeddingStore
 
 
