@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 
 import click
@@ -14,14 +15,26 @@ from embcomp.errors import AudioError, EmbcompError, nearest
 COMMANDS = {
     "demo": "Render two synthetic sound sets and compare all ways on them.",
     "run": "Compare variants as a TOML file describes, over seeds and folds.",
+    "matrix": "Train on every data set, test on every other.",
     "embed": "Turn the clips of a manifest into embeddings.",
     "sweep": "Say how small the target may be.",
     "compress": "Fit a compressor on a store of embeddings.",
     "apply": "Compress a store with a fitted compressor.",
     "distill": "Train a small student.",
     "evaluate": "Score a student on manifests.",
+    "report": "Show what runs found as one page.",
+    "predict": "Label audio files with a student.",
+    "doctor": "Say whether embcomp works here, and what to mend.",
 }
-MODULES = {"demo": "runs", "run": "runs", "sweep": "sweep"}  # the others are single steps
+MODULES = {  # the others are single steps
+    "demo": "runs",
+    "run": "runs",
+    "matrix": "matrix",
+    "sweep": "sweep",
+    "report": "report",
+    "predict": "predict",
+    "doctor": "doctor",
+}
 
 
 class LazyGroup(click.Group):
@@ -53,8 +66,17 @@ def group() -> None:
     """Compress a teacher's embeddings, teach a small student, say how well it does."""
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends the work as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 def main() -> None:
-    """Entry point: what is wrong with the input is told in words, with exit code 2."""
+    """Entry point: what is wrong with the input is told in words, with exit code 2; an interruption with 130 or 143."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         group(standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -67,9 +89,14 @@ def main() -> None:
         if isinstance(error, AudioError) and len(error.bad) > 1:
             click.echo(f"({len(error.bad)} clips named above; nothing was written)", err=True)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; finished stages are kept, the same command goes on from there", err=True)
-        sys.exit(130)
+    except (KeyboardInterrupt, click.Abort) as end:
+        # Once is enough: a second signal must not cut the message short.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        terminated = isinstance(end, _Terminated) or isinstance(end.__context__, _Terminated)
+        word, code = ("terminated", 143) if terminated else ("interrupted", 130)
+        click.echo(f"\n{word}; finished stages are kept, the same command goes on from there", err=True)
+        sys.exit(code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

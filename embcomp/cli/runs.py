@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,18 +12,29 @@ from embcomp.cli import common
 
 
 @click.command()
-@click.argument("config", type=common.MANIFEST)
+@click.argument("config", type=common.MANIFEST, required=False)
+@click.option("--from", "source", type=common.FOLDER, help="Do this finished run again instead, and compare the scores.")
 @common.set_option
 @common.out_option
-def run(config: Path, overrides: tuple[str, ...], out: Path) -> None:
+@common.allow_outside_option
+def run(
+    config: Path | None, overrides: tuple[str, ...], out: Path, source: Path | None = None, allow_outside: bool = False
+) -> None:
     """Compare the variants that CONFIG (TOML) lists, over seeds and folds.
 
     What stands in --out is not computed again: after an interruption the same
-    command goes on.
+    command goes on. With --from RUN the run there is repeated from its saved
+    settings; the exit code is 3 where a score differs.
     """
     from embcomp import config as settings
 
-    _compare(settings.load(config, overrides), out)
+    if (config is None) == (source is None):
+        raise click.UsageError("give one CONFIG, or the folder of a finished run with --from")
+    trusted = ("data.allow_outside=true",) if allow_outside else ()
+    if source is not None:
+        _repeat(source, out, (*overrides, *trusted))
+    else:
+        _compare(settings.load(config, (*overrides, *trusted)), out)
 
 
 @click.command()
@@ -48,6 +60,31 @@ def demo(out: Path, overrides: tuple[str, ...]) -> None:
     _compare(replace(config, data=replace(config.data, root=str(out / "sounds"))), out / "run")
 
 
+def _repeat(source: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    from embcomp.pipeline.repeat import repeat
+
+    found = repeat(source, out, overrides, common.stage_progress())
+    for change in found.changes:
+        click.echo(f"  {change}", err=True)
+    if found.clips:
+        click.echo(f"  {found.clips} clips are not what they were, or only one of the runs has them", err=True)
+    if found.added:
+        click.echo(f"  {found.added} rows of scores are new", err=True)
+    if found.same:
+        click.echo(f"the same scores: {found.compared} numbers agree to the digit")
+        return
+    if len(found.differing):
+        worst = found.differing.loc[found.differing["difference"].idxmax()]
+        place = ", ".join(f"{name} {worst[name]}" for name in ("variant", "setting", "test_dataset", "metric", "seed"))
+        click.echo(
+            f"{len(found.differing)} of {found.compared} numbers differ, by {found.largest:.6g} at most: "
+            f"{worst['column']} of {place}: {worst['before']} then, {worst['now']} now"
+        )
+    if found.missing:
+        click.echo(f"{found.missing} rows of scores did not come out again")
+    sys.exit(3)
+
+
 def _compare(config, out: Path) -> None:
     from embcomp.pipeline import run as compare
     from embcomp.report import table_lines
@@ -71,4 +108,4 @@ def _compare(config, out: Path) -> None:
         click.echo(f"{result.made} stages made, {result.stood} stood already", err=True)
     else:
         click.echo(f"nothing to do: all {result.stood} stages stand", err=True)
-    click.echo(f"scores.csv, report.md and more: {result.folder}", err=True)
+    click.echo(f"scores.csv, report.html and more: {result.folder}", err=True)

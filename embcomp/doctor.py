@@ -1,0 +1,316 @@
+"""Does embcomp work here? Versions, threads, optional parts, disk, and a self-test of the whole way."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import numpy as np
+
+from embcomp import __version__
+from embcomp.engine import available_cores, free_cores
+
+OK, NOTE, BROKEN = "ok", "note", "broken"
+NEEDED = (
+    *("torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr"),
+    *("safetensors", "threadpoolctl", "click", "tqdm"),
+)
+MODULE_OF = {"scikit-learn": "sklearn"}
+FORMATS = {"WAV": "wav", "FLAC": "flac", "OGG": "ogg", "MP3": "mp3"}  # libsndfile's name and the suffix
+LITTLE_DISK = 1 << 30  # bytes; log-mels of an hour of clips are some 50 MB
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes
+    ----------
+    name : str
+    state : {"ok", "note", "broken"}
+        A note costs speed or an optional part; what is broken is essential.
+    found : str
+    mend : str
+        What to do, empty where nothing is amiss.
+    """
+
+    name: str
+    state: str
+    found: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:6}  {self.name}: {self.found}" + (f"\n        {self.mend}" if self.mend else "")
+
+
+def examine(folder: str | os.PathLike = ".", device: str = "cuda") -> Iterator[Finding]:
+    """Look at everything, one finding after the other; nothing raises.
+
+    Parameters
+    ----------
+    folder : path
+        Where results would be written: its free space counts.
+    device : str, default="cuda"
+        The accelerator to try.
+    """
+    yield Finding("embcomp", OK, f"{__version__} in {Path(__file__).parent}")
+    yield from (_guarded(name, check) for name, check in _checks(Path(folder), device))
+
+
+def usable(findings: list[Finding]) -> bool:
+    """Whether nothing essential is broken."""
+    return all(finding.state != BROKEN for finding in findings)
+
+
+def _checks(folder: Path, device: str) -> list[tuple[str, Callable[[], Finding]]]:
+    return [
+        ("python", check_python),
+        *((name, lambda name=name: check_package(name)) for name in NEEDED),
+        ("audio formats", check_formats),
+        ("numeric threads", check_threads),
+        ("cores", check_cores),
+        ("disk", lambda: check_disk(folder)),
+        ("accelerator", lambda: check_device(device)),
+        ("torchaudio", check_torchaudio),
+        ("onnxruntime", lambda: check_extra("onnxruntime", "onnx", "export to ONNX")),
+        ("matplotlib", lambda: check_extra("matplotlib", "viz", "pictures")),
+        ("self-test", check_itself),
+    ]
+
+
+def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # a diagnosis must reach its end, whatever it meets
+        return Finding(
+            name, BROKEN, f"{type(error).__name__}: {error}", "this check itself failed; report it with --json"
+        )
+
+
+def check_python() -> Finding:
+    """The interpreter's version."""
+    found = f"{platform.python_version()} on {platform.platform()}"
+    if sys.version_info < (3, 11):  # noqa: UP036 - a source folder can be run by any
+        return Finding("python", BROKEN, found, "embcomp needs Python 3.11 or newer")
+    return Finding("python", OK, found)
+
+
+def check_package(name: str) -> Finding:
+    """Whether a needed package imports and is new enough."""
+    try:
+        importlib.import_module(MODULE_OF.get(name, name))
+        found = version(name)
+    except (ImportError, OSError, PackageNotFoundError) as error:
+        return Finding(name, BROKEN, f"does not import ({error})", f"pip install --force-reinstall {name}")
+    least = _least(name)
+    if least and _numbers(found) < _numbers(least):
+        return Finding(name, BROKEN, f"{found} is too old", f"pip install --upgrade '{name}>={least}'")
+    return Finding(name, OK, found)
+
+
+def _least(name: str) -> str:
+    """Lowest version that embcomp's own metadata allow; empty where they do not tell."""
+    try:
+        wanted = requires("embcomp") or []
+    except PackageNotFoundError:  # run from a source folder
+        return ""
+    return next((line.partition(">=")[2].split(";")[0].strip() for line in wanted if line.startswith(f"{name}>=")), "")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split("+")[0].split(".") if part.isdigit()]
+
+
+def check_formats() -> Finding:
+    """What libsndfile decodes."""
+    import soundfile
+
+    known = soundfile.available_formats()
+    missing = [suffix for name, suffix in FORMATS.items() if name not in known]
+    found = f"libsndfile {soundfile.__libsndfile_version__}: " + " ".join(sorted(name.lower() for name in known))
+    if missing:
+        return Finding(
+            "audio formats", NOTE, found, f"{', '.join(missing)} cannot be read; pip install --upgrade soundfile"
+        )
+    return Finding("audio formats", OK, found)
+
+
+def check_threads() -> Finding:
+    """BLAS and OpenMP libraries with their threads: more than there are cores makes everything slow."""
+    from threadpoolctl import threadpool_info
+
+    pools = [
+        f"{pool.get('internal_api')} {pool.get('version') or ''} x{pool['num_threads']}" for pool in threadpool_info()
+    ]
+    most = max((pool["num_threads"] for pool in threadpool_info()), default=1)
+    found, cores = ", ".join(part.replace("  ", " ") for part in pools) or "none loaded", available_cores()
+    if most > cores:
+        return Finding(
+            "numeric threads", NOTE, found, f"more threads than the {cores} cores: set OMP_NUM_THREADS={cores}"
+        )
+    return Finding("numeric threads", OK, found)
+
+
+def check_cores() -> Finding:
+    """Cores of the machine, of this process, and those idle now."""
+    cores, idle, machine = available_cores(), free_cores(), os.cpu_count() or 1
+    found = f"{cores} of {machine} usable here, {idle} idle now"
+    if hasattr(os, "getloadavg"):
+        found += f", load {os.getloadavg()[0]:.1f}"
+    if idle < cores:
+        return Finding("cores", NOTE, found, f"others keep {cores - idle} busy: expect runs to take longer")
+    return Finding("cores", OK, found)
+
+
+def check_disk(folder: Path) -> Finding:
+    """Free space where results and temporary files go."""
+    while not folder.exists():
+        folder = folder.resolve().parent
+    free = {str(place): shutil.disk_usage(place).free for place in (folder.resolve(), tempfile.gettempdir())}
+    found = ", ".join(f"{space / 2**30:.1f} GB free in {place}" for place, space in free.items())
+    if not os.access(folder, os.W_OK):
+        return Finding("disk", BROKEN, found, f"{folder.resolve()} cannot be written; choose another --out")
+    if min(free.values()) < LITTLE_DISK:
+        return Finding(
+            "disk", NOTE, found, "less than 1 GB: make room, or write elsewhere (TMPDIR for temporary files)"
+        )
+    return Finding("disk", OK, found)
+
+
+def check_device(device: str) -> Finding:
+    """Whether the accelerator computes; its absence is no fault."""
+    import torch
+
+    if not torch.cuda.is_available():
+        build = f"torch {torch.__version__}" + ("" if torch.version.cuda else ", a build for the CPU")
+        mend = "" if not torch.version.cuda else "this torch could use a GPU, but finds none: look at nvidia-smi"
+        return Finding("accelerator", NOTE if mend else OK, f"none usable ({build}); students train on the CPU", mend)
+    try:
+        product = torch.ones(64, 64, device=device) @ torch.ones(64, 64, device=device)
+        if float(product.sum()) != 64**3:
+            raise RuntimeError("a product of matrices came out wrong")
+    except RuntimeError as error:
+        mend = "use --device cpu, or install a torch built for this driver (https://pytorch.org)"
+        return Finding("accelerator", NOTE, f"{device} is there but does not compute ({error})", mend)
+    return Finding("accelerator", OK, f"{torch.cuda.get_device_name(device)}: set device=cuda")
+
+
+def check_torchaudio() -> Finding:
+    """torchaudio is needed by its own teachers alone, and breaks beside another build of torch."""
+    try:
+        importlib.import_module("torchaudio")
+        return Finding("torchaudio", OK, version("torchaudio"))
+    except (ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "torchaudio":
+            return Finding("torchaudio", OK, "not installed; only its own pretrained models need it")
+        # An OSError here is a shared library of another build of torch.
+        import torch
+
+        build = torch.__version__.partition("+")[2] or "cpu"
+        release = torch.__version__.partition("+")[0]
+        return Finding(
+            "torchaudio",
+            NOTE,
+            f"installed but does not import beside torch {torch.__version__} ({str(error).splitlines()[0]})",
+            f"pip install --force-reinstall --no-deps torchaudio=={release} --index-url https://download.pytorch.org/whl/{build}, "
+            "or pip uninstall torchaudio: only its own pretrained models need it",
+        )
+
+
+def check_extra(name: str, extra: str, use: str) -> Finding:
+    """An optional package."""
+    try:
+        importlib.import_module(name)
+        return Finding(name, OK, version(name))
+    except (ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            return Finding(name, OK, f"not installed; {use} would need pip install 'embcomp[{extra}]'")
+        return Finding(
+            name, NOTE, f"does not import ({error})", f"pip install --force-reinstall {name}; needed for {use}"
+        )
+
+
+def check_itself() -> Finding:
+    """The whole way in small: tones, log-mels, teacher, compressor, some steps of a student, saved and read back."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    started, threads = time.perf_counter(), torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine several threads wait for each other, ten times as long
+    try:
+        with threadpool_limits(1), tempfile.TemporaryDirectory(prefix="embcomp-doctor-") as name:
+            accuracy = whole_way(Path(name))
+    finally:
+        torch.set_num_threads(threads)
+    found = f"tones to a saved student in {time.perf_counter() - started:.1f} s, {accuracy:.0%} of them told apart"
+    if accuracy < 0.9:
+        return Finding(
+            "self-test",
+            BROKEN,
+            found,
+            "it should tell a low tone from noise: torch computes wrongly here; reinstall it",
+        )
+    return Finding("self-test", OK, found)
+
+
+def whole_way(folder: Path) -> float:
+    """Teach a student tones and noise in `folder` and return its share of right answers on them, in [0, 1]."""
+    import soundfile
+
+    from embcomp.classifier import Classifier
+    from embcomp.clips import Clips
+    from embcomp.compression import Compressor
+    from embcomp.config import parse
+    from embcomp.distill import distill, fit_compressor
+    from embcomp.labels import encode
+    from embcomp.manifest import Manifest
+    from embcomp.prediction import predict
+    from embcomp.store import write_store
+    from embcomp.teachers import KMeansTeacher, embed
+
+    config = parse(
+        {
+            "audio": {"seconds": 0.3, "n_mels": 24},
+            "teacher": {"centroids": 8, "whitened": 8, "patches": 500},
+            "compressor": {"method": "pca", "dim": 4},
+            "student": {"width": 16, "embedding": 16},
+            "training": {
+                "steps": 40,
+                "batch_size": 8,
+                "evaluate_every": 20,
+                "freq_mask": 0,
+                "time_mask": 0.0,
+                "learning_rate": 0.01,
+            },
+        }
+    )
+    rng = np.random.default_rng(0)
+    rows = ["path,label"]
+    for number in range(16):
+        label = ("tone", "noise")[number % 2]
+        wave = np.sin(2 * np.pi * (300 + 20 * number) * np.arange(4800) / 16_000) / 2
+        soundfile.write(folder / f"{number}.wav", wave if label == "tone" else rng.normal(0, 0.2, 4800), 16_000)
+        rows.append(f"{number}.wav,{label}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    manifest = Manifest.read(folder / "manifest.csv")
+    clips = Clips(manifest, config.audio.sample_rate, config.audio.seconds)
+    hashes = clips.hashes()
+    teacher = KMeansTeacher.learn([clips.batch(np.arange(len(clips)))], len(clips), config.teacher)
+    teacher.save(folder / "teacher")
+    store = embed(clips, hashes, KMeansTeacher.load(folder / "teacher"), folder / "embeddings")
+    labels = encode(manifest.labels)
+    fit_compressor(config.variants[0].compressor, np.asarray(store), labels, hashes, 0).save(folder / "compressor")
+    vectors = Compressor.load(folder / "compressor").transform(store)
+    targets = write_store(folder / "targets", store.ids, hashes, vectors.shape[1], {}, lambda some: vectors[some])
+    distill(manifest, folder / "student", variant=config.variants[0], targets=targets, audio=config.audio)
+    found = predict(Classifier.load(folder / "student"), [manifest.audio_path(row) for row in range(len(manifest))])
+    return float(np.mean(found.table["label"] == manifest.labels))
