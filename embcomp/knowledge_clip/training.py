@@ -1,0 +1,165 @@
+"""Train both encoders together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+
+from embcomp.augment import augment
+from embcomp.config import AudioConfig, KnowledgeClipConfig, StudentConfig, TrainingConfig
+from embcomp.errors import ConfigError, DataError
+from embcomp.knowledge_clip.captions import Captions
+from embcomp.knowledge_clip.model import KnowledgeClip
+from embcomp.knowledge_clip.objective import Objective
+from embcomp.training import Examples, sampling_weights
+
+
+@dataclass
+class Trained:
+    """What came out of `train`.
+
+    Attributes
+    ----------
+    model : KnowledgeClip
+    objective : Objective
+        With what it learned, and the concept of every caption.
+    history : list of dict
+        Every ``evaluate_every`` steps: step, mean of each term since the last row, temperature.
+    """
+
+    model: KnowledgeClip
+    objective: Objective
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    examples: Examples,
+    captions: Captions,
+    vectors: np.ndarray,
+    *,
+    audio: AudioConfig,
+    student: StudentConfig | None = None,
+    config: KnowledgeClipConfig | None = None,
+    training: TrainingConfig | None = None,
+    text: dict[str, int] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> Trained:
+    """Train an audio and a text encoder on captioned clips.
+
+    Each step draws clips, and one caption of each. The last weights are kept: no clip is set aside to choose
+    a step by, so ``patience``, ``monitor`` and ``checkpoint_every`` have no part here.
+
+    Parameters
+    ----------
+    examples : Examples
+        Labels only decide how often a clip is drawn.
+    captions : Captions
+        Of the same clips.
+    vectors : ndarray of shape (m, dim)
+        Of the text teacher, for ``captions.texts``; see `caption_vectors`.
+    audio : AudioConfig
+        How the features were made; kept with the model.
+    student : StudentConfig, optional
+        The audio encoder. Its embedding is the shared space.
+    text : dict, optional
+        Sizes of the `TextEncoder`, its width aside.
+    seed : int, default=0
+        Decides everything random.
+    progress : callable, optional
+        Called with 1 after each step.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    DataError
+        Clips, captions and vectors do not fit together, or the loss is not finite.
+    ConfigError
+        A setting is out of range, or asks for what this loop does not do.
+    """
+    student, config, training = (
+        student or StudentConfig(),
+        config or KnowledgeClipConfig(),
+        training or TrainingConfig(),
+    )
+    if len(captions) != len(examples.labels) or len(vectors) != len(captions.texts):
+        raise DataError(
+            f"{len(examples.labels)} clips with captions for {len(captions)}, and {len(captions.texts)} different "
+            f"captions with {len(vectors)} vectors, do not fit together"
+        )
+    for name in ("mixup", "amp"):
+        if getattr(training, name):
+            raise ConfigError(f"training.{name} has no part in Knowledge-CLIP; leave it off")
+    # Initial weights and dropout come from torch's global generator; the caller's is left as it was.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.startswith("cuda") else []):
+        model = KnowledgeClip.new(audio, student, seed, text)
+        torch.manual_seed(seed)
+        objective = Objective(config, vectors, model.audio_encoder.embedding_width, seed).to(device)
+        trained = Trained(model, objective)
+        _loop(trained, examples.to(device), captions, training, seed, device, progress)
+    model.temperature = float(objective.temperature.detach())
+    model.about = {"seed": seed, **asdict(config)}
+    for part in (model.audio_encoder, model.text_encoder, objective):
+        part.cpu().eval()
+    return trained
+
+
+def _loop(
+    trained: Trained,
+    examples: Examples,
+    captions: Captions,
+    training: TrainingConfig,
+    seed: int,
+    device: str,
+    progress: Callable[[int], None] | None,
+) -> None:
+    objective, network = trained.objective, trained.model.audio_encoder.to(device).train()
+    encoder = trained.model.text_encoder.to(device).train()
+    network.norm.fit(examples.features, examples.lengths)
+    generator = torch.Generator().manual_seed(seed)
+    weights = sampling_weights(examples.labels, training.balanced)
+    matches = torch.from_numpy(captions.matches).to(device)
+    parameters = [*network.parameters(), *encoder.parameters(), *objective.lift.parameters()]
+    # Decay would pull the temperature towards 1.
+    groups = [{"params": parameters}, {"params": [objective.sharpness], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=training.learning_rate, weight_decay=training.weight_decay)
+    warmup = max(1, round(training.warmup * training.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / warmup) * (1 + math.cos(math.pi * step / training.steps)) / 2
+    )
+    sums: dict[str, float] = {}
+    since = 0
+    for step in range(1, training.steps + 1):
+        rows = torch.multinomial(weights, training.batch_size, replacement=True, generator=generator)
+        drawn = captions.draw(rows, generator).to(device)
+        rows = rows.to(device)
+        lengths = examples.lengths[rows]
+        features = augment(examples.features[rows][..., : int(lengths.max())], lengths, training, generator)
+        different, place = drawn.unique(return_inverse=True)
+        text = encoder([captions.texts[number] for number in different.tolist()])[place]
+        terms = objective(network(features, lengths).embedding, text, drawn, matches[rows])
+        loss = sum(terms.values())
+        if not torch.isfinite(loss):
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            raise DataError(f"the loss is not finite at step {step} ({values}); lower training.learning_rate")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        objective.limit()
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(term.detach())
+        if step % training.evaluate_every == 0 or step == training.steps:
+            means = {name: total / (step - since) for name, total in sums.items()}
+            trained.history.append({"step": step, **means, "temperature": float(objective.temperature.detach())})
+            sums, since = {}, step
+        if progress is not None:
+            progress(1)
