@@ -22,8 +22,10 @@ class DataConfig:
     root: str = ""
     train: str = "manifest.csv"
     cross: tuple[str, ...] = ()  # manifests of further data sets: never trained on
-    label_map: str = ""  # CSV from,to: labels of the further sets to those of `train`
+    label_map: str = ""  # CSV from,to: labels of the further sets to those of `train`; or irmas-openmic, openmic-irmas
     skip_bad: bool = False  # leave unreadable clips out, and count them, instead of stopping
+    duplicates: str = "refuse"  # the same audio in two groups of train: refuse, by name; join keeps such groups together
+    allow_outside: bool = False  # read audio outside a manifest's folder, too
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class TrainingConfig:
     patience: int = 8  # evaluations without a better validation score before stopping; 0 never stops
     monitor: str = "balanced_accuracy"
     balanced: bool = True  # draw every class equally often
+    labelled: float = 0.5  # where clips without a label are learned from too: least share of a batch that has one
     freq_mask: int = 12  # SpecAugment: at most this many bands, twice
     time_mask: float = 0.15  # SpecAugment: at most this share of the frames, twice
     roll: float = 0.1  # shift in time by at most this share of the clip
@@ -142,7 +145,10 @@ class EvaluationConfig:
     bootstrap: int = 1000
     confidence: float = 0.95
     seed: int = 0
-    probe: bool = True  # also score logistic regressions on the frozen embedding and on the targets
+    threshold: float = 0.5  # several labels: a class is predicted from this probability on
+    probe: bool = True  # also score regressions and neighbours on embeddings, targets, students and log-mels
+    shifts: tuple[str, ...] = ()  # students also on changed test clips: noise:20 and gain:-12 (dB), band:4000 (Hz), delay:0.1 (s)
+    reestimate: bool = True  # further sets: also with normalisation statistics of their clips, without their labels
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,19 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     variants: tuple[VariantConfig, ...] = (VariantConfig(),)
+
+
+@dataclass(frozen=True)
+class KnowledgeClipConfig:
+    """The objective of `embcomp.knowledge_clip`; no section of a run."""
+
+    alpha: float = 1.0  # of the text encoder's distance from the text teacher
+    beta: float = 0.01  # of the concepts
+    gamma: float = 1.0  # of the contrast
+    temperature: float = 0.07  # of the contrast, at the start; it is learned
+    concepts: int = 16  # k-means clusters of the captions
+    concept_labels: str = "soft"  # or hard
+    reduction: str = "mean"  # over the captions of a batch, of the squared distance; or sum, as written in the paper
 
 
 OVERRIDABLE = tuple(item.name for item in fields(VariantConfig) if item.name != "name")

@@ -187,9 +187,11 @@ def distill(
             targets.settings if reads else teacher.fingerprint() if kind == "teacher" else None,
         ]
     )
+    checkpoint = out.with_name(f".{out.name}.{key[:16]}.checkpoint.pt")
     if out.exists():
         found = Classifier.load(out)
         if found.about.get("key") == key:
+            checkpoint.unlink(missing_ok=True)  # where the call that trained it was killed at its end
             return found
         raise ArtifactError(f"another student stands at {out}; delete it or choose another --out")
     features = compute_features(clips, hashes, audio, cache or out.with_name(f".{out.name}.logmel"))
@@ -205,7 +207,7 @@ def distill(
     in_loop = None
     if kind == "teacher":
         in_loop = embedder(Clips(manifest.select(fit), audio.sample_rate, audio.seconds), teacher)
-    checkpoint = out.with_name(f".{out.name}.checkpoint.pt")
+    # Its name says what it is of: another method must not go on from it.
     classifier, result = teach(
         variant,
         audio,

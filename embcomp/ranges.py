@@ -11,6 +11,7 @@ from embcomp.errors import ConfigError, nearest
 MAX_SEED = 2**31 - 1  # what numpy, torch and scikit-learn all take
 
 CHOICES = {
+    "data.duplicates": ("refuse", "join"),
     "split.by": ("group", "column", "none"),
     "transfer.schedule": ("two-stage", "joint"),
     "transfer.head": ("linear", "mlp"),
@@ -27,14 +28,14 @@ AT_LEAST = {
     "transfer.clusters": 0, "transfer.prototypes": 1, "transfer.contrast_temperature": 0.001, "student.width": 8, "student.embedding": 1, "student.dropout": 0,
     "training.steps": 1, "training.batch_size": 2, "training.learning_rate": 0, "training.weight_decay": 0, "training.warmup": 0,
     "training.evaluate_every": 1, "training.patience": 0, "training.freq_mask": 0, "training.time_mask": 0, "training.roll": 0,
-    "training.gain": 0, "training.checkpoint_every": 1, "evaluation.bootstrap": 1, "evaluation.confidence": 0.01,
+    "training.gain": 0, "training.checkpoint_every": 1, "evaluation.bootstrap": 1, "evaluation.confidence": 0.01, "evaluation.threshold": 0.001,
     "split.seed": 0, "teacher.seed": 0, "evaluation.seed": 0, "teacher.frames": 1, "transfer.student_repeat": -1,
-    "transfer.teacher_repeat": -1, "transfer.concepts": 2, "training.mixup": 0,
+    "transfer.teacher_repeat": -1, "transfer.concepts": 2, "training.mixup": 0, "training.labelled": 0,
 }  # fmt: skip
 
 AT_MOST = {
-    "audio.seconds": 3600, "split.validation": 0.5, "transfer.weight": 1, "transfer.kd_weight": 1, "student.dropout": 0.95, "training.warmup": 1,
-    "training.time_mask": 0.5, "training.roll": 0.5, "evaluation.confidence": 0.9999,
+    "audio.seconds": 3600, "split.validation": 0.5, "transfer.weight": 1, "transfer.kd_weight": 1, "student.dropout": 0.95, "training.warmup": 1, "training.labelled": 1,
+    "training.time_mask": 0.5, "training.roll": 0.5, "evaluation.confidence": 0.9999, "evaluation.threshold": 0.999,
     "split.seed": MAX_SEED, "teacher.seed": MAX_SEED, "evaluation.seed": MAX_SEED,
 }  # fmt: skip
 

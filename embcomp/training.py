@@ -64,20 +64,29 @@ class TrainingResult:
     best_score: float = float("nan")
 
 
-def sampling_weights(labels: Labels, balanced: bool) -> Tensor:
+def sampling_weights(labels: Labels, balanced: bool, labelled: float = 0.0) -> Tensor:
     """Probability of drawing each clip, float64 (n,), summing to 1.
 
     Balanced: every class is drawn equally often (of a clip's several labels the
-    rarest counts). Clips without a label keep their natural share.
+    rarest counts).
+
+    Parameters
+    ----------
+    labels : Labels
+    balanced : bool
+    labelled : float in [0, 1], default=0.0
+        Least share of the draws that goes to clips with a label. In proportion to their number, a few
+        labels among many clips would leave a batch with hardly one, and the task loss with noise.
     """
     strata = labels.for_splits
     count = len(strata)
     known = strata >= 0
-    if not balanced or not known.any():
+    if not known.any():
         return torch.full((count,), 1.0 / count, dtype=torch.float64)
-    members = np.bincount(strata[known], minlength=1)
-    weights = np.full(count, 1.0 / count)
-    weights[known] = (known.mean() / np.count_nonzero(members)) / members[strata[known]]
+    share = 1.0 if known.all() else max(labelled, known.mean())
+    weights = np.full(count, (1.0 - share) / max(np.count_nonzero(~known), 1))
+    members = np.bincount(strata[known]) if balanced else np.array([np.count_nonzero(known)])
+    weights[known] = (share / np.count_nonzero(members)) / members[strata[known] if balanced else 0]
     return torch.from_numpy(weights)
 
 
@@ -200,7 +209,7 @@ class _Run:
         self.fit = fit.to(device)
         self.labels = torch.from_numpy(fit.labels.matrix).to(device)
         drawn = transfer.sampling_weights()
-        self.weights = sampling_weights(fit.labels, config.balanced) if drawn is None else drawn
+        self.weights = sampling_weights(fit.labels, config.balanced, config.labelled) if drawn is None else drawn
         self.parameters = [*student.parameters(), *transfer.parameters()]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step = 0

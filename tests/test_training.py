@@ -176,6 +176,19 @@ def test_clips_without_a_label_keep_their_share():
     assert weights[0] == weights[1] == pytest.approx(1 / 6)
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_labelled_clips_get_at_least_their_share_of_the_draws(balanced):
+    labels = encode(["a", "a", "b", *[""] * 7])
+    weights = sampling_weights(labels, balanced, labelled=0.5).numpy()
+    assert weights.sum() == pytest.approx(1) and weights[:3].sum() == pytest.approx(0.5)
+    assert weights[:2].sum() == pytest.approx(0.25 if balanced else 1 / 3)
+    assert np.allclose(weights[3:], 0.5 / 7)
+    # It is a least share: what has more keeps it, and without unlabelled clips there is nothing to share.
+    assert np.array_equal(sampling_weights(labels, balanced, labelled=0.1), sampling_weights(labels, balanced))
+    complete = encode(["a", "a", "b"])
+    assert np.array_equal(sampling_weights(complete, balanced, labelled=0.5), sampling_weights(complete, balanced))
+
+
 def test_predictions_do_not_depend_on_batching():
     data = examples()
     student = new_student()
