@@ -14,14 +14,18 @@ import pandas as pd
 from embcomp.clips import Clips
 from embcomp.config import RunConfig, to_toml
 from embcomp.engine import Engine
-from embcomp.errors import BadClip, ManifestError
-from embcomp.evaluation import COLUMNS, Predictions, score_rows, summarise
+from embcomp.errors import BadClip
+from embcomp.evaluation import COLUMNS, Predictions, headline, score_rows, summarise
 from embcomp.files import fingerprint, read_json, write_json, write_text
 from embcomp.manifest import Manifest
-from embcomp.pipeline import stages
+from embcomp.metrics import monitored
+from embcomp.pipeline import checks, stages
+from embcomp.pipeline.comparing import class_scores, comparisons, tested_students
 from embcomp.pipeline.plan import Plan, Training
+from embcomp.pipeline.probing import make_probe
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
-from embcomp.report import markdown_summary
+from embcomp.report import build, markdown_summary, to_html
+from embcomp.transfer import target_kind
 
 __all__ = ["RunResult", "run"]
 
@@ -92,6 +96,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     space = Workspace(out)
     datasets, bad, cut = _datasets(space, config, progress)
     splits = make_splits(datasets[0], config)
+    checks.check_splits(datasets[0], splits, config)
     for split in splits:
         space.save_split(split)
     plan = Plan(space, config, datasets, splits)
@@ -104,6 +109,8 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
             progress(name, total - len(jobs), total)
             for done, _ in enumerate(engine.map(function, jobs), 1):
                 progress(name, total - len(jobs) + done, total)
+            if name == "compressors":
+                checks.check_compressors(plan)  # before students take hours to learn from them
     table = _scores(plan)
     summary = summarise(table)
     _write_results(plan, table, summary, bad, cut)
@@ -114,7 +121,8 @@ def _datasets(
     space: Workspace, config: RunConfig, progress: Progress
 ) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
     paths = [Path(config.data.root, name) for name in (config.data.train, *config.data.cross)]
-    all_clips = [Clips(Manifest.read(path), config.audio.sample_rate, config.audio.seconds) for path in paths]
+    manifests = [Manifest.read(path, config.data.allow_outside) for path in paths]
+    all_clips = [Clips(manifest, config.audio.sample_rate, config.audio.seconds) for manifest in manifests]
     found, everything_bad, cut = [], [], {}
     for path, clips in zip(paths, all_clips):
         hashes = clips.hashes()
@@ -125,7 +133,7 @@ def _datasets(
         found.append(dataset)
         everything_bad += bad
         cut[manifest.name] = longer
-    _refuse_repeats(found)
+    checks.check_datasets(found, config)
     return found, everything_bad, cut
 
 
@@ -153,17 +161,6 @@ def _checked(
     return usable.manifest, bad, longer
 
 
-def _refuse_repeats(datasets: list[Dataset]) -> None:
-    home = {key: clip for clip, key in datasets[0].hash_of.items()}
-    for other in datasets[1:]:
-        for clip, key in other.hash_of.items():
-            if key in home:
-                raise ManifestError(
-                    f"{other.manifest.name} holds {clip!r}, the same audio as {home[key]!r} of {datasets[0].manifest.name}: "
-                    "a cross-dataset score on it would mean nothing. Take it out of one of the manifests"
-                )
-
-
 def _phases(plan: Plan) -> Iterator[tuple[str, Callable, list[dict], int]]:
     """Name, function, the jobs not yet done, and how many there are in all."""
     features = [job for path, job in plan.features.items() if not path.exists()]
@@ -172,36 +169,32 @@ def _phases(plan: Plan) -> Iterator[tuple[str, Callable, list[dict], int]]:
     yield "embeddings", stages.make_embeddings, embeddings, len(plan.embeddings)
     compressors = [job for path, job in plan.compressors.items() if not path.exists()]
     yield "compressors", stages.make_compressor, compressors, len(plan.compressors)
-    yield "probes", stages.make_probe, [probe.job for probe in plan.probes if not probe.stands], len(plan.probes)
     yield (
         "students",
         stages.make_student,
         [student.job for student in plan.students if not student.stands],
         len(plan.students),
     )
+    # After the students: some probes look at their embeddings.
+    yield "probes", make_probe, [probe.job for probe in plan.probes if not probe.stands], len(plan.probes)
 
 
 def _scores(plan: Plan) -> pd.DataFrame:
     rows = []
     by_variant: dict[str, list[Training]] = {}
     for training in plan.students + plan.probes:
-        by_variant.setdefault(training.variant, []).append(training)
+        names = [training.variant] if training.student else [test.variant for test in training.tests]
+        for variant in dict.fromkeys(names):
+            by_variant.setdefault(variant, []).append(training)
     for variant, trainings in by_variant.items():
-        rows += _validation_rows(variant, trainings)
-        for number, dataset in enumerate(plan.datasets):
-            of_seed: dict[int, list[Predictions]] = {}
-            for training in trainings:
-                if training.predictions[number] is not None:
-                    of_seed.setdefault(training.split.seed, []).append(Predictions.load(training.predictions[number]))
-            if not of_seed:
-                continue
-            setting = "cross-dataset" if number else "in-domain"
-            common = {
-                **trainings[0].about,
-                "test_dataset": dataset.manifest.name,
-                "variant": variant,
-                "setting": setting,
-            }
+        rows += _validation_rows(plan, variant, trainings)
+        tested: dict[tuple[str, str], dict[int, list[Predictions]]] = {}
+        for training in trainings:
+            for test in (test for test in training.tests if test.variant == variant):
+                of_seed = tested.setdefault((test.name, test.setting), {})
+                of_seed.setdefault(training.split.seed, []).append(Predictions.load(test.path))
+        for (name, setting), of_seed in tested.items():
+            common = {**trainings[0].about, "test_dataset": name, "variant": variant, "setting": setting}
             for seed, pieces in of_seed.items():
                 rows += score_rows(pieces, plan.config.evaluation, common | {"seed": seed})
             rows += score_rows(sum(of_seed.values(), []), plan.config.evaluation, common | {"seed": "all"})
@@ -209,11 +202,13 @@ def _scores(plan: Plan) -> pd.DataFrame:
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
-def _validation_rows(variant: str, trainings: list[Training]) -> list[dict]:
+def _validation_rows(plan: Plan, variant: str, trainings: list[Training]) -> list[dict]:
     """What early stopping saw: to choose settings by, never to report."""
     if trainings[0].student is None:
         return []
     rows = []
+    monitor = next(one.training.monitor for one in plan.config.variants if one.name == variant)
+    metric = monitored(monitor, plan.splits[0].multi_label)
     for training in trainings:
         result = read_json(training.student / "result.json")
         row = {
@@ -224,7 +219,7 @@ def _validation_rows(variant: str, trainings: list[Training]) -> list[dict]:
         }
         rows.append(
             row
-            | {"metric": "balanced_accuracy", "value": result["validation_score"], "n": len(training.split.validation)}
+            | {"metric": metric, "value": result["validation_score"], "n": len(training.split.validation)}
         )
     return rows
 
@@ -233,19 +228,24 @@ def _write_results(
     plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, bad: list[BadClip], cut: dict[str, int]
 ) -> None:
     folder = plan.space.folder
-    write_text(folder / "scores.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    tested = tested_students(plan)
+    differences, claims = comparisons(plan, tested)
+    _write_table(folder / "scores.csv", table)
+    _write_table(folder / "comparisons.csv", differences)
+    _write_table(folder / "per_class.csv", class_scores(plan, tested))
     history = [
         {"variant": training.variant, "seed": training.split.seed, "fold": training.split.fold, **row}
         for training in plan.students
         for row in read_json(training.student / "history.json")
     ]
-    write_text(
-        folder / "history.csv", pd.DataFrame(history).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    )
+    _write_table(folder / "history.csv", pd.DataFrame(history))
     first = plan.splits[0]
     counts = [stages.scored_clips(plan.config, dataset, first, abroad=True) for dataset in plan.datasets[1:]]
     metrics = {
         "name": plan.config.name,
+        "metric": headline(table),
+        "claim": claims,
+        "guards": checks.findings(plan),
         "summary": json.loads(summary.to_json(orient="records")),
         "students": {training.student.name: read_json(training.student / "result.json") for training in plan.students},
         "folds": sorted({split.fold for split in plan.splits}),
@@ -257,7 +257,41 @@ def _write_results(
         "audio_seconds": plan.config.audio.seconds,
     }
     write_json(folder / "metrics.json", metrics)
+    write_json(folder / "predictions.json", _index(plan))
     write_text(folder / "report.md", markdown_summary(plan.config.name, summary, metrics))
+    write_text(folder / "report.html", to_html(build([folder])))
+
+
+def _index(plan: Plan) -> list[dict]:
+    """What predictions.json says: every test, and where what made it lies; paths start from the run's folder."""
+    kinds = {variant.name: target_kind(variant.transfer) for variant in plan.config.variants}
+
+    def place(path: str | Path | None) -> str | None:
+        return None if path is None else Path(path).relative_to(plan.space.folder).as_posix()
+
+    return [
+        {
+            "variant": test.variant,
+            "seed": training.split.seed,
+            "fold": training.split.fold,
+            "setting": test.setting,
+            "test_dataset": test.name,
+            "targets": "probe" if training.student is None else kinds[training.variant],
+            "path": place(test.path),
+            "student": place(training.student),
+            "embedding": None if training.student is None else place(training.job["job"]["embedding"]),
+        }
+        for training in plan.students + plan.probes
+        for test in training.tests
+    ]
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table; one without rows leaves no file, not even that of an earlier run."""
+    if table.empty:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def environment(config: RunConfig) -> dict:

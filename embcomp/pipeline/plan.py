@@ -158,7 +158,7 @@ class Plan:
 
     def _compressor(self, variant: VariantConfig, split: Split, embedding: Path) -> Path:
         start_only = variant.transfer.schedule == "joint"
-        path = stages.compressor_path(self.space, embedding, split, variant.compressor, start_only)
+        path = stages.compressor_path(self.space, self.datasets[0], embedding, split, variant.compressor, start_only)
         self.compressors[path] = {
             "run": self._run,
             "embedding": str(embedding),

@@ -150,7 +150,7 @@ def learning_clips(split: Split) -> list[str]:
 
 
 def compressor_path(
-    space: Workspace, embedding: Path, split: Split, compressor: CompressorConfig, start_only: bool
+    space: Workspace, dataset: Dataset, embedding: Path, split: Split, compressor: CompressorConfig, start_only: bool
 ) -> Path:
     """Where a compressor fitted on a split lies; `start_only` is the untrained start of joint training."""
     key = fingerprint(
@@ -158,6 +158,7 @@ def compressor_path(
             VERSIONS["compressor"],
             embedding.name,
             split.fit,
+            fingerprint([dataset.manifest.labels[row] for row in dataset.rows(split.fit)]),
             split.hidden,
             split.classes,
             split.seed,
@@ -172,7 +173,7 @@ def make_compressor(run: str, embedding: str, dataset: str, split: str, compress
     """Job: fit a compressor on the fit rows of a split."""
     space, config = Workspace(run), CompressorConfig(**compressor)
     found, part = space.load_dataset(dataset), space.load_split(split)
-    path = compressor_path(space, Path(embedding), part, config, start_only)
+    path = compressor_path(space, found, Path(embedding), part, config, start_only)
     if not path.exists():
         vectors = EmbeddingStore.open(embedding).take(part.fit)
         labels = part.labels(found, part.fit)
@@ -199,6 +200,7 @@ def make_student(run: str, job: dict, config: dict) -> dict:
     target = Path(job["student"])
     if not target.exists():
         _train_student(space, config, variant, split, datasets[0], job, target)
+    _checkpoint(space, target).unlink(missing_ok=True)  # of no more use, also where its writer was killed
     classifier = Classifier.load(target)
     network = classifier.network.to(config.device)
     for test, dataset, mapped in tests_to_do(config, job, datasets, split):
@@ -245,7 +247,7 @@ def _train_student(
             targets = compressor.transform(targets)
         else:
             start = compressor.to_module()
-    checkpoint = space.stage("checkpoints", f"{target.name}.pt")
+    checkpoint = _checkpoint(space, target)
     classifier, result = teach(
         variant,
         config.audio,
@@ -267,7 +269,10 @@ def _train_student(
         "seconds": round(time.perf_counter() - started, 2),
     }
     classifier.save(target, {"history.json": result.history, "result.json": outcome})
-    checkpoint.unlink(missing_ok=True)
+
+
+def _checkpoint(space: Workspace, target: Path) -> Path:
+    return space.stage("checkpoints", f"{target.name}.pt")
 
 
 def about(variant: VariantConfig, dataset: Dataset, split: Split) -> dict:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from embcomp.config import RunConfig, SplitConfig
-from embcomp.errors import ManifestError
+from embcomp.errors import ArtifactError, ManifestError
 from embcomp.files import fingerprint, read_json, write_json
+from embcomp.guards import joined_groups
 from embcomp.labels import Labels, encode
 from embcomp.manifest import Manifest
 from embcomp.splits import Fold, column_folds, group_folds, validation_split
@@ -69,6 +70,8 @@ class Split:
     hidden : list of str
         Clips of fit and validation whose label training must not use.
     classes : list of str
+    multi_label : bool
+        Whether a clip may have several labels, or none.
     """
 
     fold: str
@@ -78,16 +81,21 @@ class Split:
     test: list[str]
     hidden: list[str]
     classes: list[str]
+    multi_label: bool = False
 
     @functools.cached_property
     def key(self) -> str:
-        return fingerprint(asdict(self))
+        content = asdict(self)
+        if not self.multi_label:  # one label per clip keeps the keys it had before there could be several
+            del content["multi_label"]
+        return fingerprint(content)
 
     def labels(self, dataset: Dataset, ids: list[str]) -> Labels:
         """Labels of training clips `ids`; hidden ones are unknown."""
         hidden = set(self.hidden)
         cells = [dataset.manifest.labels[row] for row in dataset.rows(ids)]
-        return encode(["" if clip in hidden else cell for clip, cell in zip(ids, cells)], self.classes)
+        shown = ["" if clip in hidden else cell for clip, cell in zip(ids, cells)]
+        return encode(shown, self.classes, self.multi_label)
 
 
 class Workspace:
@@ -107,7 +115,12 @@ class Workspace:
     def save_dataset(self, dataset: Dataset, path: Path) -> None:
         """Remember a data set for the workers."""
         target = self.stage("datasets", f"{dataset.key}.json")
-        content = {"manifest": str(path.resolve()), "ids": dataset.manifest.ids, "hashes": list(dataset.hashes)}
+        content = {
+            "manifest": str(path.resolve()),
+            "allow_outside": dataset.manifest.allow_outside,
+            "ids": dataset.manifest.ids,
+            "hashes": list(dataset.hashes),
+        }
         if not target.exists() or read_json(target) != content:
             write_json(target, content)
 
@@ -123,42 +136,49 @@ class Workspace:
 
     def load_split(self, key: str) -> Split:
         """A split the run remembers."""
-        return Split(**read_json(self.stage("splits", f"{key}.json")))
+        path = self.stage("splits", f"{key}.json")
+        try:
+            return Split(**read_json(path))
+        except TypeError as error:
+            raise ArtifactError(f"{path} is damaged ({error}); delete it and run again") from None
 
 
 @functools.lru_cache(maxsize=8)
 def _load_dataset(path: str, key: str) -> Dataset:
     content = read_json(path)
-    manifest = Manifest.read(content["manifest"])
+    try:
+        source, allow_outside, ids, hashes = (content[name] for name in ("manifest", "allow_outside", "ids", "hashes"))
+        manifest = Manifest.read(source, allow_outside is True)
+    except (LookupError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged ({error!r}); delete it and run again") from None
     row_of = {clip: row for row, clip in enumerate(manifest.ids)}
     dataset = Dataset(
-        manifest.select([row_of[clip] for clip in content["ids"] if clip in row_of]), tuple(content["hashes"])
+        manifest.select([row_of[clip] for clip in ids if clip in row_of]), tuple(hashes)
     )
     if dataset.key != key:
-        raise ManifestError(f"{content['manifest']} changed while the run was using it; run again")
+        raise ManifestError(f"{source} changed while the run was using it; run again")
     return dataset
 
 
-def make_folds(dataset: Dataset, config: SplitConfig) -> tuple[list[Fold], Labels]:
-    """The folds that `config` asks for, and the labels of all clips."""
+def make_folds(dataset: Dataset, config: SplitConfig, groups: np.ndarray) -> tuple[list[Fold], Labels]:
+    """The folds that `config` asks for, and the labels of all clips; `groups` (n,) are kept together."""
     manifest = dataset.manifest
     labels = encode(manifest.labels)
-    if labels.multi_label:
-        raise ManifestError(
-            f"{manifest.name} has clips with several labels; a run scores one label per clip. Keep one in each label cell"
-        )
     if config.by == "group":
-        return group_folds(labels.for_splits, manifest.groups, config.folds, config.seed), labels
+        return group_folds(labels.for_splits, groups, config.folds, config.seed), labels
     if config.by == "column":
-        return column_folds(manifest.splits, manifest.groups, config.test, config.allow_shared_groups), labels
+        return column_folds(manifest.splits, groups, config.test, config.allow_shared_groups), labels
     return [Fold("all", np.arange(len(manifest)), np.empty(0, dtype=np.int64))], labels
 
 
 def make_splits(dataset: Dataset, config: RunConfig) -> list[Split]:
     """One split per fold and seed, fold by fold; with ``split.rotate``, one per seed."""
-    folds, labels = make_folds(dataset, config.split)
+    groups = dataset.manifest.groups
+    if config.data.duplicates == "join":
+        groups = np.array(joined_groups(groups, dataset.hashes), dtype=object)
+    folds, labels = make_folds(dataset, config.split, groups)
     turns = [fold for fold in folds if len(fold.test)] or folds
-    ids, groups, strata = np.array(dataset.manifest.ids, dtype=object), dataset.manifest.groups, labels.for_splits
+    ids, strata = np.array(dataset.manifest.ids, dtype=object), labels.for_splits
     splits = []
     for fold in folds:
         for number, seed in enumerate(config.seeds):
@@ -175,6 +195,7 @@ def make_splits(dataset: Dataset, config: RunConfig) -> list[Split]:
                     seed,
                     *(ids[rows].tolist() for rows in (fit, validation, fold.test, hidden)),
                     classes=list(labels.classes),
+                    multi_label=labels.multi_label,
                 )
             )
     return splits
