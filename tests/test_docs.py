@@ -59,7 +59,23 @@ TABLES = [
 
 def test_every_recipe_shows_its_results():
     shown = {name for path, name in TABLES if path.parent.parent == ROOT / "recipes"}
-    assert {f"recipes/{path.parent.name}/results.csv" for path in (ROOT / "recipes").glob("*/README.md")} <= shown
+    assert {f"recipes/{path.parent.name}/results.csv" for path in (ROOT / "recipes").glob("*/results.csv")} <= shown
+
+
+def table_rows(scores) -> set[str]:
+    from embcomp.evaluation import summarise
+    from embcomp.report import table_lines
+
+    table = summarise(scores)
+    return {line for _, part in table.groupby("train_dataset") for line in table_lines(part)}
+
+
+def comparison_lines(name: str) -> set[str]:
+    """What recipes/comparison/table.py prints of a table: all of it, or one of its settings."""
+    from recipes.comparison.table import TITLES, markdown
+
+    results = importlib.import_module("pandas").read_csv(ROOT / name, dtype={"seed": str})
+    return {line for setting in TITLES for line in markdown(results, setting).splitlines()}
 
 
 @pytest.mark.parametrize("path, name", TABLES, ids=lambda part: str(part).removeprefix(str(ROOT)))
@@ -67,11 +83,7 @@ def test_tables_are_what_was_measured(path, name):
     """Each row shown stands, to the digit, in what the committed scores summarise to."""
     import pandas as pd
 
-    from embcomp.evaluation import summarise
-    from embcomp.report import table_lines
-
-    table = summarise(pd.read_csv(ROOT / name))
-    rows = {line for _, part in table.groupby("train_dataset") for line in table_lines(part)}
+    rows = comparison_lines(name) if name.startswith("recipes/comparison/") else table_rows(pd.read_csv(ROOT / name))
     section = path.read_text(encoding="utf-8").split(f"<!-- table: {name} -->")[1].split("<!-- end -->")[0]
     shown = [line for line in section.strip().splitlines() if line.startswith("|")]
     assert len(shown) > 3 and set(shown) <= rows

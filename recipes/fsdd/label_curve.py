@@ -51,6 +51,7 @@ def plot(results, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
     import matplotlib.pyplot as plt
 
     rows = results[(results["setting"] == "in-domain") & (results["seed"].astype(str) != "all")]

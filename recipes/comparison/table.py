@@ -1,0 +1,84 @@
+"""The comparison as Markdown: python recipes/comparison/table.py RESULTS.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pandas as pd
+
+TITLES = {
+    "in-domain": {
+        "fsdd": "FSDD, unseen speakers",
+        "esc10": "ESC-10 folds",
+        "acoustic_to_machine": "acoustic drums",
+        "machine_to_acoustic": "drum machines",
+    },
+    "cross-dataset": {
+        "esc10": "ESC-10 → cry recall",
+        "acoustic_to_machine": "acoustic → machine",
+        "machine_to_acoustic": "machine → acoustic",
+    },
+    "cross-dataset, re-estimated": {
+        "acoustic_to_machine": "acoustic → machine, re-estimated",
+        "machine_to_acoustic": "machine → acoustic, re-estimated",
+    },
+}
+BASELINE = "no teacher"
+
+
+def markdown(results: pd.DataFrame, setting: str) -> str:
+    """One row per variant, one column per data set.
+
+    Parameters
+    ----------
+    results : DataFrame
+        Rows of results.csv, ``seed`` as text.
+    setting : {"in-domain", "cross-dataset", "cross-dataset, re-estimated"}
+
+    Returns
+    -------
+    str
+        Mean over seeds, 95 % interval over groups, and the mean difference from "no teacher" of the same seeds with its
+        standard error.
+    """
+    rows = results[(results["setting"] == setting) & results["set"].isin(TITLES[setting])]
+    single = rows[rows["seed"] != "all"]
+    scores = single.pivot_table(index=["set", "seed"], columns="variant", values="value", sort=False)
+    pooled = rows[rows["seed"] == "all"].set_index(["set", "variant"])[["low", "high"]]
+    columns = [name for name in TITLES[setting] if name in set(scores.index.get_level_values("set"))]
+    titles = [TITLES[setting][name] for name in columns]
+    lines = ["| variant | " + " | ".join(titles) + " |", "|---" * (len(columns) + 1) + "|"]
+    for variant in scores.columns:
+        if not variant.startswith("probe: student"):
+            cells = [_cell(scores.loc[name], pooled.loc[name], variant) for name in columns]
+            lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(scores: pd.DataFrame, pooled: pd.DataFrame, variant: str) -> str:
+    values = scores[variant].dropna()
+    if values.empty:
+        return ""
+    low, high = pooled.loc[variant]
+    text = f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+    if variant == BASELINE or BASELINE not in scores:
+        return text
+    difference = (values - scores[BASELINE]).dropna()
+    return f"{text}, {difference.mean():+.3f} ± {difference.sem():.3f}"
+
+
+@click.command("table")
+@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(results: Path) -> None:
+    """Print RESULTS as Markdown tables.
+
+    Each cell: mean over seeds, 95 % interval over groups, and the difference from "no teacher" ± its standard error.
+    """
+    table = pd.read_csv(results, dtype={"seed": str})
+    for setting in TITLES:
+        click.echo(f"\n## {setting}\n\n{markdown(table, setting)}")
+
+
+if __name__ == "__main__":
+    main()
