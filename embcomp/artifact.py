@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError
-from embcomp.files import new_folder, read_json, write_json
+from embcomp.files import check_regular, new_folder, read_json, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,7 @@ def save_artifact(
     notes : mapping of str to JSON-able, optional
         Further files, by name: how it was made, for people; loading ignores them.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
@@ -50,7 +51,10 @@ def save_artifact(
         raise ArtifactError(f"{path} holds other files, which a {kind} would replace; choose another name")
     with new_folder(path) as folder:
         on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(on_cpu, folder / WEIGHTS)
+        try:
+            save_file(on_cpu, folder / WEIGHTS)
+        except SafetensorError as error:  # a full disk, say
+            raise ArtifactError(f"cannot write {path}: {error}") from error
         write_json(folder / CONFIG, {"kind": kind, "format": FORMAT, **config})
         for name, content in (notes or {}).items():
             write_json(folder / name, content)
@@ -85,8 +89,9 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
             f"{path} has format {config.get('format')!r}; this version of embcomp reads format {FORMAT}"
         )
     try:
+        check_regular(path / WEIGHTS)
         tensors = load_file(path / WEIGHTS)
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
         raise ArtifactError(f"{path / WEIGHTS} is missing or damaged ({error}); make the {kind} again") from error
     return config, tensors
 
@@ -97,8 +102,10 @@ def check_tensors(path: str | os.PathLike, found: Mapping[str, Any], expected: M
     Raises
     ------
     ArtifactError
-        A tensor is missing, unexpected, or has another shape.
+        A tensor is missing, unexpected, of another shape or kind of number, or not finite.
     """
+    import torch
+
     for name, tensor in expected.items():
         if name not in found:
             raise ArtifactError(f"{path}: weights lack {name!r}; the artifact is damaged, make it again")
@@ -107,6 +114,10 @@ def check_tensors(path: str | os.PathLike, found: Mapping[str, Any], expected: M
                 f"{path}: {name!r} has shape {tuple(found[name].shape)}, its config says {tuple(tensor.shape)}; "
                 "the artifact is damaged, make it again"
             )
+        if found[name].is_floating_point() != tensor.is_floating_point() or found[name].is_complex():
+            raise ArtifactError(f"{path}: {name!r} holds {found[name].dtype}, not {tensor.dtype}; make it again")
+        if not torch.isfinite(found[name]).all():
+            raise ArtifactError(f"{path}: {name!r} holds NaN or infinite values; make it again")
     extra = sorted(set(found) - set(expected))
     if extra:
         raise ArtifactError(f"{path}: unexpected weights {extra}; the artifact is damaged, make it again")

@@ -13,6 +13,8 @@ from embcomp.errors import AudioError
 
 MAX_CHANNELS = 2
 MAX_SECONDS = 3600.0
+MAX_VALUES = 1 << 29  # samples of all channels read at once: 2 GB, an hour of stereo at 48 kHz fits
+OGG_TAIL = 1 << 17  # bytes; an Ogg page has at most 65307
 MIN_RATE, MAX_RATE = 1000, 384_000
 
 
@@ -62,12 +64,13 @@ def decode(
     _check_regular(path)
     try:
         with soundfile.SoundFile(path) as file:
-            waveform, rate = _read(file, start, end, seconds, max_channels)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+            waveform, rate = _read(file, path, start, end, seconds, max_channels)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         if isinstance(error, AudioError):
             raise
         reason = getattr(error, "error_string", None) or str(error)
-        raise AudioError(f"not readable as audio ({reason.strip().rstrip('.')})") from None
+        reason = reason.strip().rstrip(".") or "damaged"
+        raise AudioError(f"not readable as audio ({reason})") from None
     except OSError as error:
         raise AudioError(f"cannot be read ({error.strerror or error})") from None
     if not np.isfinite(waveform).all():
@@ -107,7 +110,7 @@ def _check_regular(path: Path) -> None:
 
 
 def _read(
-    file, start: float | None, end: float | None, seconds: float | None, max_channels: int
+    file, path: Path, start: float | None, end: float | None, seconds: float | None, max_channels: int
 ) -> tuple[np.ndarray, int]:
     rate = file.samplerate
     if not MIN_RATE <= rate <= MAX_RATE:
@@ -133,6 +136,13 @@ def _read(
         )
     if count <= 0:
         raise AudioError("has no samples")
+    if count * file.channels > MAX_VALUES:
+        raise AudioError(
+            f"{count} samples of {file.channels} channels at {rate} Hz are more than the {MAX_VALUES} values read "
+            "at once; give a start and end, or a shorter maximum length"
+        )
+    if first + count >= file.frames and file.format == "OGG" and not _ogg_ends(path):
+        raise AudioError("is cut off: the last page of its Ogg stream is missing")
     if first:  # some formats, GSM say, can only be read from their start
         file.seek(first)
     waveform = file.read(count, dtype="float32", always_2d=True)
@@ -144,15 +154,36 @@ def _read(
 
 
 def _promised(file) -> int:
-    """Frames by the header. Of a WAV cut short libsndfile counts what is there, and only its log tells."""
-    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    """Frames by the header. Of a file cut short libsndfile counts what is there, and only its log tells."""
+    cut = re.search(r"^ *(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     promised, there = map(int, cut.groups()) if cut else (0, 0)
+    long = re.search(r"frame count (\d+) does not match value from 'ds64' chunk of (\d+)", file.extra_info)
+    there, promised = map(int, long.groups()) if long else (there, promised)
     # A program that writes to a pipe leaves the largest length there is in the header.
     if 0 < there < promised < 0x7FFF0000 and file.frames:
         frames = file.frames * promised // there
         if frames - file.frames > file.samplerate // 1000:
             return frames
     return file.frames
+
+
+def _ogg_ends(path: Path) -> bool:
+    """Whether the last page of an Ogg file is whole and says that it is the last (RFC 3533, section 6).
+
+    libsndfile reads what is there of a stream cut short as if it had been all.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - OGG_TAIL))
+        tail = file.read()
+    page = tail.rfind(b"OggS\0")
+    while page >= 0:
+        header = tail[page : page + 27]
+        segments = tail[page + 27 : page + 27 + header[26]] if len(header) == 27 else b""
+        whole = len(header) == 27 and len(segments) == header[26]
+        if whole and page + 27 + len(segments) + sum(segments) <= len(tail):
+            return bool(header[5] & 4)
+        page = tail.rfind(b"OggS\0", 0, page)
+    return False
 
 
 def resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:

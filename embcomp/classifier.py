@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.artifact import check_tensors, load_artifact, save_artifact
-from embcomp.config import AudioConfig, StudentConfig
+from embcomp.config import AudioConfig, StudentConfig, parse
 from embcomp.errors import ArtifactError, EmbcompError
 from embcomp.students import build_student
 
@@ -81,16 +81,18 @@ class Classifier:
         """
         config, tensors = load_artifact(path, "student")
         try:
-            audio, student = AudioConfig(**config["audio"]), StudentConfig(**config["student"])
+            read = parse({"audio": config["audio"], "student": config["student"]})
+            audio, student = read.audio, read.student
             classes = tuple(map(str, config["classes"]))
             # On the meta device a wrong size costs nothing; the weights then decide.
             with torch.device("meta"):
                 shapes = cls.new(classes, audio, student, bool(config["multi_label"]), 0).network.state_dict()
+            seen, about = frozenset(config.get("seen", ())), dict(config.get("about", {}))
         except (KeyError, TypeError, ValueError, RuntimeError, EmbcompError) as error:
             raise ArtifactError(f"{path}/config.json is damaged ({error}); train the student again") from None
         check_tensors(path, tensors, shapes)
         found = cls.new(classes, audio, student, bool(config["multi_label"]), 0)
         found.network.load_state_dict(tensors)
         found.network.eval()
-        found.seen, found.about = frozenset(config.get("seen", ())), dict(config.get("about", {}))
+        found.seen, found.about = seen, about
         return found

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,16 +54,65 @@ class Clips:
         """
         start, end = self.manifest.interval(row)
         try:
-            return decode(self.manifest.audio_path(row), self.sample_rate, start=start, end=end, seconds=self.seconds)[
-                : self.samples
-            ]
+            return decode(self._path(row), self.sample_rate, start=start, end=end, seconds=self.seconds)[: self.samples]
         except AudioError as error:
-            bad = BadClip(int(self.manifest.table["row"].iat[row]), self.manifest.table["path"].iat[row], str(error))
-            raise AudioError(str(bad), [bad]) from None
+            raise self._named(row, str(error)) from None
+
+    def _named(self, row: int, reason: str) -> AudioError:
+        bad = BadClip(int(self.manifest.table["row"].iat[row]), self.manifest.table["path"].iat[row], reason)
+        return AudioError(str(bad), [bad])
+
+    def _path(self, row: int) -> Path:
+        try:
+            outside = self.manifest.leads_out(row)
+        except (OSError, ValueError) as error:
+            raise AudioError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        if outside:
+            raise AudioError(
+                "lies outside the manifest's folder; if you trust the manifest, give --allow-outside (data.allow_outside)"
+            )
+        return self.manifest.audio_path(row)
 
     def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Clips `rows` as one zero-padded array and their lengths; see `embcomp.audio.fit_length`."""
         return fit_length([self.decode(row) for row in rows])
+
+    def unchanged(self, hashes: list[str]) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """`batch`, which refuses audio that is not what was hashed.
+
+        A row made from a file that changed meanwhile would be kept under the old
+        content's hash, and be taken for good ever after.
+
+        Parameters
+        ----------
+        hashes : list of str
+            Of every clip, from `hashes`.
+        """
+        known: dict[str, tuple] = {}
+
+        def check(row: int) -> None:
+            try:
+                path = self._path(row)
+                about = os.stat(path)
+                now = (about.st_ino, about.st_size, about.st_mtime_ns)
+                if known.get(name := str(path)) == now:
+                    return
+                same = self._with_interval(file_hash(path), row) == hashes[row]
+            except OSError as error:
+                raise self._named(row, f"cannot be read ({error.strerror or error})") from None
+            if not same:
+                raise self._named(row, "changed while it was in use; run again")
+            # Of a file in many parts the hash is taken once.
+            if self.manifest.interval(row) != (None, None):
+                known[name] = now
+
+        def batch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = self.batch(rows)
+            for row in rows:
+                check(row)
+            return found
+
+        return batch
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """All clips in order: row numbers, waveforms (k, samples), lengths (k,)."""
@@ -77,13 +130,13 @@ class Clips:
 
         def hash_of(row: int) -> str:
             try:
-                path = self.manifest.audio_path(row)
+                path = self._path(row)
                 return file_hash(path) if path.is_file() else "unreadable"
-            except OSError:
+            except (OSError, ValueError):  # an AudioError is a ValueError
                 return "unreadable"
 
         with ThreadPoolExecutor(workers) as pool:
-            by_path = dict(zip(first_row, pool.map(hash_of, first_row.values())))
+            by_path = dict(zip(first_row, _in_turn(pool, hash_of, first_row.values())))
         return [self._with_interval(by_path[path], row) for row, path in enumerate(paths)]
 
     def _with_interval(self, key: str, row: int) -> str:
@@ -111,7 +164,7 @@ class Clips:
         found = []
         # Decoding releases the interpreter lock, so threads share the work.
         with ThreadPoolExecutor(workers) as pool:
-            for bad in pool.map(problem, range(len(self))):
+            for bad in _in_turn(pool, problem, range(len(self))):
                 if bad is not None:
                     found.append(bad)
                 if progress is not None:
@@ -149,3 +202,10 @@ class Clips:
         rows = {clip.row for clip in bad}
         keep = ~self.manifest.table["row"].isin(rows).to_numpy()
         return Clips(self.manifest.select(keep), self.sample_rate, self.seconds), bad
+
+
+def _in_turn(pool: ThreadPoolExecutor, function: Callable[[int], Any], rows: Iterable[int]) -> Iterator[Any]:
+    """``pool.map`` that hands out a few hundred at a time: an interruption waits for no more than these."""
+    rows = iter(rows)
+    while some := list(islice(rows, 256)):
+        yield from pool.map(function, some)

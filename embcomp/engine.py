@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from embcomp import errors
@@ -27,14 +28,56 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def available_cores() -> int:
-    """Cores this process may use: its affinity, cut to its cgroup's quota."""
-    with contextlib.suppress(AttributeError):
+    """Cores this process may use: its affinity, cut to the quota of its control groups."""
+    try:
         cores = len(os.sched_getaffinity(0))
-        with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()[:2]
-            cores = min(cores, max(1, int(quota) // int(period)))
-        return cores
-    return os.cpu_count() or 1
+    except AttributeError:  # not on macOS and Windows
+        cores = os.cpu_count() or 1
+    quota = cgroup_cores()
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def cgroup_cores(
+    mount: str | os.PathLike = "/sys/fs/cgroup", own: str | os.PathLike = "/proc/self/cgroup"
+) -> float | None:
+    """Cores' worth of time that the control groups of this process grant, version 2 or 1; None is no limit.
+
+    Parameters
+    ----------
+    mount : path
+        Where the control groups lie.
+    own : path
+        File that says in which of them this process is.
+    """
+    try:
+        lines = Path(own).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = ["0::/"]
+    quotas = []
+    for line in lines:
+        _, controllers, place = (line.split(":", 2) + ["", ""])[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = Path(mount, "cpu") if controllers else Path(mount)
+        # A group has no more than the tightest one it lies in. In a container the path may be the host's,
+        # which is not to be seen there: what is mounted is the own group.
+        group = Path(os.path.normpath("/" + place.strip("/"))).relative_to("/")
+        quotas += [quota for part in (group, *group.parents) if (quota := _quota(root / part)) is not None]
+    return min(quotas, default=None)
+
+
+def _quota(group: Path) -> float | None:
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()[:2]
+        else:
+            quota, period = (
+                (group / f"cpu.cfs_{name}_us").read_text(encoding="ascii").strip() for name in ("quota", "period")
+            )
+        # Version 2 writes "max" and version 1 a negative number where there is no limit.
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def free_cores() -> int:

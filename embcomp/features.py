@@ -65,19 +65,30 @@ def compute_features(
     audio: AudioConfig,
     path: str | os.PathLike,
     progress: Callable[[int], None] | None = None,
+    reuse: str | os.PathLike | None = None,
 ) -> Features:
     """Write the log-mels of `clips` to a store, or open the one that stands there.
+
+    Parameters
+    ----------
+    hashes : list of str
+        Of each clip, from `Clips.hashes`.
+    reuse : path, optional
+        A folder of stores to copy the rows of unchanged clips from.
 
     Raises
     ------
     StoreError
         Features of other settings stand at `path`.
+    AudioError
+        A clip changed since it was hashed.
     """
     module = front_end(audio)
     max_frames = module.frames(clips.samples)
+    batch = clips.unchanged(hashes)
 
     def produce(rows: np.ndarray) -> np.ndarray:
-        waveforms, lengths = clips.batch(rows)
+        waveforms, lengths = batch(rows)
         frames = module.frames(lengths)
         values = np.zeros((len(rows), audio.n_mels, max_frames), dtype=np.float32)
         with torch.inference_mode():
@@ -95,5 +106,6 @@ def compute_features(
         produce,
         batch_size=32,
         progress=progress,
+        reuse=reuse,
     )
     return Features(store, audio.n_mels)

@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        recover(path)
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
@@ -71,23 +74,57 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def check_regular(path: str | os.PathLike) -> None:
+    """Refuse what is no plain file: a pipe or a device could be read for ever.
+
+    Raises
+    ------
+    ArtifactError
+        The file is missing, or a folder, pipe or device.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise ArtifactError(f"cannot read {path}: not a regular file")
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file of at most 64 MB.
 
     Raises
     ------
     ArtifactError
-        The file is missing, too large or not JSON.
+        The file is missing, too large, not JSON, or has a key twice or a number that is not finite.
     """
     path = Path(path)
+    check_regular(path)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ArtifactError(f"{path} is larger than {MAX_JSON_BYTES >> 20} MB: not one of embcomp's files")
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
+        if isinstance(error, ArtifactError):
+            raise
         raise ArtifactError(f"{path} is damaged (not JSON: {error}); make it again") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return content
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not abs(value) < float("inf"):
+        raise ValueError(f"{text} is not a finite number")
+    return value
 
 
 @contextlib.contextmanager
@@ -108,6 +145,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         raise EmbcompError(f"cannot write the folder {path}: a file of that name stands there")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
+    recover(path)
     try:
         temporary.mkdir(parents=True)
     except OSError as error:
@@ -131,3 +169,40 @@ def replace_folder(source: Path, target: Path) -> None:
     os.replace(source, target)
     sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(path: str | os.PathLike) -> None:
+    """Clear away what processes that were killed while they wrote `path` left beside it.
+
+    Half-written files go. A folder that was being replaced gets its name back
+    if its writer died between the two renames.
+    """
+    path = Path(path)
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(tmp|old)")
+    try:
+        found = [(name, pattern.fullmatch(name)) for name in os.listdir(path.parent)]
+    except (OSError, ValueError):
+        return  # whoever writes next says what is wrong
+    for name, match in found:
+        if match is None or _alive(int(match[1])):
+            continue
+        left = path.with_name(name)
+        with contextlib.suppress(OSError):
+            if match[2] == "old" and not path.exists():
+                os.replace(left, path)
+            elif left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True

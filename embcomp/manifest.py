@@ -32,6 +32,8 @@ class Manifest:
         The columns above and ``row``, the line in the file (the header is 1).
     folder : Path
         Where relative paths start.
+    allow_outside : bool
+        Whether audio may lie outside `folder`; see `leads_out`.
 
     Examples
     --------
@@ -42,10 +44,18 @@ class Manifest:
 
     table: pd.DataFrame
     folder: Path
+    allow_outside: bool = False
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> Manifest:
+    def read(cls, path: str | os.PathLike, allow_outside: bool = False) -> Manifest:
         """Read and validate a manifest.
+
+        Parameters
+        ----------
+        path : path
+        allow_outside : bool, default=False
+            Use audio outside the manifest's folder too. A manifest from somebody else could otherwise
+            name any file of this machine.
 
         Raises
         ------
@@ -55,6 +65,8 @@ class Manifest:
         """
         path = Path(path)
         try:
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe or a device has no end
+                raise OSError("not a regular file")
             # The header is read as a row: pandas would rename columns named twice, and take
             # the first column for row names where the rows are longer than the header.
             table = pd.read_csv(
@@ -66,6 +78,7 @@ class Manifest:
             raise ManifestError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
         except (OSError, ValueError) as error:
             raise ManifestError(f"cannot read {path} as CSV: {str(error).strip()}") from None
+        rows = _lines(table)
         table.columns = [str(name).strip() for name in table.iloc[0]]
         table = table.iloc[1:]
         for name in (*COLUMNS, *ALIASES):
@@ -77,15 +90,14 @@ class Manifest:
                 raise ManifestError(
                     f"{path} has no column {needed!r} (found: {', '.join(table.columns)}); {nearest(needed, table.columns)}"
                 )
-        rows = np.arange(2, len(table) + 2)
         blank = (table == "").all(axis=1).to_numpy()
-        table = table[[name for name in COLUMNS if name in table]].assign(row=rows)[~blank]
+        table = table[[name for name in COLUMNS if name in table]].assign(row=rows[1:])[~blank]
         if table.empty:
             raise ManifestError(f"{path} names no clip")
-        return cls._validated(table, path)
+        return cls._validated(table, path, allow_outside)
 
     @classmethod
-    def _validated(cls, table: pd.DataFrame, path: Path) -> Manifest:
+    def _validated(cls, table: pd.DataFrame, path: Path, allow_outside: bool) -> Manifest:
         for name in COLUMNS:
             if name not in table:
                 table[name] = ""
@@ -109,7 +121,7 @@ class Manifest:
         table.loc[table["group"] == "", "group"] = table["id"]
         name = path.parent.resolve().name if path.stem == "manifest" else path.stem
         table.loc[table["dataset"] == "", "dataset"] = name
-        return cls(table, path.parent)
+        return cls(table, path.parent, allow_outside)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -143,6 +155,13 @@ class Manifest:
         """Where the audio of clip `index` lies."""
         return self.folder / self.table["path"].iat[index]
 
+    def leads_out(self, index: int) -> bool:
+        """Whether the audio of clip `index` lies outside the manifest's folder, links followed, and may not."""
+        if self.allow_outside:
+            return False
+        home = os.path.realpath(self.folder)
+        return os.path.commonpath([home, os.path.realpath(self.audio_path(index))]) != home
+
     def interval(self, index: int) -> tuple[float | None, float | None]:
         """Start and end of clip `index` in its file, seconds; None is the file's own."""
         start, end = self.table["start"].iat[index], self.table["end"].iat[index]
@@ -153,6 +172,18 @@ class Manifest:
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return replace(self, table=self.table.iloc[rows].reset_index(drop=True))
+
+
+def _lines(table: pd.DataFrame) -> np.ndarray:
+    """The line on which each row of a CSV starts, the first being 1: a quoted cell may hold line breaks."""
+    breaks = np.zeros(len(table), dtype=np.int64)
+    for name in table:
+        breaks += np.fromiter(map(_breaks, table[name]), dtype=np.int64, count=len(table))
+    return np.arange(1, len(table) + 1) + np.cumsum(breaks) - breaks
+
+
+def _breaks(cell: str) -> int:
+    return cell.count("\n") + cell.count("\r") - cell.count("\r\n")
 
 
 def _ids(table: pd.DataFrame) -> pd.Series:

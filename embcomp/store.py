@@ -198,6 +198,7 @@ def write_store(
     partial = path.with_name(f".{path.name}.partial")
     before = _standing(path, made_with)
     if before is not None and before.ids == list(ids) and before.hashes == list(hashes):
+        _tidy(path)
         progress(len(ids))
         return before
     with WriterLock(path):
@@ -230,10 +231,18 @@ def _standing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None
         return None
     found = EmbeddingStore.open(path)
     check_settings(path, _made_with(found), made_with)
-    for name in REMAINS:  # its writer was killed before it could tidy up
-        with contextlib.suppress(OSError):
-            (path / name).unlink()
     return found
+
+
+def _tidy(path: Path) -> None:
+    """Clear away what a writer left that was killed when its store already had its name."""
+    lock = WriterLock(path)
+    if lock.file.exists() or any((path / name).exists() for name in REMAINS):
+        # Another process that holds the lock tidies up itself.
+        with contextlib.suppress(StoreError, OSError), lock:
+            recover(path)
+            for name in REMAINS:
+                (path / name).unlink(missing_ok=True)
 
 
 def _made_with(store: EmbeddingStore) -> dict[str, Any]:

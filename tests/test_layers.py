@@ -14,17 +14,18 @@ PACKAGE = ROOT / "embcomp"
 
 LAYERS = [
     ["errors"],
-    ["files", "schema", "ranges"],
-    ["config", "manifest", "labels", "splits", "audio", "logmel", "metrics", "artifact"],
-    ["losses", "students"],
+    ["files", "schema", "ranges", "guards"],
+    ["config", "manifest", "labels", "splits", "audio", "logmel", "metrics", "artifact", "arrays"],
+    ["losses", "students", "concepts", "text"],
     ["store", "clips"],
-    ["features", "teachers", "compression", "engine"],
-    ["transfer", "classifier", "augment"],
-    ["training"],
-    ["distill", "dimension"],
-    ["evaluation"],
-    ["report", "demo"],
+    ["features", "teachers", "compression", "engine", "robustness"],
+    ["transfer", "classifier", "augment", "probes"],
+    ["training", "adapt"],
+    ["distill", "dimension", "cost", "knowledge_clip"],
+    ["evaluation", "prediction"],
+    ["report", "demo", "doctor", "comparison"],
     ["pipeline"],
+    ["matrix"],
     ["cli"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

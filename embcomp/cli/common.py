@@ -17,6 +17,9 @@ seed_option = click.option("--seed", default=0, show_default=True, help="Decides
 skip_bad_option = click.option(
     "--skip-bad", is_flag=True, help="Leave unusable clips out, and count them, instead of stopping."
 )
+allow_outside_option = click.option(
+    "--allow-outside", is_flag=True, help="Read audio outside the manifest's folder, too: of manifests you trust."
+)
 threads_option = click.option(
     "--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads of the numeric libraries."
 )
@@ -46,12 +49,12 @@ def check_device(name: str) -> str:
     return name
 
 
-def read_manifest(path: Path, splits: tuple[str, ...]):
+def read_manifest(path: Path, splits: tuple[str, ...], allow_outside: bool = False):
     """A manifest, or its clips with one of the `splits`."""
     from embcomp.errors import ManifestError
     from embcomp.manifest import Manifest
 
-    manifest = Manifest.read(path)
+    manifest = Manifest.read(path, allow_outside)
     if not splits:
         return manifest
     known = sorted(set(manifest.splits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,20 @@ from embcomp.cli import common
 @common.set_option
 @common.seed_option
 @common.skip_bad_option
+@common.allow_outside_option
 @common.threads_option
 def embed(
-    manifest: Path, spec: str, out: Path, seconds: float, dtype: str, splits, overrides, seed, skip_bad, threads
+    manifest: Path,
+    spec: str,
+    out: Path,
+    seconds: float,
+    dtype: str,
+    splits,
+    overrides,
+    seed,
+    skip_bad,
+    allow_outside,
+    threads,
 ) -> None:
     """Turn the clips of MANIFEST into a store of embeddings.
 
@@ -42,23 +54,24 @@ def embed(
     set_threads(threads)
     kind, argument = teachers.parse_spec(spec)
     whole = common.read_manifest(manifest, ())
-    chosen = common.read_manifest(manifest, splits)
+    chosen = common.read_manifest(manifest, splits, allow_outside)
     with common.bar(len(chosen), "check") as shown:
         clips, bad = Clips(chosen, teachers.KMeansTeacher.sample_rate, seconds).usable(skip_bad, shown.update)
     hashes = clips.hashes()
     if kind == "store":
         store = teachers.stored_embeddings(clips.manifest, hashes, teachers.StoredTeacher(argument, whole), out)
     else:
+        config = replace(parse_overrides(overrides).teacher, seed=seed)
         if argument:
-            teacher = teachers.KMeansTeacher.load(argument)
+            teacher = teachers.KMeansTeacher.load(argument, config.frames)
         else:
-            config = replace(parse_overrides(overrides).teacher, seed=seed)
             key = fingerprint([teachers.kmeans_settings(config), hashes, seconds])
             teacher = teachers.learned_kmeans(clips, config, out.with_name(f"{out.name}.teacher"), key)
         with common.bar(len(clips), "embed") as shown:
             store = teachers.embed(clips, hashes, teacher, out, progress=shown.update, dtype=dtype)
     click.echo(
-        f"{len(store)} clips, {store.dim} dimensions: {out}" + (f" ({len(bad)} unusable clips left out)" if bad else "")
+        f"{len(store)} clips, {store.dim} dimensions{f' {store.frames} times' if store.frames > 1 else ''}: {out}"
+        + (f" ({len(bad)} unusable clips left out)" if bad else "")
     )
     for clip in bad:
         click.echo(f"  left out: {clip}", err=True)
@@ -91,7 +104,7 @@ def compress(
     from embcomp.config import CompressorConfig
     from embcomp.distill import fit_compressor
     from embcomp.engine import set_threads
-    from embcomp.errors import ArtifactError, ConfigError
+    from embcomp.errors import ArtifactError, ConfigError, StoreError
     from embcomp.labels import encode
     from embcomp.store import EmbeddingStore
 
@@ -111,6 +124,8 @@ def compress(
         chosen = common.read_manifest(manifest, splits)
         labels, ids = encode(chosen.labels), chosen.ids
     rows = opened.rows(ids)
+    if not len(rows):
+        raise StoreError(f"{store} holds no embedding to fit a compressor on; embed some clips first")
     fitted = fit_compressor(
         CompressorConfig(method, objective, dim), opened.take(ids), labels, [opened.hashes[row] for row in rows], seed
     )
@@ -127,10 +142,16 @@ def apply(compressor: Path, store: Path, out: Path) -> None:
     import numpy as np
 
     from embcomp.compression import Compressor
+    from embcomp.errors import StoreError
     from embcomp.files import file_hash
     from embcomp.store import EmbeddingStore, write_store
 
     fitted, source = Compressor.load(compressor), EmbeddingStore.open(store)
+    if source.dim != fitted.n_features_in_:
+        raise StoreError(
+            f"{store} holds {source.dim} dimensions, {compressor} was fitted on {fitted.n_features_in_}; "
+            "apply it to embeddings of the same teacher"
+        )
     settings = {
         "compressor": file_hash(compressor / "weights.safetensors"),
         "method": f"{fitted.method}/{fitted.objective}",
@@ -138,7 +159,7 @@ def apply(compressor: Path, store: Path, out: Path) -> None:
     }
 
     def produce(rows: np.ndarray) -> np.ndarray:
-        return fitted.transform(np.asarray(source.data[rows], dtype=np.float32))
+        return fitted.transform(source.take([source.ids[row] for row in rows]))
 
     target = write_store(out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096)
     click.echo(f"{len(target)} targets of {target.dim} dimensions: {out}")
@@ -146,7 +167,12 @@ def apply(compressor: Path, store: Path, out: Path) -> None:
 
 @click.command()
 @click.argument("manifest", type=common.MANIFEST)
-@click.option("--targets", type=common.FOLDER, help="Store to learn from; every method but none needs it.")
+@click.option(
+    "--targets", type=common.FOLDER, help="Store to learn from; every method but none and clip_teacher needs it."
+)
+@click.option(
+    "--teacher", "spec", metavar="kmeans:FOLDER", help="Teacher that runs at every step; clip_teacher needs it."
+)
 @click.option(
     "--transfer", "method", default="compressed", show_default=True, help="How to learn; a wrong name lists all."
 )
@@ -162,11 +188,13 @@ def apply(compressor: Path, store: Path, out: Path) -> None:
 @common.set_option
 @common.seed_option
 @common.skip_bad_option
+@common.allow_outside_option
 @common.device_option
 @common.threads_option
 def distill(
     manifest: Path,
     targets: Path | None,
+    spec: str | None,
     method: str,
     out: Path,
     validation: float,
@@ -174,6 +202,7 @@ def distill(
     overrides,
     seed,
     skip_bad,
+    allow_outside,
     device,
     threads,
 ) -> None:
@@ -184,17 +213,26 @@ def distill(
     from embcomp.config import parse_overrides
     from embcomp.distill import distill as train_student
     from embcomp.engine import set_threads
+    from embcomp.errors import ConfigError
     from embcomp.store import EmbeddingStore
+    from embcomp.teachers import KMeansTeacher, check_runs
 
     set_threads(threads)
     config = parse_overrides([*overrides, f'transfer.method="{method}"'])
     variant = config.variants[0]
+    teacher = None
+    if spec is not None:
+        argument = check_runs(spec)
+        if not argument:
+            raise ConfigError("--teacher needs a learned one, kmeans:FOLDER; embcomp embed leaves it at OUT.teacher")
+        teacher = KMeansTeacher.load(argument)
     with common.bar(variant.training.steps, "train") as shown:
         student = train_student(
-            common.read_manifest(manifest, splits),
+            common.read_manifest(manifest, splits, allow_outside),
             out,
             variant=variant,
             targets=EmbeddingStore.open(targets) if targets is not None else None,
+            teacher=teacher,
             audio=config.audio,
             validation=validation,
             seed=seed,
@@ -209,40 +247,59 @@ def distill(
 @click.argument("student", type=common.FOLDER)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
 @click.option("--out", required=True, type=common.MANIFEST, help="CSV of scores to write.")
-@click.option("--label-map", type=common.MANIFEST, help="CSV from,to: the manifests' labels to the student's.")
+@click.option("--label-map", type=common.MANIFEST, help="CSV from,to: the manifests' labels to the student's; or a name.")
 @click.option("--allow-seen", is_flag=True, help="Score clips the student was trained on, too.")
+@click.option("--compressor", type=common.FOLDER, help="Of the student's targets: refused if fitted on a clip scored.")
+@click.option("--reestimate", is_flag=True, help="Score it also with statistics of each manifest's clips, unlabelled.")
 @common.split_option
 @common.skip_bad_option
+@common.allow_outside_option
 @common.threads_option
 def evaluate(
-    student: Path, manifests: tuple[Path, ...], out: Path, label_map: Path | None, allow_seen, splits, skip_bad, threads
+    student: Path,
+    manifests: tuple[Path, ...],
+    out: Path,
+    label_map: Path | None,
+    allow_seen,
+    compressor: Path | None,
+    reestimate,
+    splits,
+    skip_bad,
+    allow_outside,
+    threads,
 ) -> None:
     """Score STUDENT on the labelled clips of each manifest."""
     import pandas as pd
 
     from embcomp.classifier import Classifier
+    from embcomp.compression import Compressor
     from embcomp.engine import set_threads
     from embcomp.evaluation import evaluate as score
     from embcomp.files import write_text
-    from embcomp.labels import read_label_map
+    from embcomp.labels import find_label_map, read_label_map
 
     set_threads(threads)
     classifier = Classifier.load(student)
-    mapping = read_label_map(label_map) if label_map else None
+    fitted = Compressor.load(compressor) if compressor is not None else None
+    mapping = read_label_map(find_label_map(str(label_map))) if label_map else None
     tables = []
     for path in manifests:
         with tempfile.TemporaryDirectory() as cache:
             found = score(
                 classifier,
-                common.read_manifest(path, splits),
+                common.read_manifest(path, splits, allow_outside),
                 cache=Path(cache, "logmel"),
                 label_map=mapping,
                 skip_bad=skip_bad,
                 allow_seen=allow_seen,
+                compressor=fitted,
+                reestimate=reestimate,
             )
         tables.append(found.table)
         for row in found.table.itertuples():
-            click.echo(f"{row.test_dataset}  {row.metric} {row.value:.3f} [{row.low:.3f}, {row.high:.3f}]  n={row.n}")
+            how = ", re-estimated" if row.setting == "re-estimated" else ""
+            ends = "" if math.isnan(row.low) else f" [{row.low:.3f}, {row.high:.3f}]"
+            click.echo(f"{row.test_dataset}{how}  {row.metric} {row.value:.3f}{ends}  n={row.n}")
         for label, count in found.left_out.items():
             click.echo(f"  left out: {count} clips labelled {label!r}, which the student does not know", err=True)
         if found.not_tested:

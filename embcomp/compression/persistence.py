@@ -82,18 +82,25 @@ def load(cls: type[Compressor], path: str | os.PathLike) -> Compressor:
             raise ArtifactError(f"{path} holds a {config['class']}, not a {cls.__name__}")
         compressor = cls(**config["parameters"])
         dim, d = int(config["n_features_in"]), int(config["n_components"])
-        modules = {part: _build(description) for part, description in config["modules"].items()}
-        expected = _expected(modules, dim, d, config["n_seen"])
+        # On the meta device a wrong size costs nothing; the weights then decide.
+        with torch.device("meta"):
+            modules = {part: _build(description) for part, description in config["modules"].items()}
+            expected = _expected(modules, dim, d, config["n_seen"])
+        if not {"module", "decoder"} <= set(modules) <= {"module", "decoder", "head"}:
+            raise ArtifactError(
+                f"{path}: config.json is damaged or of another version (modules {sorted(modules)}); make it again"
+            )
         if (modules["module"].in_features, modules["module"].out_features) != (dim, d):
             raise ArtifactError(
                 f"{path}: its module does not map {dim} to {d} dimensions; the artifact is damaged, make it again"
             )
         check_tensors(path, tensors, expected)
+        modules = {part: _build(description) for part, description in config["modules"].items()}
         for part, module in modules.items():
             module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
         sums = {name: tensors[f"sums.{name}"].numpy() for name in SUMS}
         decoders = Decoders(
-            **sums, total=config["total_variance"], module=modules["decoder"], trained=config["trained_decoder"]
+            **sums, total=float(config["total_variance"]), module=modules["decoder"], trained=config["trained_decoder"]
         )
         compressor.module_, compressor.decoders_, compressor.head_ = modules["module"], decoders, modules.get("head")
         compressor.n_features_in_, compressor.n_components_, compressor._n_features_out = dim, d, d
@@ -102,14 +109,16 @@ def load(cls: type[Compressor], path: str | os.PathLike) -> Compressor:
             config["classes"],
             config["history"],
         )
-    except (KeyError, TypeError, AttributeError) as error:
+        compressor.component_variance_, compressor.retained_variance_ = (
+            decoders.component_variance,
+            decoders.retained_variance,
+        )
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, ArithmeticError) as error:
+        if isinstance(error, ArtifactError):
+            raise
         raise ArtifactError(
             f"{path}: config.json is damaged or of another version ({error!r}); make it again"
         ) from error
-    compressor.component_variance_, compressor.retained_variance_ = (
-        decoders.component_variance,
-        decoders.retained_variance,
-    )
     compressor.seen_ = tensors["seen"].numpy() if "seen" in tensors else None
     return compressor
 
@@ -163,7 +172,7 @@ def _expected(modules: dict[str, nn.Module], dim: int, d: int, n_seen: int | Non
     shapes = {"cross": (dim, d), "gram": (d, d), "code_mean": (d,), "mean": (dim,), "scale": (dim,)}
     tensors |= {f"sums.{name}": torch.empty(shape) for name, shape in shapes.items()}
     if n_seen is not None:
-        tensors["seen"] = torch.empty(n_seen)
+        tensors["seen"] = torch.empty(n_seen, dtype=torch.int64)
     return tensors
 
 

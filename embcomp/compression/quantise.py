@@ -170,10 +170,11 @@ class Quantiser:
 
         config, tensors = load_artifact(path, KIND)
         try:
-            quantiser, size = cls(config["dtype"], config["clip"]), int(config["n_components"])
-        except (KeyError, TypeError, ValueError) as error:
+            quantiser = cls(config["dtype"], config["clip"])
+            expected = torch.empty(int(config["n_components"]), device="meta")
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{path}: config.json is damaged ({error!r}); make it again") from error
-        check_tensors(path, tensors, dict.fromkeys(("low", "high", "threshold"), torch.empty(size)))
+        check_tensors(path, tensors, dict.fromkeys(("low", "high", "threshold"), expected))
         quantiser.low_, quantiser.high_ = tensors["low"].numpy(), tensors["high"].numpy()
         quantiser.threshold_ = tensors["threshold"].numpy()
         return quantiser

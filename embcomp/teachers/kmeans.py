@@ -55,7 +55,8 @@ class KMeansTeacher:
     sample_rate = SAMPLE_RATE
 
     def __init__(self, mean: Tensor, whiten: Tensor, centroids: Tensor, frames: int = 1):
-        self.mean, self.whiten, self.centroids = mean, whiten, centroids
+        # In one memory layout, whether learned just now or read back: products then round the same.
+        self.mean, self.whiten, self.centroids = (part.contiguous().clone() for part in (mean, whiten, centroids))
         self.patch_frames = len(mean) // N_MELS
         self.frames = frames
         self.dim = 3 * len(centroids) * frames
