@@ -24,7 +24,9 @@ class DataConfig:
     cross: tuple[str, ...] = ()  # manifests of further data sets: never trained on
     label_map: str = ""  # CSV from,to: labels of the further sets to those of `train`; or irmas-openmic, openmic-irmas
     skip_bad: bool = False  # leave unreadable clips out, and count them, instead of stopping
-    duplicates: str = "refuse"  # the same audio in two groups of train: refuse, by name; join keeps such groups together
+    duplicates: str = (
+        "refuse"  # the same audio in two groups of train: refuse, by name; join keeps such groups together
+    )
     allow_outside: bool = False  # read audio outside a manifest's folder, too
 
 
@@ -89,7 +91,9 @@ class TransferConfig:
     stop_gradient: bool = True  # joint only: no gradient from the student's distance into the compressor
     student_projector: bool = False  # embedding, compressed: a linear map of the student to the target's width
     frames: bool = False  # embedding, embedding_kd: compare over time, with teacher.frames vectors per clip
-    student_repeat: int = 1  # frames: repeat each of the student's so often, to meet the teacher's; -1 averages over time
+    student_repeat: int = (
+        1  # frames: repeat each of the student's so often, to meet the teacher's; -1 averages over time
+    )
     teacher_repeat: int = 1  # the same for the teacher's
     stage_weights: tuple[float, ...] = ()  # embedding, embedding_kd: of the student's stages; empty takes its embedding
     temperature: float = 2.0  # logit_kd, embedding_kd: softens the class scores
@@ -147,7 +151,9 @@ class EvaluationConfig:
     seed: int = 0
     threshold: float = 0.5  # several labels: a class is predicted from this probability on
     probe: bool = True  # also score regressions and neighbours on embeddings, targets, students and log-mels
-    shifts: tuple[str, ...] = ()  # students also on changed test clips: noise:20 and gain:-12 (dB), band:4000 (Hz), delay:0.1 (s)
+    shifts: tuple[
+        str, ...
+    ] = ()  # students also on changed test clips: noise:20 and gain:-12 (dB), band:4000 (Hz), delay:0.1 (s)
     reestimate: bool = True  # further sets: also with normalisation statistics of their clips, without their labels
 
 

@@ -313,7 +313,9 @@ class _Run:
             os.replace(temporary, path)
         except (OSError, RuntimeError) as error:  # torch tells a full disk by a RuntimeError
             temporary.unlink(missing_ok=True)
-            raise EmbcompError(f"cannot write the checkpoint {path}: {getattr(error, 'strerror', None) or error}") from error
+            raise EmbcompError(
+                f"cannot write the checkpoint {path}: {getattr(error, 'strerror', None) or error}"
+            ) from error
 
     def restore(self, path: Path, key: str) -> None:
         try:

@@ -92,7 +92,13 @@ def test_the_label_curve_asks_for_each_number_of_labels(tmp_path, monkeypatch):
 
 def test_the_label_curve_is_drawn(tmp_path):
     rows = [
-        {"labels_per_class": count, "setting": "in-domain", "variant": name, "seed": seed, "value": 0.5 + int(count) / 100}
+        {
+            "labels_per_class": count,
+            "setting": "in-domain",
+            "variant": name,
+            "seed": seed,
+            "value": 0.5 + int(count) / 100,
+        }
         for count in ("5", "20")
         for name in ("no teacher", "probe: kmeans")
         for seed in (0, 1, "all")

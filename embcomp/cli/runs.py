@@ -13,7 +13,9 @@ from embcomp.cli import common
 
 @click.command()
 @click.argument("config", type=common.MANIFEST, required=False)
-@click.option("--from", "source", type=common.FOLDER, help="Do this finished run again instead, and compare the scores.")
+@click.option(
+    "--from", "source", type=common.FOLDER, help="Do this finished run again instead, and compare the scores."
+)
 @common.set_option
 @common.out_option
 @common.allow_outside_option

@@ -247,7 +247,9 @@ def distill(
 @click.argument("student", type=common.FOLDER)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
 @click.option("--out", required=True, type=common.MANIFEST, help="CSV of scores to write.")
-@click.option("--label-map", type=common.MANIFEST, help="CSV from,to: the manifests' labels to the student's; or a name.")
+@click.option(
+    "--label-map", type=common.MANIFEST, help="CSV from,to: the manifests' labels to the student's; or a name."
+)
 @click.option("--allow-seen", is_flag=True, help="Score clips the student was trained on, too.")
 @click.option("--compressor", type=common.FOLDER, help="Of the student's targets: refused if fitted on a clip scored.")
 @click.option("--reestimate", is_flag=True, help="Score it also with statistics of each manifest's clips, unlabelled.")

@@ -217,10 +217,7 @@ def _validation_rows(plan: Plan, variant: str, trainings: list[Training]) -> lis
             "variant": variant,
             "setting": "validation",
         }
-        rows.append(
-            row
-            | {"metric": metric, "value": result["validation_score"], "n": len(training.split.validation)}
-        )
+        rows.append(row | {"metric": metric, "value": result["validation_score"], "n": len(training.split.validation)})
     return rows
 
 

@@ -152,9 +152,7 @@ def _load_dataset(path: str, key: str) -> Dataset:
     except (LookupError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}); delete it and run again") from None
     row_of = {clip: row for row, clip in enumerate(manifest.ids)}
-    dataset = Dataset(
-        manifest.select([row_of[clip] for clip in ids if clip in row_of]), tuple(hashes)
-    )
+    dataset = Dataset(manifest.select([row_of[clip] for clip in ids if clip in row_of]), tuple(hashes))
     if dataset.key != key:
         raise ManifestError(f"{source} changed while the run was using it; run again")
     return dataset

@@ -125,7 +125,9 @@ def _check_zip(path: Path) -> None:
                     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
                     shape, _, dtype = read(file)
                     if math.prod(shape) * dtype.itemsize > item.file_size:
-                        raise StoreError(f"{path}: {item.filename} does not hold the {shape} values its header promises")
+                        raise StoreError(
+                            f"{path}: {item.filename} does not hold the {shape} values its header promises"
+                        )
     except (zipfile.BadZipFile, zlib.error, SyntaxError, TokenError) as error:
         raise StoreError(f"cannot read {path}: {error}") from None
 
