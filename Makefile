@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/embcomp demo --out demo
 
 test: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 slow: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest -m slow
