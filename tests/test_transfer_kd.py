@@ -157,7 +157,8 @@ def test_training_moves_the_student_and_leaves_the_teacher(method):
 
 def test_a_student_learns_from_the_teachers_scores_alone_also_of_clips_without_a_label():
     data = examples(unlabelled=42)
-    _, result = trained(prepared("logit_kd", data, weight=1.0), data)
+    # Of no use to this loss, the few labels need no larger share of the batch than their number gives them.
+    _, result = trained(prepared("logit_kd", data, weight=1.0), data, labelled=0.0)
     assert result.history[-1]["prediction"] == 0
     assert result.best_score > 0.8
     assert result.history[-1]["kd"] < 0.5 * result.history[0]["kd"]
