@@ -312,3 +312,16 @@ def test_the_command_names_what_it_wrote_and_what_is_wrong(tmp_path):
     assert done.stdout.split() == [str(tmp_path / "page.html"), str(tmp_path / "page.md")]
     done = call("report", tmp_path, "--out", tmp_path / "other.html")
     assert done.returncode == 2 and "neither a run folder" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_metric_that_one_class_leaves_undefined_is_left_out(tmp_path):
+    folder = make_run(tmp_path / "run")
+    before = to_markdown(build([folder]))
+    path = folder / "scores.csv"
+    table = pd.read_csv(path)
+    rows = table[table["metric"] == table["metric"].iloc[0]].assign(metric="roc_auc", value=np.nan)
+    pd.concat([table, rows]).to_csv(path, index=False)
+    after = to_markdown(build([folder]))
+    assert "roc_auc" not in after
+    # All else is as it was, but for the hash of the table.
+    assert [a for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b and path.name not in a] == []

@@ -14,6 +14,7 @@ import pandas as pd
 from embcomp.errors import ArtifactError
 from embcomp.evaluation import Predictions, headline, summarise
 from embcomp.files import file_hash, read_json
+from embcomp.metrics import METRICS as SCORED
 
 STUDENT_PROBE = ": student of "  # in the names that the pipeline gives
 MAX_BYTES = 200 << 20  # of one table
@@ -45,15 +46,24 @@ class Layout:
         Columns that hold numbers, the first in every row. Others may follow: numbers, but for `also`.
     also : tuple of str
         More columns of words, which may be missing.
+    gaps : tuple of str
+        Metrics whose value may be undefined, in rows that are then left out: a data set of one class has a
+        recall, but no ROC-AUC.
     """
 
     text: tuple[str, ...]
     numbers: tuple[str, ...]
     also: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
 
 TESTS = ("variant", "setting", "train_dataset", "test_dataset", "metric")
-SCORES = Layout((*TESTS, "seed", "method"), ("value", "low", "high", "n"), ("teacher", "compressor", "dim", "fold"))
+SCORES = Layout(
+    (*TESTS, "seed", "method"),
+    ("value", "low", "high", "n"),
+    ("teacher", "compressor", "dim", "fold"),
+    tuple(name for name, metric in SCORED.items() if metric.ranked),
+)
 COMPARISONS = Layout(
     ("variant", "baseline", "setting", "test_dataset", "metric"),
     ("difference", "low", "high", "p_corrected"),
@@ -271,6 +281,8 @@ def _table(source: Source, path: Path, layout: Layout) -> pd.DataFrame:
         if np.isinf(table[name].to_numpy(np.float64, na_value=np.nan)).any():
             raise ArtifactError(f"{path}: column {name!r} holds an infinite number")
     needed = layout.numbers[0]
+    if layout.gaps:
+        table = table[table[needed].notna() | ~table["metric"].isin(layout.gaps)].reset_index(drop=True)
     if table.empty or table[needed].isna().any():
         raise ArtifactError(f"{path}: column {needed!r} lacks numbers; the file is damaged")
     return table
