@@ -27,6 +27,7 @@ COLUMNS = (
     "n_groups",
     "n_clips",
 )
+NAMED = 3  # pairs without a supported difference that a sentence names
 LEVEL = 0.05
 AT_ONCE = 1000  # swaps in memory
 RANKED_SWAPS = 1000  # what ranking metrics, which are slower, are given at most
@@ -259,6 +260,8 @@ CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def sentence(table: pd.DataFrame) -> str:
     """What the comparisons support, in one sentence; p below .05 after the correction counts.
 
+    It speaks of the students compared: groups are resampled, trainings are not.
+
     Parameters
     ----------
     table : DataFrame
@@ -282,8 +285,11 @@ def sentence(table: pd.DataFrame) -> str:
         return f"No difference in {scored} is supported: {largest}."
     claims = "; ".join(_difference(row) for _, row in supported.iterrows())
     others = table[~table.index.isin(supported.index)]
-    rest = ", ".join(f"{row['variant']!r} and {row['baseline']!r}" for _, row in others.iterrows())
-    return f"In {scored}, {claims}" + (f"; no difference is supported between {rest}." if rest else ".")
+    named = ", ".join(f"{row['variant']!r} and {row['baseline']!r}" for _, row in others.iterrows())
+    rest = f"in the other {len(others)} comparisons" if len(others) > NAMED else f"between {named}"
+    end = f"; no difference is supported {rest}" if len(others) else ""
+    # Groups are resampled, trainings are not: another seed is a draw that these p know nothing of.
+    return f"In {scored}, of the students trained here, {claims}{end}."
 
 
 def _difference(row: pd.Series) -> str:

@@ -159,10 +159,18 @@ def test_corrections_are_those_of_the_papers():
 def test_a_supported_difference_is_named_and_the_others_too():
     variants = {"none": students(0.5), "ours": students(3.0), "same": students(0.5)}
     text = sentence(compare(variants, "none"))
-    assert text.startswith("In balanced accuracy over 10 groups (120 clips), 'ours' is better than 'none' by 0.")
+    assert text.startswith(
+        "In balanced accuracy over 10 groups (120 clips), of the students trained here, 'ours' is better than 'none' by 0."
+    )
     assert text.endswith("; no difference is supported between 'same' and 'none'.")
     worse = sentence(compare(variants, "ours", "log_loss"))
     assert "'none' is worse than 'ours' by" in worse and "p = " in worse
+
+
+def test_many_pairs_without_a_supported_difference_are_counted():
+    variants = {"none": students(0.5), "ours": students(3.0), **{f"same {n}": students(0.5) for n in range(4)}}
+    text = sentence(compare(variants, "none"))
+    assert text.endswith("; no difference is supported in the other 4 comparisons.") and "same" not in text
 
 
 def test_no_support_is_said():
