@@ -27,8 +27,8 @@ def run_several(configs: Mapping[str, RunConfig], out: Path, column: str) -> pd.
     Returns
     -------
     DataFrame
-        The balanced accuracies of all runs, in the columns of ``scores.csv`` after `column`;
-        also written to ``OUT/results.csv``.
+        The balanced accuracies of all runs, in the columns of ``scores.csv`` after `column`; also written
+        to ``OUT/results.csv``. Left out are the neighbours on students' embeddings, which each run's own table has.
     """
     from embcomp.cli.common import stage_progress
     from embcomp.pipeline import run
@@ -37,7 +37,7 @@ def run_several(configs: Mapping[str, RunConfig], out: Path, column: str) -> pd.
     for name, config in configs.items():
         click.echo(f"{name} ...", err=True)
         scores = run(config, out / name, stage_progress()).scores
-        scores = scores[scores["metric"] == METRIC]
+        scores = scores[(scores["metric"] == METRIC) & ~scores["variant"].str.startswith("k-NN: student of")]
         tables.append(scores.assign(**{column: name})[[column, *scores.columns]])
     table = pd.concat(tables, ignore_index=True)
     write_text(out / "results.csv", table.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
