@@ -324,4 +324,6 @@ def test_a_metric_that_one_class_leaves_undefined_is_left_out(tmp_path):
     after = to_markdown(build([folder]))
     assert "roc_auc" not in after
     # All else is as it was, but for the hash of the table.
-    assert [a for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b and path.name not in a] == []
+    assert [
+        a for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b and path.name not in a
+    ] == []
