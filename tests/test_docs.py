@@ -87,3 +87,13 @@ def test_tables_are_what_was_measured(path, name):
     section = path.read_text(encoding="utf-8").split(f"<!-- table: {name} -->")[1].split("<!-- end -->")[0]
     shown = [line for line in section.strip().splitlines() if line.startswith("|")]
     assert len(shown) > 3 and set(shown) <= rows
+
+
+def test_the_curve_over_labels_is_what_was_measured():
+    import pandas as pd
+
+    from recipes.fsdd.label_curve import markdown
+
+    path = ROOT / "recipes/fsdd"
+    shown = (path / "README.md").read_text(encoding="utf-8").split("<!-- curve: few_labels.csv -->")[1]
+    assert shown.split("<!-- end -->")[0].strip() == markdown(pd.read_csv(path / "few_labels.csv"))

@@ -81,6 +81,7 @@ def test_the_label_curve_asks_for_each_number_of_labels(tmp_path, monkeypatch):
     curve = script("fsdd", "label_curve")
     asked, drawn = {}, []
     monkeypatch.setattr(curve, "run_several", lambda configs, out, column: asked.update(configs))
+    monkeypatch.setattr(curve, "markdown", lambda results: "")
     monkeypatch.setattr(curve, "plot", lambda results, path: drawn.append(path))
     result = CliRunner().invoke(curve.main, [str(tmp_path), "--labels", "5,20", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
@@ -103,5 +104,12 @@ def test_the_label_curve_is_drawn(tmp_path):
         for name in ("no teacher", "probe: kmeans")
         for seed in (0, 1, "all")
     ]
-    script("fsdd", "label_curve").plot(pd.DataFrame(rows), tmp_path / "curve.svg")
+    curve = script("fsdd", "label_curve")
+    lines = curve.markdown(pd.DataFrame(rows)).splitlines()
+    assert lines[0] == "| variant | 5 labels | 20 labels |"
+    assert lines[2:] == [
+        "| no teacher | 0.550 | 0.700 |",
+        "| probe: kmeans | 0.550, +0.000 ± 0.000 | 0.700, +0.000 ± 0.000 |",
+    ]
+    curve.plot(pd.DataFrame(rows), tmp_path / "curve.svg")
     assert "labelled clips per class" in (tmp_path / "curve.svg").read_text()

@@ -42,8 +42,36 @@ def main(data: Path, labels: str, out: Path, overrides: tuple[str, ...]) -> None
             )
             for count in counts
         }
-        plot(run_several(configs, out, "labels_per_class"), out / "curve.svg")
-        click.echo(f"{out / 'results.csv'}")
+        results = run_several(configs, out, "labels_per_class")
+        plot(results, out / "curve.svg")
+        click.echo(f"{markdown(results)}\n{out / 'results.csv'}, {out / 'curve.svg'}")
+
+
+def rows_of_seeds(results):
+    """Scores on unseen speakers, of each seed: students, and linear probes of teacher, targets and log-mels."""
+    rows = results[(results["setting"] == "in-domain") & (results["seed"].astype(str) != "all")]
+    return rows[~rows["variant"].str.contains("student of|k-NN|majority")]
+
+
+def markdown(results) -> str:
+    """One row per variant, one column per number of labels: mean over seeds, difference from "no teacher" ± standard error."""
+    rows = rows_of_seeds(results)
+    rows = rows.assign(count=rows["labels_per_class"].astype(int), seed=rows["seed"].astype(str))
+    scores = rows.pivot_table(index=["count", "seed"], columns="variant", values="value", sort=False)
+    counts = sorted(set(rows["count"]))
+    lines = [
+        "| variant | " + " | ".join(f"{count} labels" for count in counts) + " |",
+        "|---" * (len(counts) + 1) + "|",
+    ]
+    for variant in scores.columns:
+        cells = []
+        for count in counts:
+            values, alone = scores.loc[count, variant], scores.loc[count, "no teacher"]
+            difference = values - alone
+            paired = "" if variant == "no teacher" else f", {difference.mean():+.3f} ± {difference.sem():.3f}"
+            cells.append(f"{values.mean():.3f}{paired}")
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def plot(results, path: Path) -> None:
@@ -54,17 +82,24 @@ def plot(results, path: Path) -> None:
     matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
     import matplotlib.pyplot as plt
 
-    rows = results[(results["setting"] == "in-domain") & (results["seed"].astype(str) != "all")]
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for variant, part in rows.groupby("variant", sort=False):
+    rows = rows_of_seeds(results)
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    variants = list(dict.fromkeys(rows["variant"]))
+    greys = iter(["0.2", "0.45", "0.6", "0.75"])
+    for number, variant in enumerate(variants):
+        part = rows[rows["variant"] == variant]
         by_count = part.assign(count=part["labels_per_class"].astype(int)).groupby("count")["value"]
-        style = "--" if variant.startswith(("probe", "k-NN")) else "-"
-        axes.errorbar(by_count.mean().index, by_count.mean(), by_count.sem(), label=variant, linestyle=style, capsize=2)
+        # A little beside each other, or the bars would hide one another.
+        place = by_count.mean().index * (1 + 0.015 * (number - len(variants) / 2))
+        probe = variant.startswith("probe")
+        style = {"linestyle": "--", "color": next(greys, "0.75")} if probe else {}
+        axes.errorbar(place, by_count.mean(), by_count.sem(), label=variant, capsize=2, elinewidth=0.8, **style)
     axes.set(xscale="log", xlabel="labelled clips per class", ylabel="balanced accuracy, unseen speakers")
     counts = sorted(rows["labels_per_class"].astype(int).unique())
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
-    axes.legend(fontsize="small", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(fontsize="small", frameon=False, loc="outside right center")
     figure.savefig(path, metadata={"Date": None})
 
 
