@@ -15,7 +15,7 @@ import click
 
 FIT = """
 import sys, time
-from embcomp.engine import available_cores, free_cores, set_threads
+from embcomp.engines.local import available_cores, free_cores, set_threads
 chosen = sys.argv[1]
 set_threads({"one": 1, "free": free_cores(), "all": available_cores()}[chosen])
 import numpy as np

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
-    "Classifier": "embcomp.classifier",
-    "Clips": "embcomp.clips",
+    "Classifier": "embcomp.students.classifier",
+    "Clips": "embcomp.audio.clips",
     "Compressor": "embcomp.compression",
     "EmbcompError": "embcomp.errors",
-    "EmbeddingStore": "embcomp.store",
-    "LogMel": "embcomp.logmel",
-    "Manifest": "embcomp.manifest",
+    "EmbeddingStore": "embcomp.storage.store",
+    "LogMel": "embcomp.audio.logmel",
+    "Manifest": "embcomp.data.manifest",
     "RunConfig": "embcomp.config",
-    "evaluate": "embcomp.evaluation",
+    "evaluate": "embcomp.evaluation.scores",
     "load_config": "embcomp.config:load",
-    "predict": "embcomp.prediction",
+    "predict": "embcomp.students.prediction",
     "run": "embcomp.pipeline",
 }
 
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
-    from embcomp.classifier import Classifier as Classifier
-    from embcomp.clips import Clips as Clips
+    from embcomp.audio.clips import Clips as Clips
+    from embcomp.audio.logmel import LogMel as LogMel
     from embcomp.compression import Compressor as Compressor
     from embcomp.config import RunConfig as RunConfig
     from embcomp.config import load as load_config  # noqa: F401
+    from embcomp.data.manifest import Manifest as Manifest
     from embcomp.errors import EmbcompError as EmbcompError
-    from embcomp.evaluation import evaluate as evaluate
-    from embcomp.logmel import LogMel as LogMel
-    from embcomp.manifest import Manifest as Manifest
+    from embcomp.evaluation.scores import evaluate as evaluate
     from embcomp.pipeline import run as run
-    from embcomp.prediction import predict as predict
-    from embcomp.store import EmbeddingStore as EmbeddingStore
+    from embcomp.storage.store import EmbeddingStore as EmbeddingStore
+    from embcomp.students.classifier import Classifier as Classifier
+    from embcomp.students.prediction import predict as predict
 
 
 def __getattr__(name: str):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from embcomp import __version__
-from embcomp.engine import available_cores, free_cores
+from embcomp.engines.local import available_cores, free_cores
 
 OK, NOTE, BROKEN = "ok", "note", "broken"
 NEEDED = (
@@ -266,16 +266,16 @@ def whole_way(folder: Path) -> float:
     """Teach a student tones and noise in `folder` and return its share of right answers on them, in [0, 1]."""
     import soundfile
 
-    from embcomp.classifier import Classifier
-    from embcomp.clips import Clips
+    from embcomp.audio.clips import Clips
     from embcomp.compression import Compressor
     from embcomp.config import parse
-    from embcomp.distill import distill, fit_compressor
-    from embcomp.labels import encode
-    from embcomp.manifest import Manifest
-    from embcomp.prediction import predict
-    from embcomp.store import write_store
+    from embcomp.data.labels import encode
+    from embcomp.data.manifest import Manifest
+    from embcomp.storage.store import write_store
+    from embcomp.students.classifier import Classifier
+    from embcomp.students.prediction import predict
     from embcomp.teachers import KMeansTeacher, embed
+    from embcomp.training.distill import distill, fit_compressor
 
     config = parse(
         {

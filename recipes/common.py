@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from embcomp.errors import ConfigError, EmbcompError, ManifestError, nearest
-from embcomp.files import write_text
+from embcomp.storage.files import write_text
 
 COLUMNS = ("path", "label", "group", "split", "dataset")
 # In the order in which one is taken where a set publishes the same clip in several encodings.
@@ -149,7 +149,7 @@ def read_ready(path: Path):
     ManifestError
         It is not valid, or names files that are missing.
     """
-    from embcomp.manifest import Manifest
+    from embcomp.data.manifest import Manifest
 
     manifest = Manifest.read(path)
     there = [manifest.audio_path(row).is_file() for row in range(len(manifest))]

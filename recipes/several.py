@@ -9,7 +9,7 @@ import click
 import pandas as pd
 
 from embcomp.config import RunConfig
-from embcomp.files import write_text
+from embcomp.storage.files import write_text
 
 METRIC = "balanced_accuracy"
 

@@ -51,8 +51,8 @@ def check_device(name: str) -> str:
 
 def read_manifest(path: Path, splits: tuple[str, ...], allow_outside: bool = False):
     """A manifest, or its clips with one of the `splits`."""
+    from embcomp.data.manifest import Manifest
     from embcomp.errors import ManifestError
-    from embcomp.manifest import Manifest
 
     manifest = Manifest.read(path, allow_outside)
     if not splits:

@@ -21,7 +21,7 @@ def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...]
     those all sets share, after data.label_map. What stands in --out is not computed again.
     """
     from embcomp import config as settings
-    from embcomp.matrix import matrix as compare
+    from embcomp.pipeline.matrix import matrix as compare
 
     resolved = settings.load(config, overrides)
     common.check_device(resolved.device)

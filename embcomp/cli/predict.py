@@ -11,7 +11,7 @@ import click
 from embcomp.cli import common
 
 if TYPE_CHECKING:
-    from embcomp.prediction import Predicted
+    from embcomp.students.prediction import Predicted
 
 FORMATS = ("table", "csv", "json")
 
@@ -48,9 +48,9 @@ def predict(
     Files longer than what the student was trained on are cut there, and said to
     be; --window labels all of a long recording.
     """
-    from embcomp.engine import set_threads
-    from embcomp.files import write_text
-    from embcomp.prediction import predict as label
+    from embcomp.engines.local import set_threads
+    from embcomp.storage.files import write_text
+    from embcomp.students.prediction import predict as label
 
     set_threads(threads)
     with common.bar(1, "predict") as shown:

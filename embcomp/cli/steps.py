@@ -46,10 +46,10 @@ def embed(
     --set reaches the section teacher.
     """
     from embcomp import teachers
-    from embcomp.clips import Clips
+    from embcomp.audio.clips import Clips
     from embcomp.config import parse_overrides
-    from embcomp.engine import set_threads
-    from embcomp.files import fingerprint
+    from embcomp.engines.local import set_threads
+    from embcomp.storage.files import fingerprint
 
     set_threads(threads)
     kind, argument = teachers.parse_spec(spec)
@@ -102,11 +102,11 @@ def compress(
 ) -> None:
     """Fit a compressor on the embeddings in STORE; with --manifest on its clips only."""
     from embcomp.config import CompressorConfig
-    from embcomp.distill import fit_compressor
-    from embcomp.engine import set_threads
+    from embcomp.data.labels import encode
+    from embcomp.engines.local import set_threads
     from embcomp.errors import ArtifactError, ConfigError, StoreError
-    from embcomp.labels import encode
-    from embcomp.store import EmbeddingStore
+    from embcomp.storage.store import EmbeddingStore
+    from embcomp.training.distill import fit_compressor
 
     set_threads(threads)
     if out.exists():
@@ -143,8 +143,8 @@ def apply(compressor: Path, store: Path, out: Path) -> None:
 
     from embcomp.compression import Compressor
     from embcomp.errors import StoreError
-    from embcomp.files import file_hash
-    from embcomp.store import EmbeddingStore, write_store
+    from embcomp.storage.files import file_hash
+    from embcomp.storage.store import EmbeddingStore, write_store
 
     fitted, source = Compressor.load(compressor), EmbeddingStore.open(store)
     if source.dim != fitted.n_features_in_:
@@ -211,11 +211,11 @@ def distill(
     --set reaches the sections audio, compressor, transfer, student and training.
     """
     from embcomp.config import parse_overrides
-    from embcomp.distill import distill as train_student
-    from embcomp.engine import set_threads
+    from embcomp.engines.local import set_threads
     from embcomp.errors import ConfigError
-    from embcomp.store import EmbeddingStore
+    from embcomp.storage.store import EmbeddingStore
     from embcomp.teachers import KMeansTeacher, check_runs
+    from embcomp.training.distill import distill as train_student
 
     set_threads(threads)
     config = parse_overrides([*overrides, f'transfer.method="{method}"'])
@@ -273,12 +273,12 @@ def evaluate(
     """Score STUDENT on the labelled clips of each manifest."""
     import pandas as pd
 
-    from embcomp.classifier import Classifier
     from embcomp.compression import Compressor
-    from embcomp.engine import set_threads
-    from embcomp.evaluation import evaluate as score
-    from embcomp.files import write_text
-    from embcomp.labels import find_label_map, read_label_map
+    from embcomp.data.labels import find_label_map, read_label_map
+    from embcomp.engines.local import set_threads
+    from embcomp.evaluation.scores import evaluate as score
+    from embcomp.storage.files import write_text
+    from embcomp.students.classifier import Classifier
 
     set_threads(threads)
     classifier = Classifier.load(student)

@@ -42,11 +42,11 @@ def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds:
     STORE is a store, or a .npy, .npz or .parquet of embeddings you already have.
     Writes curve.csv and curve.png into --out.
     """
-    from embcomp.dimension import dimension_curve, plot_curve, recommend
-    from embcomp.engine import set_threads
+    from embcomp.data.labels import encode
+    from embcomp.engines.local import set_threads
     from embcomp.errors import MissingDependencyError
-    from embcomp.files import write_text
-    from embcomp.labels import encode
+    from embcomp.evaluation.dimension import dimension_curve, plot_curve, recommend
+    from embcomp.storage.files import write_text
     from embcomp.teachers import StoredTeacher
 
     set_threads(threads)

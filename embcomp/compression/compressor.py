@@ -15,6 +15,7 @@ from torch import nn
 from embcomp.compression import parameters
 from embcomp.compression.apply import apply
 from embcomp.compression.closed_form import components_for_share
+from embcomp.compression.decoders import find_decoders, first_inputs
 from embcomp.compression.diagnostics import Report, report
 from embcomp.compression.frame import make_frame
 from embcomp.compression.methods import METHODS, TRAINABLE
@@ -23,7 +24,6 @@ from embcomp.compression.problem import Problem
 from embcomp.compression.rows import as_rows, raise_not_finite
 from embcomp.compression.seen import hash_ids, known
 from embcomp.compression.solvers import sums
-from embcomp.compression.way_back import find_decoders, first_inputs
 from embcomp.errors import ConfigError, DataError
 
 
@@ -169,7 +169,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         X : array-like of shape (n, dim), tensor, memory map, store or Concatenation
             Closed forms read it in blocks, so it may be larger than memory.
         y : array-like of shape (n,) or (n, n_classes), optional
-            Labels; see :func:`embcomp.compression.labels.encode`. -1 among
+            Labels; see :func:`embcomp.compression.targets.encode`. -1 among
             integers, NaN and None mean unlabelled.
         ids : sequence of str of length n, optional
             Names of the rows; a store brings its own. See :meth:`seen`.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embcomp.compression import labels
 from embcomp.compression.apply import apply
 from embcomp.compression.moments import Moments
 from embcomp.compression.rows import Rows, as_rows
+from embcomp.compression.targets import encode
 
 if TYPE_CHECKING:
     from embcomp.compression.compressor import Compressor
@@ -30,7 +30,7 @@ class Report:
         zero when the mean would be the better guess.
     separation_before, separation_after : float or None
         Share of the variance that lies between classes, in the embeddings and
-        in the targets; None without labels.
+        in the targets; None without targets.
     retained : ndarray of shape (n,)
         Per row, 1 - squared error / squared distance from the mean.
     most, least : list of (str or int, float)
@@ -83,7 +83,7 @@ def report(compressor: Compressor, X: Any, y: Any = None, show: int = 5) -> Repo
     rows = as_rows(X)
     members = None
     if y is not None:
-        members = labels.encode(y, len(rows), compressor.classes_).membership()
+        members = encode(y, len(rows), compressor.classes_).membership()
     targets = compressor.transform(X)
     mean, scale = compressor.decoders_.mean, compressor.decoders_.scale
     before = Moments(rows.shape[1]).update(rows)

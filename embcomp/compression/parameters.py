@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.compression import labels
-from embcomp.compression.labels import Targets
 from embcomp.compression.methods import METHODS, OBJECTIVES, STARTS, TRAINABLE, resolve_start
 from embcomp.compression.rows import Rows
 from embcomp.compression.solvers import SOLVERS
+from embcomp.compression.targets import Targets, encode
 from embcomp.errors import ConfigError, DataError, choose
 
 # Name, lowest value, highest value, whether only whole numbers will do.
@@ -65,7 +64,7 @@ def needs_classes(params: dict[str, Any]) -> bool:
 
 
 def needs_labels(params: dict[str, Any]) -> bool:
-    """Whether fitting reads labels."""
+    """Whether fitting reads targets."""
     if params["method"] in TRAINABLE:
         return params["objective"] != "reconstruction"
     return params["method"] == "lda"
@@ -122,7 +121,7 @@ def check_data(params: dict[str, Any], rows: Rows, y: Any, ids: Any, groups: Any
                 f"Compressor with method={method!r} and objective={params['objective']!r} "
                 "requires y to be passed, but the target y is None"
             )
-        targets = labels.encode(y, len(rows))
+        targets = encode(y, len(rows))
     if len(rows) < 2:
         raise DataError(f"a compressor needs at least 2 rows, got n_samples={len(rows)}")
     for name, given in (("labels", y), ("ids", ids), ("groups", groups)):

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from embcomp.compression.decoders import Decoders
 from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank
-from embcomp.compression.way_back import Decoders
 from embcomp.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def save(compressor: Compressor, path: str | os.PathLike) -> None:
     ArtifactError
         A parameter or a label is something JSON cannot hold.
     """
-    from embcomp.artifact import save_artifact
-    from embcomp.files import fingerprint
+    from embcomp.storage.artifact import save_artifact
+    from embcomp.storage.files import fingerprint
 
     decoders = compressor.decoders_
     parts = {"module": compressor.module_, "decoder": decoders.module}
@@ -74,7 +74,7 @@ def load(cls: type[Compressor], path: str | os.PathLike) -> Compressor:
     ArtifactError
         Missing, damaged, of another kind, or weights that contradict the config.
     """
-    from embcomp.artifact import check_tensors, load_artifact
+    from embcomp.storage.artifact import check_tensors, load_artifact
 
     config, tensors = load_artifact(path, KIND)
     try:

@@ -9,11 +9,11 @@ import numpy as np
 from torch import nn
 
 from embcomp.compression.frame import Frame
-from embcomp.compression.labels import Targets
 from embcomp.compression.modules import LinearCompressor
 from embcomp.compression.moments import Moments
 from embcomp.compression.rows import Rows
 from embcomp.compression.solvers import FactoredMoments
+from embcomp.compression.targets import Targets
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Quantiser:
         """Write the ranges into the folder `path`."""
         import torch
 
-        from embcomp.artifact import save_artifact
+        from embcomp.storage.artifact import save_artifact
 
         low, high = self._range()
         tensors = {"low": low, "high": high, "threshold": self.threshold_}
@@ -166,7 +166,7 @@ class Quantiser:
         """
         import torch
 
-        from embcomp.artifact import check_tensors, load_artifact
+        from embcomp.storage.artifact import check_tensors, load_artifact
 
         config, tensors = load_artifact(path, KIND)
         try:

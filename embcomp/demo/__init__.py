@@ -20,7 +20,7 @@ from embcomp.demo import conditions
 from embcomp.demo.families import FAMILIES
 from embcomp.demo.parts import Instrument, draw_instrument
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError, MissingDependencyError
-from embcomp.files import new_folder, read_json, write_json, write_text
+from embcomp.storage.files import new_folder, read_json, write_json, write_text
 
 __all__ = ["CONFIG", "FAMILIES", "DemoSets", "Instrument", "render"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embcomp.data.labels import Labels
 from embcomp.errors import DataError, ManifestError, nearest
-from embcomp.labels import Labels
 
 TEMPLATES = (
     "{}",

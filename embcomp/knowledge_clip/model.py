@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embcomp.artifact import check_tensors, load_artifact, save_artifact
-from embcomp.classifier import Classifier
 from embcomp.config import AudioConfig, StudentConfig, parse
 from embcomp.errors import ArtifactError, DataError, EmbcompError
+from embcomp.knowledge_clip.text_encoder import TextEncoder
 from embcomp.losses import prototype_logits
+from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
 from embcomp.students import StudentOutput, build_student
-from embcomp.text import TextEncoder
+from embcomp.students.classifier import Classifier
 
 BATCH = 256
 PARTS = ("audio_encoder", "text_encoder")

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embcomp.concepts import ConceptClassifier, Concepts
 from embcomp.config import KnowledgeClipConfig
 from embcomp.errors import ConfigError, choose
 from embcomp.losses import contrastive_loss, prototype_logits
+from embcomp.transfer.clusters import ConceptClassifier, Concepts
 
 SHARPEST = 100.0  # the largest factor on the cosines, as in CLIP
 

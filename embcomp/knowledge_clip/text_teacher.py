@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embcomp.arrays import open_array
 from embcomp.errors import ConfigError, DataError, MissingDependencyError, StoreError, choose
+from embcomp.storage.arrays import open_array
 
 LSA_DIM = 64
 

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import torch
 
-from embcomp.augment import augment
+from embcomp.audio.augment import augment
 from embcomp.config import AudioConfig, KnowledgeClipConfig, StudentConfig, TrainingConfig
 from embcomp.errors import ConfigError, DataError
 from embcomp.knowledge_clip.captions import Captions
 from embcomp.knowledge_clip.model import KnowledgeClip
 from embcomp.knowledge_clip.objective import Objective
-from embcomp.training import Examples, sampling_weights
+from embcomp.training.loop import Examples, sampling_weights
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embcomp.errors import DataError, choose
-from embcomp.metrics import chances, counts
+from embcomp.metrics import counts, probabilities
 from embcomp.metrics.bootstrap import draws, interval
 from embcomp.metrics.ranks import Rankings
 from embcomp.metrics.rows import Rows
@@ -92,15 +92,17 @@ def _area(bound: Bound) -> OfWeights:
 
 
 def _log_loss(bound: Bound) -> OfWeights:
-    return bound.of_sums("log_loss", chances.log_losses, chances.mean_of_sums)
+    return bound.of_sums("log_loss", probabilities.log_losses, probabilities.mean_of_sums)
 
 
 def _calibration(bound: Bound) -> OfWeights:
-    return bound.of_sums("ece", chances.calibration_sums, chances.calibration_error)
+    return bound.of_sums("ece", probabilities.calibration_sums, probabilities.calibration_error)
 
 
 def _top(k: int) -> Callable[[Bound], OfWeights]:
-    return lambda bound: bound.of_sums(f"top {k}", lambda rows: chances.top_hits(rows, k), chances.mean_of_sums)
+    return lambda bound: bound.of_sums(
+        f"top {k}", lambda rows: probabilities.top_hits(rows, k), probabilities.mean_of_sums
+    )
 
 
 METRICS: dict[str, Metric] = {

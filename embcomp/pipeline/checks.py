@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from embcomp.artifact import load_artifact
 from embcomp.compression import Compressor
 from embcomp.config import RunConfig
-from embcomp.guards import (
+from embcomp.data.guards import (
     joined_groups,
     refuse_duplicates,
     refuse_seen,
@@ -16,6 +15,7 @@ from embcomp.guards import (
 )
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.workspace import Dataset, Split
+from embcomp.storage.artifact import load_artifact
 
 CHECKED = (
     "no clip of a further data set is one of the training set's under another name",

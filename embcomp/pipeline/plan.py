@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.config import RunConfig, TeacherConfig, VariantConfig, to_dict
-from embcomp.files import fingerprint
 from embcomp.pipeline import stages
 from embcomp.pipeline.workspace import Dataset, Split, Workspace
+from embcomp.storage.files import fingerprint
 from embcomp.teachers import check_runs
 from embcomp.transfer import build_transfer, target_kind
 
@@ -24,15 +24,15 @@ class Test:
         Number of the data set.
     setting : str
         ``in-domain``; ``cross-dataset``; ``cross-dataset, re-estimated``: with normalisation statistics of
-        all clips of the data set, see `embcomp.adapt`; ``robustness``: on changed test clips.
+        all clips of the data set, see `embcomp.students.adapt`; ``robustness``: on changed test clips.
     name : str
         Of what is tested, in the tables.
     shift : str
-        How the clips are changed, see `embcomp.robustness`; empty where they are not.
+        How the clips are changed, see `embcomp.audio.shifts`; empty where they are not.
     variant : str
         What is tested, in the tables.
     probe : str
-        Name in `embcomp.probes.PROBES`; empty for a student.
+        Name in `embcomp.evaluation.probes.PROBES`; empty for a student.
     path : Path
         Where the predictions lie.
     """

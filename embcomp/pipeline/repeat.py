@@ -12,8 +12,8 @@ import pandas as pd
 
 from embcomp import config as settings
 from embcomp.errors import ArtifactError, ConfigError
-from embcomp.files import read_json, write_json
-from embcomp.pipeline import Progress, RunResult, run
+from embcomp.pipeline.runner import Progress, RunResult, run
+from embcomp.storage.files import read_json, write_json
 
 MEASURED = ("value", "low", "high", "n")  # columns of scores.csv that are results; the others say of what
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from embcomp.config import RunConfig, SplitConfig
+from embcomp.data.guards import joined_groups
+from embcomp.data.labels import Labels, encode
+from embcomp.data.manifest import Manifest
+from embcomp.data.splits import Fold, column_folds, group_folds, validation_split
 from embcomp.errors import ArtifactError, ManifestError
-from embcomp.files import fingerprint, read_json, write_json
-from embcomp.guards import joined_groups
-from embcomp.labels import Labels, encode
-from embcomp.manifest import Manifest
-from embcomp.splits import Fold, column_folds, group_folds, validation_split
+from embcomp.storage.files import fingerprint, read_json, write_json
 
 
 @dataclass(frozen=True)

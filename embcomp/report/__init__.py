@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embcomp.errors import ConfigError
-from embcomp.files import write_text
 from embcomp.report import provenance, reach, results, students
 from embcomp.report.blocks import Document
 from embcomp.report.markdown import to_markdown
 from embcomp.report.page import to_html
 from embcomp.report.reading import Source, read_source
 from embcomp.report.tables import columns_of, markdown_summary, table_lines
+from embcomp.storage.files import write_text
 
 __all__ = ["build", "markdown_summary", "table_lines", "to_html", "write_report"]
 

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from embcomp.dimension import MEASURES, recommend
+from embcomp.evaluation.dimension import MEASURES, recommend
 from embcomp.report import charts
 from embcomp.report.blocks import Figure, Section, Table
 from embcomp.report.reading import Source

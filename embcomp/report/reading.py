@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from embcomp.errors import ArtifactError
-from embcomp.evaluation import Predictions, headline, summarise
-from embcomp.files import file_hash, read_json
+from embcomp.evaluation.scores import Predictions, headline, summarise
 from embcomp.metrics import METRICS as SCORED
+from embcomp.storage.files import file_hash, read_json
 
 STUDENT_PROBE = ": student of "  # in the names that the pipeline gives
 MAX_BYTES = 200 << 20  # of one table
@@ -109,7 +109,7 @@ class Source:
     kind : str
         run, scores (a bare table) or sweep.
     metric : str
-        What the scores are read by, see `embcomp.evaluation.headline`.
+        What the scores are read by, see `embcomp.evaluation.scores.headline`.
     scores, summary, shifted, comparisons, history, curve : DataFrame or None
         `shifted` summarises tests on changed clips, `summary` all others.
     metrics, environment : dict

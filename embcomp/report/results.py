@@ -7,7 +7,7 @@ import tomllib
 
 import pandas as pd
 
-from embcomp.dimension import recommend
+from embcomp.evaluation.dimension import recommend
 from embcomp.report import charts
 from embcomp.report.blocks import Block, Cell, Figure, Folded, Section, Table, Text
 from embcomp.report.reading import Source

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from embcomp.classifier import Classifier
-from embcomp.cost import Cost, latency, machine, student_cost
 from embcomp.errors import ArtifactError
-from embcomp.evaluation import Predictions
-from embcomp.files import fingerprint
+from embcomp.evaluation.scores import Predictions
 from embcomp.metrics import confusion
 from embcomp.report import charts
 from embcomp.report.blocks import Figure, Section, Table, Text
 from embcomp.report.reading import Entry, Source, load_predictions
 from embcomp.report.tables import column_title, columns_of
-from embcomp.store import EmbeddingStore
+from embcomp.storage.files import fingerprint
+from embcomp.storage.store import EmbeddingStore
+from embcomp.students.classifier import Classifier
+from embcomp.students.cost import Cost, latency, machine, student_cost
 
 MAX_CLASSES = 50  # of a drawn confusion matrix
 

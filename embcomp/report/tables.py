@@ -7,7 +7,7 @@ import re
 
 import pandas as pd
 
-from embcomp.evaluation import HEADLINE
+from embcomp.evaluation.scores import HEADLINE
 from embcomp.report.svg import clean
 
 
@@ -19,7 +19,7 @@ def markdown_summary(name: str, summary: pd.DataFrame, metrics: dict) -> str:
     name : str
         Of the run.
     summary : DataFrame
-        See `embcomp.evaluation.summarise`.
+        See `embcomp.evaluation.scores.summarise`.
     metrics : dict
         Content of metrics.json.
     """

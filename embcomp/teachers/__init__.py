@@ -15,11 +15,11 @@ from typing import Protocol
 
 import numpy as np
 
-from embcomp.clips import Clips
+from embcomp.audio.clips import Clips
 from embcomp.config import TeacherConfig
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, choose
-from embcomp.manifest import Manifest
-from embcomp.store import EmbeddingStore, write_store
+from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers.kmeans import KMeansTeacher
 from embcomp.teachers.stored import StoredTeacher
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from embcomp.artifact import check_tensors, load_artifact, save_artifact
+from embcomp.audio.logmel import LogMel
 from embcomp.config import TeacherConfig
 from embcomp.errors import ArtifactError, DataError
-from embcomp.files import fingerprint
-from embcomp.logmel import LogMel
+from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
+from embcomp.storage.files import fingerprint
 
 N_MELS = 64
 SAMPLE_RATE = 16_000

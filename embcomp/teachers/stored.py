@@ -11,11 +11,11 @@ from tokenize import TokenError
 
 import numpy as np
 
-from embcomp.arrays import open_array
+from embcomp.data.manifest import Manifest
 from embcomp.errors import MissingDependencyError, StoreError
-from embcomp.files import file_hash, fingerprint
-from embcomp.manifest import Manifest
-from embcomp.store import EmbeddingStore
+from embcomp.storage.arrays import open_array
+from embcomp.storage.files import file_hash, fingerprint
+from embcomp.storage.store import EmbeddingStore
 
 MAX_EXPANSION = 100  # of a compressed array: real vectors shrink by less
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embcomp.labels import Labels
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.losses import prediction_loss
-from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
 
 
@@ -24,7 +24,7 @@ class Mixing:
     partners : Tensor of shape (n,)
         Row of the other clip of each pair, as `Batch.rows`.
     lengths : Tensor of shape (n,)
-        Its valid frames; it was repeated or cut to the clip's own, see `embcomp.augment.mix`.
+        Its valid frames; it was repeated or cut to the clip's own, see `embcomp.audio.augment.mix`.
     shares : Tensor of shape (n,)
         How much of the mix is the clip itself, in [0.5, 1].
     """

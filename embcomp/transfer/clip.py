@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError
-from embcomp.labels import Labels
 from embcomp.losses import contrastive_loss, prototype_logits, softmax_twice_loss
-from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, TargetTransfer
 

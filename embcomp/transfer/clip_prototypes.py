@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.errors import DataError
-from embcomp.labels import Labels
-from embcomp.manifest import Manifest
 from embcomp.transfer.base import Batch
 from embcomp.transfer.clip import ContrastiveTransfer
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embcomp.labels import Labels
-from embcomp.manifest import Manifest
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.transfer.clip_samples import ClipSamples
 
 

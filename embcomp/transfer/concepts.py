@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embcomp.concepts import ConceptClassifier, Concepts
-from embcomp.labels import Labels
-from embcomp.manifest import Manifest
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, TargetTransfer
+from embcomp.transfer.clusters import ConceptClassifier, Concepts
 
 
 class ConceptTransfer(TargetTransfer):

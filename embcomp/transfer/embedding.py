@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, choose
-from embcomp.labels import Labels
 from embcomp.losses import DISTANCES, align_frames, time_shares
-from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, TargetTransfer
 

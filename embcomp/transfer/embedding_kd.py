@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from embcomp.labels import Labels
-from embcomp.manifest import Manifest
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch
 from embcomp.transfer.embedding import EmbeddingTransfer

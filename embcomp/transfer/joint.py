@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.errors import choose
-from embcomp.labels import Labels
 from embcomp.losses import DISTANCES, prediction_loss
-from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, TargetTransfer
 

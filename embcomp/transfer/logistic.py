@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from embcomp.data.labels import Labels
 from embcomp.errors import DataError
-from embcomp.labels import Labels
 
 # The score of a class of which no clip is known: in float32 its probability is zero at any temperature in use.
 NEVER = -1e4

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embcomp.labels import Labels
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.losses import binary_kd, multiclass_kd
-from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, Transfer
 from embcomp.transfer.logistic import logistic_scores

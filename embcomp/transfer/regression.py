@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embcomp.data.labels import Labels
+from embcomp.data.manifest import Manifest
 from embcomp.errors import choose
-from embcomp.labels import Labels
 from embcomp.losses import REGRESSIONS
-from embcomp.manifest import Manifest
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, TargetTransfer
 

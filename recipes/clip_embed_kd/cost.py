@@ -16,7 +16,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
 from embcomp.errors import DataError
-from embcomp.files import write_text
+from embcomp.storage.files import write_text
 from recipes.common import told
 
 PROCESS = Path(__file__).with_name("cost_process.py")

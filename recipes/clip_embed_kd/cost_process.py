@@ -17,18 +17,18 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from embcomp.classifier import Classifier
-from embcomp.clips import Clips
+from embcomp.audio.clips import Clips
+from embcomp.audio.features import compute_features
 from embcomp.config import AudioConfig, StudentConfig, TeacherConfig, TrainingConfig, TransferConfig
-from embcomp.engine import set_threads
-from embcomp.features import compute_features
-from embcomp.labels import Labels, encode
+from embcomp.data.labels import Labels, encode
+from embcomp.data.manifest import Manifest
+from embcomp.engines.local import set_threads
 from embcomp.losses import multiclass_kd
-from embcomp.manifest import Manifest
-from embcomp.store import EmbeddingStore
+from embcomp.storage.store import EmbeddingStore
 from embcomp.students import StudentOutput, count_parameters
+from embcomp.students.classifier import Classifier
 from embcomp.teachers import KMeansTeacher, Teacher, embed, embedder, learned_kmeans
-from embcomp.training import Examples, train
+from embcomp.training.loop import Examples, train
 from embcomp.transfer import Batch, Transfer, build_transfer, target_kind
 
 LOGIT_TEACHER = "logit_teacher"  # not a method of the package: there is nothing it does better than logit_kd
@@ -96,7 +96,7 @@ class Yamnet:
 
     def fingerprint(self) -> str:
         """Key of the file."""
-        from embcomp.files import file_hash
+        from embcomp.storage.files import file_hash
 
         return file_hash(self.path)
 

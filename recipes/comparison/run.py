@@ -20,7 +20,7 @@ SETS = ("fsdd", "esc10", "acoustic_to_machine", "machine_to_acoustic")
 def configs(data: Path, names: tuple[str, ...], out: Path, methods: Path, overrides: tuple[str, ...] = ()) -> dict:
     """The resolved config of each data set: its own file, followed by the variants that all share."""
     from embcomp.config import load
-    from embcomp.files import write_text
+    from embcomp.storage.files import write_text
 
     found = {}
     for name in names:

@@ -49,12 +49,12 @@ class Study:
     """
 
     def __init__(self, name: str, config, teacher: str, out: Path):
-        from embcomp.clips import Clips
-        from embcomp.features import compute_features
+        from embcomp.audio.clips import Clips
+        from embcomp.audio.features import compute_features
+        from embcomp.data.labels import encode
+        from embcomp.data.manifest import Manifest
+        from embcomp.data.splits import group_folds
         from embcomp.knowledge_clip import read_prompts
-        from embcomp.labels import encode
-        from embcomp.manifest import Manifest
-        from embcomp.splits import group_folds
 
         self.config, self.teacher, self.left_out = config, teacher, LEFT_OUT.get(name, 0)
         clips, _ = Clips(
@@ -70,7 +70,7 @@ class Study:
 
     def rows(self, variant: str, seeds: int, say) -> list[dict]:
         """Rows of results.csv for one variant: of every seed, and pooled."""
-        from embcomp.evaluation import score_rows
+        from embcomp.evaluation.scores import score_rows
 
         name = self.manifest.name
         about = {
@@ -127,7 +127,7 @@ class Study:
     def _train(self, rows, weights: dict, seed: int):
         from embcomp.config import KnowledgeClipConfig
         from embcomp.knowledge_clip import Captions, caption_vectors, train
-        from embcomp.training import Examples
+        from embcomp.training.loop import Examples
 
         labels = self.labels.select(rows)
         captions = Captions.from_labels(labels, self.prompts)
@@ -146,7 +146,7 @@ class Study:
     def _predict(self, model, rows, prompts):
         import numpy as np
 
-        from embcomp.evaluation import Predictions
+        from embcomp.evaluation.scores import Predictions
 
         chances = np.zeros((len(rows), len(self.labels.classes)), dtype=np.float32)
         columns = [self.labels.classes.index(name) for name in prompts]
@@ -159,7 +159,7 @@ class Study:
 
 def tables(results) -> list[str]:
     """The tables of README.md from the rows of results.csv: balanced accuracy, then recall and concepts."""
-    from embcomp.evaluation import summarise
+    from embcomp.evaluation.scores import summarise
     from embcomp.report import table_lines
 
     lines = []
@@ -197,8 +197,8 @@ def main(data, names, variants, teacher: str, seeds: int, overrides, out: Path) 
 
         from embcomp.config import load
         from embcomp.errors import ConfigError
-        from embcomp.evaluation import COLUMNS
-        from embcomp.files import write_text
+        from embcomp.evaluation.scores import COLUMNS
+        from embcomp.storage.files import write_text
 
         if data is None and set(names) - {"demo"}:
             raise ConfigError("give DATA, the folder that holds the data sets, or leave --on out for synthetic sounds")

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_files import FILES, NOISE, RATE, riff, sound, whole
 from click.testing import CliRunner
-from conftest import write_tones
+from helpers.bad_files import FILES, NOISE, RATE, riff, sound, whole
+from helpers.tones import write_tones
 
-from embcomp.audio import decode
+from embcomp.audio.clips import Clips
+from embcomp.audio.decoding import decode
 from embcomp.cli import group
-from embcomp.clips import Clips
+from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError
-from embcomp.manifest import Manifest
-from embcomp.store import EmbeddingStore
+from embcomp.storage.store import EmbeddingStore
 
 REFUSED = {name: bad for name, bad in FILES.items() if isinstance(bad.outcome, str)}
 
@@ -132,9 +132,9 @@ def test_two_oggs_in_a_row_are_read_to_their_last_page(tmp_path):
 
 LONG = """
 import json, resource, sys
-from embcomp.audio import decode
+from embcomp.audio.decoding import decode
 from embcomp.errors import AudioError
-from embcomp.files import file_hash
+from embcomp.storage.files import file_hash
 import numpy, soundfile, soxr
 decode({good!r}, 16000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,15 +8,15 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import write_tones
+from helpers.tones import write_tones
 
 from embcomp.cli import group
 from embcomp.config import load
+from embcomp.data.labels import encode, read_label_map
+from embcomp.data.manifest import Manifest
+from embcomp.data.splits import column_folds
 from embcomp.errors import ConfigError, DataError, EmbcompError, ManifestError
-from embcomp.labels import encode, read_label_map
-from embcomp.manifest import Manifest
-from embcomp.splits import column_folds
-from embcomp.store import EmbeddingStore, write_store
+from embcomp.storage.store import EmbeddingStore, write_store
 
 
 def manifest(folder, text, encoding="utf-8"):

@@ -14,14 +14,14 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from embcomp.classifier import Classifier
 from embcomp.compression import Compressor
 from embcomp.config import AudioConfig, StudentConfig, load, parse, to_dict, to_toml
+from embcomp.data.manifest import Manifest
 from embcomp.errors import EmbcompError
-from embcomp.manifest import Manifest
-from embcomp.store import EmbeddingStore, write_store
+from embcomp.storage.store import EmbeddingStore, write_store
+from embcomp.students.classifier import Classifier
+from embcomp.students.inference import predict_logits
 from embcomp.teachers import KMeansTeacher
-from embcomp.training import predict_logits
 
 VECTORS = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
 EXAMPLES = pytest.mark.parametrize("examples", [100, pytest.param(10_000, marks=pytest.mark.slow)])

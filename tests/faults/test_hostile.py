@@ -14,23 +14,23 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from conftest import write_tones
+from helpers.tones import write_tones
 
-from embcomp.artifact import load_artifact
-from embcomp.classifier import Classifier
 from embcomp.compression import Compressor, Quantiser
 from embcomp.config import AudioConfig, StudentConfig, TeacherConfig
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, EmbcompError, StoreError
-from embcomp.evaluation import Predictions
-from embcomp.files import write_json
+from embcomp.evaluation.scores import Predictions
 from embcomp.knowledge_clip import KnowledgeClip
+from embcomp.knowledge_clip.text_encoder import TextEncoder
 from embcomp.knowledge_clip.text_teacher import caption_vectors
-from embcomp.manifest import Manifest
 from embcomp.pipeline.workspace import Workspace
-from embcomp.store import EmbeddingStore, write_store
+from embcomp.storage.artifact import load_artifact
+from embcomp.storage.files import write_json
+from embcomp.storage.store import EmbeddingStore, write_store
+from embcomp.students.classifier import Classifier
 from embcomp.teachers import KMeansTeacher, StoredTeacher
-from embcomp.text import TextEncoder
-from embcomp.training import _Run
+from embcomp.training.loop import _Run
 
 BIG = 10**12
 SMALL = StudentConfig(width=8, embedding=4)

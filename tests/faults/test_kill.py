@@ -10,14 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import write_tones
-from killing import call, contents, points
+from helpers.killing import call, contents, points
+from helpers.tones import write_tones
 
 # Imported here, so that the forked children need not: they are killed in their work, not in their imports.
-import embcomp.cli.runs
-import embcomp.cli.steps
-import embcomp.distill
-import embcomp.pipeline  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc").is_dir(), reason="needs Linux processes")
 
@@ -192,6 +188,6 @@ def working(folder):
                 parent = (process / "stat").read_text().rsplit(")", 1)[1].split()[1]
             except OSError:
                 continue
-            if b"embcomp.engine" in command and parent in (str(os.getpid()), "1"):
+            if b"embcomp.engines.local" in command and parent in (str(os.getpid()), "1"):
                 found.append(process.name)
     return found

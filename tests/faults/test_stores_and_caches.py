@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from conftest import write_tones
+from helpers.tones import write_tones
 
-from embcomp import arrays, files
+from embcomp.audio.clips import Clips
+from embcomp.audio.features import compute_features
 from embcomp.cli import group
-from embcomp.clips import Clips
 from embcomp.compression import Compressor
 from embcomp.config import AudioConfig, TeacherConfig
+from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, EmbcompError, StoreError
-from embcomp.features import compute_features
-from embcomp.manifest import Manifest
-from embcomp.store import EmbeddingStore, write_store
+from embcomp.storage import arrays, files
+from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers import KMeansTeacher, embed
 
 AUDIO = AudioConfig(seconds=0.3, n_mels=8)

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from embcomp import engine
-from embcomp.engine import THREAD_VARIABLES, Engine, available_cores, cgroup_cores, set_threads
+from embcomp.engines import local as engine
+from embcomp.engines.local import THREAD_VARIABLES, Engine, available_cores, cgroup_cores, set_threads
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_cores_are_the_affinity_cut_to_the_quota(monkeypatch, affinity, quota, c
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 def test_a_process_held_to_one_core_starts_one_worker():
-    code = "from embcomp.engine import Engine, available_cores; print(available_cores(), Engine().workers)"
+    code = "from embcomp.engines.local import Engine, available_cores; print(available_cores(), Engine().workers)"
     held = f"import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); {code}"
     done = subprocess.run([sys.executable, "-c", held], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.split() == ["1", "1"]

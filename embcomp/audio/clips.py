@@ -1,0 +1,211 @@
+"""The clips of a manifest: hashed, checked, decoded batch by batch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embcomp.audio.decoding import decode, duration, fit_length
+from embcomp.data.manifest import Manifest
+from embcomp.errors import AudioError, BadClip
+from embcomp.storage.files import file_hash
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Audio of a manifest at one sample rate, cut at one length.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    sample_rate : int
+        Hz.
+    seconds : float
+        Longer clips are cut.
+    """
+
+    manifest: Manifest
+    sample_rate: int
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    @property
+    def samples(self) -> int:
+        """Length of the longest clip possible, samples."""
+        return round(self.seconds * self.sample_rate)
+
+    def decode(self, row: int) -> np.ndarray:
+        """Clip `row` as float32 (samples,).
+
+        Raises
+        ------
+        AudioError
+            The clip cannot be used; it is named with its manifest row.
+        """
+        start, end = self.manifest.interval(row)
+        try:
+            return decode(self._path(row), self.sample_rate, start=start, end=end, seconds=self.seconds)[: self.samples]
+        except AudioError as error:
+            raise self._named(row, str(error)) from None
+
+    def _named(self, row: int, reason: str) -> AudioError:
+        bad = BadClip(int(self.manifest.table["row"].iat[row]), self.manifest.table["path"].iat[row], reason)
+        return AudioError(str(bad), [bad])
+
+    def _path(self, row: int) -> Path:
+        try:
+            outside = self.manifest.leads_out(row)
+        except (OSError, ValueError) as error:
+            raise AudioError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        if outside:
+            raise AudioError(
+                "lies outside the manifest's folder; if you trust the manifest, give --allow-outside (data.allow_outside)"
+            )
+        return self.manifest.audio_path(row)
+
+    def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Clips `rows` as one zero-padded array and their lengths; see `embcomp.audio.decoding.fit_length`."""
+        return fit_length([self.decode(row) for row in rows])
+
+    def unchanged(self, hashes: list[str]) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """`batch`, which refuses audio that is not what was hashed.
+
+        A row made from a file that changed meanwhile would be kept under the old
+        content's hash, and be taken for good ever after.
+
+        Parameters
+        ----------
+        hashes : list of str
+            Of every clip, from `hashes`.
+        """
+        known: dict[str, tuple] = {}
+
+        def check(row: int) -> None:
+            try:
+                path = self._path(row)
+                about = os.stat(path)
+                now = (about.st_ino, about.st_size, about.st_mtime_ns)
+                if known.get(name := str(path)) == now:
+                    return
+                same = self._with_interval(file_hash(path), row) == hashes[row]
+            except OSError as error:
+                raise self._named(row, f"cannot be read ({error.strerror or error})") from None
+            if not same:
+                raise self._named(row, "changed while it was in use; run again")
+            # Of a file in many parts the hash is taken once.
+            if self.manifest.interval(row) != (None, None):
+                known[name] = now
+
+        def batch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = self.batch(rows)
+            for row in rows:
+                check(row)
+            return found
+
+        return batch
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """All clips in order: row numbers, waveforms (k, samples), lengths (k,)."""
+        for first in range(0, len(self), size):
+            rows = np.arange(first, min(first + size, len(self)))
+            yield rows, *self.batch(rows)
+
+    def hashes(self, workers: int = 2) -> list[str]:
+        """Content hash of each clip: its file's bytes and its interval.
+
+        A file that cannot be read hashes to ``"unreadable"``; `bad_clips` says why.
+        """
+        paths = self.manifest.table["path"].tolist()
+        first_row = {path: row for row, path in reversed(list(enumerate(paths)))}
+
+        def hash_of(row: int) -> str:
+            try:
+                path = self._path(row)
+                return file_hash(path) if path.is_file() else "unreadable"
+            except (OSError, ValueError):  # an AudioError is a ValueError
+                return "unreadable"
+
+        with ThreadPoolExecutor(workers) as pool:
+            by_path = dict(zip(first_row, _in_turn(pool, hash_of, first_row.values())))
+        return [self._with_interval(by_path[path], row) for row, path in enumerate(paths)]
+
+    def _with_interval(self, key: str, row: int) -> str:
+        interval = self.manifest.interval(row)
+        if interval == (None, None):
+            return key
+        return hashlib.sha256(f"{key}{interval}".encode()).hexdigest()[:16]
+
+    def bad_clips(self, progress: Callable[[int], None] | None = None, workers: int = 2) -> list[BadClip]:
+        """Decode every clip and name those that cannot be used.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with 1 after each clip.
+        """
+
+        def problem(row: int) -> BadClip | None:
+            try:
+                self.decode(row)
+            except AudioError as error:
+                return error.bad[0]
+            return None
+
+        found = []
+        # Decoding releases the interpreter lock, so threads share the work.
+        with ThreadPoolExecutor(workers) as pool:
+            for bad in _in_turn(pool, problem, range(len(self))):
+                if bad is not None:
+                    found.append(bad)
+                if progress is not None:
+                    progress(1)
+        return found
+
+    def longer(self) -> int:
+        """How many clips go on past `seconds` and are cut there."""
+        count = 0
+        for row in range(len(self)):
+            start, end = self.manifest.interval(row)
+            last = duration(self.manifest.audio_path(row)) if end is None else end
+            # A millisecond of grace: lengths are often written rounded.
+            count += last - (start or 0.0) > self.seconds + 1e-3
+        return count
+
+    def usable(self, skip_bad: bool, progress: Callable[[int], None] | None = None) -> tuple[Clips, list[BadClip]]:
+        """The clips that decode, and those that do not.
+
+        Parameters
+        ----------
+        skip_bad : bool
+            Leave unusable clips out. Otherwise they raise.
+
+        Raises
+        ------
+        AudioError
+            Some clips cannot be used and `skip_bad` is false, or none can. Every one is named.
+        """
+        bad = self.bad_clips(progress)
+        if bad and (not skip_bad or len(bad) == len(self)):
+            listing = "\n".join(f"  {clip}" for clip in bad)
+            advice = "" if len(bad) == len(self) else "\nMend them, or leave them out with --skip-bad"
+            raise AudioError(f"{len(bad)} of {len(self)} clips cannot be used:\n{listing}{advice}", bad)
+        rows = {clip.row for clip in bad}
+        keep = ~self.manifest.table["row"].isin(rows).to_numpy()
+        return Clips(self.manifest.select(keep), self.sample_rate, self.seconds), bad
+
+
+def _in_turn(pool: ThreadPoolExecutor, function: Callable[[int], Any], rows: Iterable[int]) -> Iterator[Any]:
+    """``pool.map`` that hands out a few hundred at a time: an interruption waits for no more than these."""
+    rows = iter(rows)
+    while some := list(islice(rows, 256)):
+        yield from pool.map(function, some)

@@ -1,0 +1,111 @@
+"""Log-mels of a manifest, computed once and kept in a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embcomp.audio.clips import Clips
+from embcomp.audio.logmel import LogMel
+from embcomp.config import AudioConfig
+from embcomp.storage.store import EmbeddingStore, write_store
+
+
+def front_end(audio: AudioConfig) -> LogMel:
+    """The log-mel module that `audio` describes."""
+    return LogMel(
+        audio.sample_rate,
+        audio.n_fft,
+        audio.win_length,
+        audio.hop_length,
+        audio.n_mels,
+        audio.fmin,
+        audio.fmax or audio.sample_rate / 2,
+    )
+
+
+@dataclass(frozen=True)
+class Features:
+    """Log-mels of n clips.
+
+    A row of the store is a clip's log-mel, band by band, padded to the longest
+    clip possible, and its number of valid frames as the last value.
+
+    Attributes
+    ----------
+    store : EmbeddingStore
+        Of width ``n_mels * max_frames + 1``.
+    n_mels : int
+    """
+
+    store: EmbeddingStore
+    n_mels: int
+
+    def load(self, ids: list[str]) -> tuple[Tensor, Tensor]:
+        """Log-mels of `ids` (n, n_mels, frames) and valid frames (n,); frames past the longest are cut."""
+        rows = self.store.take(ids)
+        lengths = torch.from_numpy(rows[:, -1].astype(np.int64))
+        features = torch.from_numpy(rows[:, :-1].reshape(len(rows), self.n_mels, -1))
+        return features[..., : int(lengths.max())].contiguous(), lengths
+
+
+def feature_settings(audio: AudioConfig) -> dict:
+    """What a feature store's rows depend on, beside the clips."""
+    return {"kind": "logmel", "audio": asdict(audio)}
+
+
+def compute_features(
+    clips: Clips,
+    hashes: list[str],
+    audio: AudioConfig,
+    path: str | os.PathLike,
+    progress: Callable[[int], None] | None = None,
+    reuse: str | os.PathLike | None = None,
+) -> Features:
+    """Write the log-mels of `clips` to a store, or open the one that stands there.
+
+    Parameters
+    ----------
+    hashes : list of str
+        Of each clip, from `Clips.hashes`.
+    reuse : path, optional
+        A folder of stores to copy the rows of unchanged clips from.
+
+    Raises
+    ------
+    StoreError
+        Features of other settings stand at `path`.
+    AudioError
+        A clip changed since it was hashed.
+    """
+    module = front_end(audio)
+    max_frames = module.frames(clips.samples)
+    batch = clips.unchanged(hashes)
+
+    def produce(rows: np.ndarray) -> np.ndarray:
+        waveforms, lengths = batch(rows)
+        frames = module.frames(lengths)
+        values = np.zeros((len(rows), audio.n_mels, max_frames), dtype=np.float32)
+        with torch.inference_mode():
+            logmel = module(torch.from_numpy(waveforms)).numpy()
+        for row, count in enumerate(frames):
+            values[row, :, :count] = logmel[row, :, :count]
+        return np.concatenate([values.reshape(len(rows), -1), frames[:, None]], axis=1)
+
+    store = write_store(
+        path,
+        clips.manifest.ids,
+        hashes,
+        audio.n_mels * max_frames + 1,
+        feature_settings(audio),
+        produce,
+        batch_size=32,
+        progress=progress,
+        reuse=reuse,
+    )
+    return Features(store, audio.n_mels)

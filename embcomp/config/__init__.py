@@ -1,0 +1,43 @@
+"""Every setting, its default and its limits, once; read from TOML, checked, and written back resolved."""
+
+from embcomp.config.sections import (
+    OVERRIDABLE,
+    AudioConfig,
+    CompressorConfig,
+    DataConfig,
+    EvaluationConfig,
+    KnowledgeClipConfig,
+    RunConfig,
+    SplitConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainingConfig,
+    TransferConfig,
+    VariantConfig,
+    load,
+    parse,
+    parse_overrides,
+    to_dict,
+    to_toml,
+)
+
+__all__ = [
+    "OVERRIDABLE",
+    "AudioConfig",
+    "CompressorConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "KnowledgeClipConfig",
+    "RunConfig",
+    "SplitConfig",
+    "StudentConfig",
+    "TeacherConfig",
+    "TrainingConfig",
+    "TransferConfig",
+    "VariantConfig",
+    "load",
+    "parse",
+    "parse_overrides",
+    "to_dict",
+    "to_toml",
+]

@@ -1,0 +1,182 @@
+"""Train, validation and test rows that never share a group."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embcomp.data.guards import refuse_shared_groups
+from embcomp.errors import ManifestError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One way to part a data set.
+
+    Attributes
+    ----------
+    name : str
+    train, test : ndarray of int64
+        Row numbers; `test` may be empty.
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+
+
+def only_groups(strata: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Which clips belong to a group that is the only one of some class, bool (n,).
+
+    Such a group must stay in training: tested, it would ask for a class never learned.
+    """
+    pinned = set()
+    for value in np.unique(strata[strata >= 0]):
+        of_class = set(groups[strata == value])
+        if len(of_class) == 1:
+            pinned |= of_class
+    return np.array([group in pinned for group in groups], dtype=bool)
+
+
+def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[Fold]:
+    """Stratified folds that keep each group whole; 0 folds leaves one group out at a time.
+
+    A group that is the only one of its class is in the training rows of every
+    fold, so that class is not tested (`only_groups` says which).
+
+    Parameters
+    ----------
+    strata : ndarray of shape (n,)
+        Class number of each clip; -1 without a label.
+    groups : ndarray of shape (n,)
+
+    Raises
+    ------
+    ManifestError
+        There are fewer groups than folds.
+    """
+    from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
+
+    always = np.flatnonzero(only_groups(strata, groups))
+    rows = np.setdiff1d(np.arange(len(groups)), always)
+    names = np.unique(groups[rows].astype(str))
+    if folds == 1:
+        raise ManifestError("1 fold leaves nothing to train on; use 0 (leave one group out), 2 or more")
+    if len(names) < max(folds, 2):
+        raise ManifestError(
+            f"{folds or 'leave-one-out'} folds need as many groups; the manifest has {len(names)}: {', '.join(names[:5])}"
+        )
+    if folds > np.unique(strata[rows], return_counts=True)[1].max():
+        raise ManifestError(f"{folds} folds need a class of as many clips; every class has fewer")
+    best: tuple[int, list[Fold]] | None = None
+    for attempt in range(4 if folds else 1):
+        random = seed + 1000 * attempt
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=random) if folds else LeaveOneGroupOut()
+        found, lost = [], 0
+        for number, (train, test) in enumerate(_parts(splitter, rows, strata, groups)):
+            name = str(number + 1) if folds else f"without-{groups[rows[test[0]]]}"
+            found.append(Fold(name, np.union1d(rows[train], always), rows[test]))
+            lost += len(set(strata[rows[test]]) - set(strata[found[-1].train]) - {-1}) + (len(test) == 0)
+        # A set of few groups can put both groups of a class into one fold, or none into another.
+        if best is None or lost < best[0]:
+            best = lost, found
+        if not lost:
+            break
+    return best[1]
+
+
+def column_folds(
+    splits: np.ndarray, groups: np.ndarray, test: Sequence[str] = (), allow_shared_groups: bool = False
+) -> list[Fold]:
+    """Folds as the data set publishes them: each value of the split column is tested once.
+
+    Parameters
+    ----------
+    splits : ndarray of shape (n,)
+        The split column.
+    test : sequence of str
+        The values to test; by default each in turn.
+    allow_shared_groups : bool, default=False
+        Accept published splits that put one group on both sides.
+
+    Raises
+    ------
+    ManifestError
+        A value is not in the column, or a group is on both sides.
+    """
+    values = sorted({value for value in splits if value})
+    if len(values) < 2:
+        raise ManifestError(f"the split column holds {values}; two values or more are needed to test on one of them")
+    unknown = [value for value in test if value not in values]
+    if unknown:
+        raise ManifestError(f"split.test names {unknown}, but the split column holds {values}")
+    found = []
+    for value in test or values:
+        fold = Fold(value, np.flatnonzero((splits != value) & (splits != "")), np.flatnonzero(splits == value))
+        if not allow_shared_groups:
+            advice = 'Use split.by = "group", or split.allow_shared_groups = true to accept it'
+            refuse_shared_groups(groups[fold.train], groups[fold.test], f"split {value!r}", advice)
+        found.append(fold)
+    return found
+
+
+def validation_split(strata: np.ndarray, groups: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Part training rows into rows to fit on and rows to stop on, by group.
+
+    Of the stratified group folds of that size, the one is taken that leaves
+    every class something to fit on and holds the most classes; the seed breaks ties.
+
+    Parameters
+    ----------
+    strata : ndarray of shape (n,)
+    groups : ndarray of shape (n,)
+    share : float
+        About what share of the clips to hold out, in (0, 0.5].
+
+    Returns
+    -------
+    fit, validation : ndarray of int64
+
+    Raises
+    ------
+    ManifestError
+        Every choice would take some class wholly out of training.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    always = np.flatnonzero(only_groups(strata, groups))
+    rows = np.setdiff1d(np.arange(len(groups)), always)
+    names = np.unique(groups[rows].astype(str))
+    largest = max(np.unique(strata[rows], return_counts=True)[1], default=0)
+    count = min(max(2, round(1 / share)), len(names), largest)
+    if count < 2:
+        raise ManifestError(
+            f"validation by group needs two groups or more that can be spared; found {', '.join(names) or 'none'}"
+        )
+    best = None
+    for attempt in range(4):
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + 1000 * attempt)
+        for fit, held in _parts(splitter, rows, strata, groups):
+            fit, held = np.union1d(rows[fit], always), rows[held]
+            lost = len(set(strata) - set(strata[fit]))
+            missing = len(set(strata) - set(strata[held]))
+            rank = (lost, missing, attempt, abs(len(held) / len(strata) - share))
+            if len(held) and (best is None or rank < best[0]):
+                best = (rank, fit, held)
+        if best is not None and best[0][:2] == (0, 0):
+            break
+    if best is None or best[0][0]:
+        raise ManifestError(
+            "every validation split by group takes a class wholly out of training; give the rarest class more groups"
+        )
+    return best[1], best[2]
+
+
+def _parts(splitter, rows: np.ndarray, strata: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    with warnings.catch_warnings():
+        # Rare classes are what the callers look after; a warning would only worry the user.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(splitter.split(rows, strata[rows], groups[rows].astype(str)))

@@ -1,0 +1,249 @@
+"""Where independent jobs run: in this process, or in worker processes.
+
+A job is a function of embcomp named ``module:function`` and JSON-able arguments;
+what it makes lies on disk. Workers are plain ``python -m embcomp.engines.local``
+processes that read jobs from a pipe: they need no guard in the caller's script,
+unpickle nothing, and end when the process that started them does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from embcomp import errors
+from embcomp.errors import EmbcompError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, cut to the quota of its control groups."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        cores = os.cpu_count() or 1
+    quota = cgroup_cores()
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def cgroup_cores(
+    mount: str | os.PathLike = "/sys/fs/cgroup", own: str | os.PathLike = "/proc/self/cgroup"
+) -> float | None:
+    """Cores' worth of time that the control groups of this process grant, version 2 or 1; None is no limit.
+
+    Parameters
+    ----------
+    mount : path
+        Where the control groups lie.
+    own : path
+        File that says in which of them this process is.
+    """
+    try:
+        lines = Path(own).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = ["0::/"]
+    quotas = []
+    for line in lines:
+        _, controllers, place = (line.split(":", 2) + ["", ""])[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = Path(mount, "cpu") if controllers else Path(mount)
+        # A group has no more than the tightest one it lies in. In a container the path may be the host's,
+        # which is not to be seen there: what is mounted is the own group.
+        group = Path(os.path.normpath("/" + place.strip("/"))).relative_to("/")
+        quotas += [quota for part in (group, *group.parents) if (quota := _quota(root / part)) is not None]
+    return min(quotas, default=None)
+
+
+def _quota(group: Path) -> float | None:
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()[:2]
+        else:
+            quota, period = (
+                (group / f"cpu.cfs_{name}_us").read_text(encoding="ascii").strip() for name in ("quota", "period")
+            )
+        # Version 2 writes "max" and version 1 a negative number where there is no limit.
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def free_cores() -> int:
+    """Available cores that nobody keeps busy just now; at least 1."""
+    cores, idle = available_cores(), _idle_cores()
+    return cores if idle is None else max(1, min(cores, round(idle)))
+
+
+def _idle_cores(seconds: float = 0.2) -> float | None:
+    """How many of the machine's cores idle over a moment; None where the system does not tell."""
+
+    def ticks() -> tuple[int, int]:
+        with open("/proc/stat", encoding="ascii") as file:
+            numbers = [int(part) for part in file.readline().split()[1:9]]
+        return numbers[3] + numbers[4], sum(numbers)
+
+    try:
+        idle_before, all_before = ticks()
+        time.sleep(seconds)
+        idle, total = ticks()
+        # The load average would also tell, but for a minute it still counts work that has ended.
+        return (idle - idle_before) / (total - all_before) * (os.cpu_count() or 1)
+    except (OSError, ValueError, IndexError, ZeroDivisionError):
+        return None
+
+
+def set_threads(threads: int) -> None:
+    """Limit the numeric libraries of this process to `threads` threads."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
+class Engine:
+    """Runs jobs, several at a time; use it in a ``with`` block.
+
+    Parameters
+    ----------
+    workers : int
+        Processes; 0 is one per free core, 1 runs jobs in this process.
+    threads : int, default=1
+        Threads of each worker's numeric libraries.
+    """
+
+    def __init__(self, workers: int = 0, threads: int = 1):
+        self.workers = workers or max(1, free_cores() // threads)
+        self.threads = threads
+        self._pool: list[_Worker] = []
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        while self._pool:
+            self._pool.pop().stop()
+
+    def map(self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
+        """Run ``function(**job)`` for each job.
+
+        Parameters
+        ----------
+        function : callable
+            A module-level function of an importable module.
+        jobs : sequence of dict
+            JSON-able keyword arguments.
+
+        Yields
+        ------
+        number, result
+            Of each job as it ends; the order is not that of `jobs`.
+
+        Raises
+        ------
+        EmbcompError
+            A job failed. What others have finished lies on disk.
+        """
+        set_threads(self.threads)
+        if min(self.workers, len(jobs)) <= 1:
+            for number, job in enumerate(jobs):
+                yield number, function(**job)
+            return
+        name = f"{function.__module__}:{function.__qualname__}"
+        waiting = list(enumerate(jobs))[::-1]
+        # Importing torch takes seconds: workers are kept for the next call.
+        self._pool += [_Worker() for _ in range(min(self.workers, len(jobs)) - len(self._pool))]
+        arrived: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._pool[: len(jobs)]:
+            worker.start(name, *waiting.pop(), arrived)
+        for _ in range(len(jobs)):
+            worker = arrived.get()
+            number, answer = worker.number, worker.answer
+            if "error" in answer:
+                self.__exit__()
+                raise getattr(errors, answer["kind"], EmbcompError)(answer["error"])
+            if waiting:
+                worker.start(name, *waiting.pop(), arrived)
+            yield number, answer["result"]
+
+
+class _Worker:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "embcomp.engines.local"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C reaches the parent, which then stops its workers
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
+        )
+        self.number = -1
+        self.answer: dict[str, Any] = {}
+
+    def start(self, name: str, number: int, job: dict[str, Any], arrived: queue.SimpleQueue) -> None:
+        self.number = number
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps({"function": name, "job": job}) + "\n")
+            self.process.stdin.flush()
+        threading.Thread(target=self._wait, args=(arrived,), daemon=True).start()
+
+    def _wait(self, arrived: queue.SimpleQueue) -> None:
+        line = self.process.stdout.readline()
+        try:
+            self.answer = json.loads(line)
+        except ValueError:
+            code = self.process.wait()
+            self.answer = {
+                "kind": "EmbcompError",
+                "error": f"a worker process died (exit code {code}); memory may have run out. Run again to go on",
+            }
+        arrived.put(self)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def serve() -> None:
+    """Read jobs from standard input until it closes, answering each with one line."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    set_threads(int(os.environ.get(THREAD_VARIABLES[0], "1")))
+    for line in sys.stdin:
+        request = json.loads(line)
+        module, _, function = request["function"].partition(":")
+        try:
+            answer = {"result": getattr(importlib.import_module(module), function)(**request["job"])}
+        except EmbcompError as error:
+            answer = {"kind": type(error).__name__, "error": str(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve()

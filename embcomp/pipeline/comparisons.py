@@ -1,0 +1,78 @@
+"""What a finished run says of its variants: paired comparisons, a sentence for each test set, and every class."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from embcomp.evaluation.comparison import compare, sentence
+from embcomp.evaluation.scores import Predictions, as_rows
+from embcomp.metrics.classes import per_class
+from embcomp.pipeline.plan import Plan
+
+ABOUT = ("setting", "train_dataset", "test_dataset")
+Tested = dict[tuple[str, str, str], dict[str, list[Predictions]]]
+COMPARED = ("in-domain", "cross-dataset", "cross-dataset, re-estimated")
+
+
+def comparisons(plan: Plan, tested: Tested) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Every student variant against the baseline on each test set, and a sentence for each.
+
+    The baseline is the first variant without a teacher, else the first of all. The corrections are for the variants
+    of one test set.
+
+    Parameters
+    ----------
+    plan : Plan
+    tested : dict
+        See `tested_students`.
+
+    Returns
+    -------
+    table : DataFrame
+        Rows of comparisons.csv; differences without a value are left out, and none are there with one variant.
+    claims : dict of str to str
+        By test set.
+    """
+    variants = plan.config.variants
+    baseline = next((one.name for one in variants if one.transfer.method == "none"), variants[0].name)
+    options = plan.config.evaluation
+    tables, claims = [], {}
+    for (setting, train, test), by_variant in tested.items():
+        if setting not in COMPARED or len(by_variant) < 2:
+            continue
+        table = compare(
+            by_variant,
+            baseline,
+            threshold=options.threshold,
+            bootstrap=options.bootstrap,
+            confidence=options.confidence,
+            seed=options.seed,
+        )
+        known = table[table["p"].notna()].reset_index(drop=True)
+        tables.append(known.assign(setting=setting, train_dataset=train, test_dataset=test))
+        where = f"{test}, unseen groups" if setting == "in-domain" else f"{train} to {test}"
+        claims[where + setting.removeprefix("cross-dataset").removeprefix("in-domain")] = sentence(table)
+    return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), claims
+
+
+def class_scores(plan: Plan, tested: Tested) -> pd.DataFrame:
+    """Rows of per_class.csv: each class of every student variant and test set, its seeds and folds pooled."""
+    tables = []
+    for about, by_variant in tested.items():
+        for variant, pieces in by_variant.items():
+            table = per_class(as_rows(pieces, plan.config.evaluation.threshold), pieces[0].classes)
+            tables.append(table.assign(variant=variant, **dict(zip(ABOUT, about))))
+    if not tables:
+        return pd.DataFrame()
+    found = pd.concat(tables, ignore_index=True)
+    return found[["variant", *ABOUT, *(name for name in found if name != "variant" and name not in ABOUT)]]
+
+
+def tested_students(plan: Plan) -> Tested:
+    """Predictions of students by (setting, train_dataset, test_dataset) and variant, in the order of seeds and folds."""
+    found: Tested = {}
+    for training in plan.students:
+        for test in training.tests:
+            about = (test.setting, training.about["train_dataset"], test.name)
+            found.setdefault(about, {}).setdefault(training.variant, []).append(Predictions.load(test.path))
+    return found

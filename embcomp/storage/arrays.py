@@ -1,0 +1,164 @@
+"""Arrays in files: opened without trust, filled row by row, by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+
+from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError
+from embcomp.storage.files import check_regular, read_json, write_json
+
+
+def open_array(path: str | os.PathLike) -> np.memmap:
+    """Map a ``.npy`` file, read only: nothing is unpickled, and nothing allocated that the file does not hold.
+
+    Raises
+    ------
+    ArtifactError
+        Missing, not a plain file, or damaged.
+    """
+    check_regular(path)
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, SyntaxError, TokenError) as error:
+        raise ArtifactError(f"cannot read {path}: {error}") from None
+
+
+class PartialRows:
+    """A store in writing: ``data.npy``, and ``done.npy`` with a 1 for each row that is there.
+
+    Rows are written into the files, not into a memory map: there a full disk
+    would end the process, and every row would stay in memory.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie. What an earlier call left there is gone on with if it had the same plan.
+    plan : dict
+        JSON-able: ``rows``, ``dim``, ``dtype``, and whatever else decides the rows.
+
+    Attributes
+    ----------
+    done : ndarray of shape (rows,), uint8
+
+    Raises
+    ------
+    EmbcompError
+        The folder cannot be written, or the disk has no room for all rows.
+    """
+
+    def __init__(self, folder: Path, plan: dict):
+        self.folder = folder
+        if not self._stands(plan):
+            shutil.rmtree(folder, ignore_errors=True)
+            self._create(plan)
+        self.done = np.load(folder / "done.npy", allow_pickle=False)
+        self.files = [open(folder / name, "r+b") for name in ("data.npy", "done.npy")]  # noqa: SIM115, closed by __exit__
+        self.starts = [open_array(folder / name).offset for name in ("data.npy", "done.npy")]
+
+    def _stands(self, plan: dict) -> bool:
+        try:
+            if read_json(self.folder / "plan.json") != plan:
+                return False
+            data, done = (open_array(self.folder / name) for name in ("data.npy", "done.npy"))
+        except (OSError, ValueError):
+            return False  # nothing usable from an earlier try: start afresh
+        shape = (plan["rows"], plan["dim"])
+        return (data.shape, str(data.dtype), done.shape, done.dtype) == (shape, plan["dtype"], shape[:1], np.uint8)
+
+    def _create(self, plan: dict) -> None:
+        count, folder = plan["rows"], self.folder
+        try:
+            folder.mkdir(parents=True)
+            shapes = {"data.npy": (plan["dtype"], (count, plan["dim"])), "done.npy": ("uint8", (count,))}
+            for name, (dtype, shape) in shapes.items():
+                np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=shape)
+                _reserve(folder / name)
+            write_json(folder / "plan.json", plan)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise EmbcompError(f"cannot write a store beside {folder.parent}: {error.strerror or error}") from error
+        except ValueError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise DataError(f"cannot make a store of {count} rows of {plan['dim']} values: {error}") from error
+        except EmbcompError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> PartialRows:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for file in self.files:
+            with contextlib.suppress(OSError):
+                file.close()
+
+    def write(self, rows: np.ndarray, values: np.ndarray) -> None:
+        """Keep `values` (k, dim) as the rows `rows` (k,), in rising order."""
+        marks = np.ones((len(rows), 1), dtype=np.uint8)
+        try:
+            # The data must be there before the flag that says so.
+            for file, start, content in zip(self.files, self.starts, (values, marks)):
+                width = content.shape[1] * content.dtype.itemsize
+                for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+                    if len(run):
+                        file.seek(start + int(rows[run[0]]) * width)
+                        file.write(np.ascontiguousarray(content[run]).data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self.folder}: {error.strerror or error}; {int(self.done.sum())} of {len(self.done)} "
+                "rows are kept, the same call goes on from there"
+            ) from error
+        self.done[rows] = 1
+
+
+def _reserve(path: Path) -> None:
+    """Claim the disk space of a file that was made sparse: better no room now than after hours."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, max(1, path.stat().st_size))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise
+
+
+class WriterLock:
+    """One writer at a time: an advisory lock that the system drops when its holder dies."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.file = path.with_name(f".{path.name}.lock")
+
+    def __enter__(self) -> WriterLock:
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.handle = open(self.file, "w")
+        except OSError as error:
+            raise StoreError(f"cannot write a store at {self.path}: {error.strerror or error}") from error
+        try:
+            import fcntl
+        except ImportError:  # not on Windows: there the rename at the end still keeps the store whole
+            return self
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A holder that ended in between took the file away, so that a third writer would lock another.
+            if os.stat(self.file).st_ino != os.fstat(self.handle.fileno()).st_ino:
+                raise BlockingIOError
+        except OSError:
+            self.handle.close()
+            raise StoreError(f"another process is writing {self.path}; wait for it to end") from None
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.file.unlink(missing_ok=True)
+        self.handle.close()

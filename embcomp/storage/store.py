@@ -1,0 +1,324 @@
+"""Vectors on disk: one flat memory-mapped array, the ids of its rows, and what made it.
+
+A store is a folder: ``data.npy`` (n x D, C order), ``index.csv`` (id, content
+hash) and ``meta.json`` (settings, dtype, complete). Writing goes on in a hidden
+``.NAME.partial`` folder beside it, remembers which rows are done, and takes the
+store's name in one step at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embcomp.errors import DataError, StoreError
+from embcomp.storage.arrays import PartialRows, WriterLock, open_array
+from embcomp.storage.files import (
+    check_regular,
+    fingerprint,
+    read_json,
+    recover,
+    replace_folder,
+    sync,
+    write_json,
+    write_text,
+)
+
+FORMAT = 1
+DTYPES = ("float32", "float16")
+REMAINS = ("done.npy", "plan.json")  # of a store in writing
+
+
+class EmbeddingStore:
+    """A finished store, opened for reading.
+
+    Attributes
+    ----------
+    path : Path
+    data : ndarray of shape (n, dim), memory-mapped, read only
+    ids : list of str
+        One per row.
+    hashes : list of str
+        Content hash of the clip behind each row.
+    settings : dict
+        What the rows were made with: teacher, audio settings, compressor. Where ``frames`` is k, a row
+        holds k vectors one after the other, of equal shares of the clip's time.
+
+    Examples
+    --------
+    >>> store = EmbeddingStore.open("embeddings")   # doctest: +SKIP
+    >>> store.take(["a.wav", "b.wav"]).shape        # doctest: +SKIP
+    (2, 1536)
+    """
+
+    def __init__(self, path: Path, data: np.ndarray, ids: list[str], hashes: list[str], settings: dict[str, Any]):
+        self.path = path
+        self.data = data
+        self.ids = ids
+        self.hashes = hashes
+        self.settings = settings
+        self._row_of: dict[str, int] | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> EmbeddingStore:
+        """Open a store folder.
+
+        Raises
+        ------
+        StoreError
+            The folder is missing, unfinished, or its parts do not fit together.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            problem = "that is a file" if path.exists() else "the folder does not exist; make it with `embcomp embed`"
+            raise StoreError(f"no store at {path}: {problem}")
+        try:
+            meta = read_json(path / "meta.json")
+            data = open_array(path / "data.npy")
+            check_regular(path / "index.csv")
+            with open(path / "index.csv", encoding="utf-8", newline="") as file:
+                rows = list(csv.reader(file))
+        except (OSError, ValueError, csv.Error) as error:  # an ArtifactError is a ValueError
+            raise StoreError(f"{path} is not a whole store ({error}); delete it and make it again") from error
+        if not isinstance(meta, dict) or not meta.get("complete") or meta.get("format") != FORMAT:
+            raise StoreError(f"{path}/meta.json does not describe a finished store of format {FORMAT}")
+        if rows[:1] != [["id", "hash"]] or any(len(row) != 2 for row in rows):
+            raise StoreError(f"{path}/index.csv must have the columns id,hash")
+        if data.ndim != 2 or str(data.dtype) not in DTYPES or len(data) != len(rows) - 1:
+            raise StoreError(
+                f"{path}: data.npy is {data.shape} {data.dtype}, index.csv names {len(rows) - 1} rows; "
+                "delete the store and make it again"
+            )
+        ids, hashes = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
+        if len(set(ids)) != len(ids) or not isinstance(meta.get("settings"), dict):
+            raise StoreError(f"{path} names a clip twice or has no settings; delete the store and make it again")
+        frames = meta["settings"].get("frames", 1)
+        if type(frames) is not int or frames < 1 or data.shape[1] % frames:
+            raise StoreError(f"{path}: rows of {data.shape[1]} values do not hold {frames!r} vectors; make it again")
+        return cls(path, data, ids, hashes, meta["settings"])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self.data if self.frames == 1 else self.take(self.ids), dtype=dtype)
+
+    @property
+    def frames(self) -> int:
+        """Vectors in a row."""
+        return int(self.settings.get("frames", 1))
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return self.data.shape[1] // self.frames
+
+    def rows(self, ids: Iterable[str]) -> np.ndarray:
+        """Row numbers of `ids`, shape (len(ids),).
+
+        Raises
+        ------
+        StoreError
+            Some ids are not in the store; the first of them are named.
+        """
+        if self._row_of is None:
+            self._row_of = {clip: row for row, clip in enumerate(self.ids)}
+        ids = list(ids)
+        missing = [clip for clip in ids if clip not in self._row_of]
+        if missing:
+            raise StoreError(
+                f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first; embed them first"
+            )
+        return np.fromiter((self._row_of[clip] for clip in ids), dtype=np.int64, count=len(ids))
+
+    def take(self, ids: Iterable[str], over_time: bool = False) -> np.ndarray:
+        """Vectors of `ids` in that order, float32 of shape (len(ids), dim).
+
+        Of several vectors in a row their mean; with `over_time` all of them, (len(ids), frames, dim).
+        """
+        rows = np.asarray(self.data[self.rows(ids)], dtype=np.float32)
+        if self.frames == 1 and not over_time:
+            return rows
+        vectors = rows.reshape(len(rows), self.frames, self.dim)
+        return vectors if over_time else vectors.mean(1)
+
+
+def check_settings(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse a store made with other settings, naming each difference."""
+    differing = sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
+    if differing:
+        listing = "; ".join(f"{key}: there {found.get(key)!r}, asked {asked.get(key)!r}" for key in differing)
+        raise StoreError(f"{path} was made with other settings ({listing}). Delete it or choose another --out")
+
+
+def write_store(
+    path: str | os.PathLike,
+    ids: Sequence[str],
+    hashes: Sequence[str],
+    dim: int,
+    settings: Mapping[str, Any],
+    produce: Callable[[np.ndarray], np.ndarray],
+    *,
+    batch_size: int = 64,
+    dtype: str = "float32",
+    progress: Callable[[int], None] | None = None,
+    reuse: str | os.PathLike | None = None,
+) -> EmbeddingStore:
+    """Fill a store batch by batch, going on where an interrupted call stopped.
+
+    A finished store with the same settings, ids and hashes is returned as it
+    stands. If only some clips changed, the rows of the others are copied.
+
+    Parameters
+    ----------
+    ids, hashes : sequences of str
+        Unique ids of the rows to make, and the hash of each row's source.
+    dim : int
+    settings : mapping
+        JSON-able; a store at `path` made with others is refused.
+    produce : callable
+        Given row numbers, an int64 array (k,), returns their vectors (k, dim).
+    progress : callable, optional
+        Called with the number of rows just finished.
+    reuse : path, optional
+        A folder of stores: rows of the same id, hash and settings are copied from there.
+
+    Raises
+    ------
+    StoreError
+        Another store stands at `path`, another process is writing it, or the disk is full. Rows that are
+        finished stay for the next call.
+    DataError
+        `produce` returned a wrong shape, NaN or infinity.
+    """
+    path = Path(path)
+    progress = progress or (lambda count: None)
+    if len(set(ids)) != len(ids):
+        raise DataError("ids of a store must be unique")
+    settings = json.loads(json.dumps(dict(settings)))  # as reading it back gives it: tuples are lists
+    made_with = {**settings, "dim": dim, "dtype": dtype}
+    partial = path.with_name(f".{path.name}.partial")
+    before = _standing(path, made_with)
+    if before is not None and before.ids == list(ids) and before.hashes == list(hashes):
+        _tidy(path)
+        progress(len(ids))
+        return before
+    with WriterLock(path):
+        recover(path)
+        before = _standing(path, made_with)  # another writer may have ended in between
+        plan = {
+            "format": FORMAT,
+            "settings": settings,
+            "dtype": dtype,
+            "dim": dim,
+            "rows": len(ids),
+            "clips": fingerprint([list(ids), list(hashes)]),
+        }
+        with PartialRows(partial, plan) as rows_there:
+            for source in _sources(before, path, reuse, made_with):
+                _copy_rows(source, rows_there, ids, hashes)
+            progress(int(rows_there.done.sum()))
+            todo = np.flatnonzero(rows_there.done == 0)
+            for start in range(0, len(todo), batch_size):
+                rows = todo[start : start + batch_size]
+                rows_there.write(rows, _checked(produce(rows), rows, dim, dtype, ids))
+                progress(len(rows))
+        _finish(partial, path, plan, ids, hashes)
+    return EmbeddingStore.open(path)
+
+
+def _standing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None:
+    """The finished store at `path`, which must have been made the same way."""
+    if not path.exists():
+        return None
+    found = EmbeddingStore.open(path)
+    check_settings(path, _made_with(found), made_with)
+    return found
+
+
+def _tidy(path: Path) -> None:
+    """Clear away what a writer left that was killed when its store already had its name."""
+    lock = WriterLock(path)
+    if lock.file.exists() or any((path / name).exists() for name in REMAINS):
+        # Another process that holds the lock tidies up itself.
+        with contextlib.suppress(StoreError, OSError), lock:
+            recover(path)
+            for name in REMAINS:
+                (path / name).unlink(missing_ok=True)
+
+
+def _made_with(store: EmbeddingStore) -> dict[str, Any]:
+    return {**store.settings, "dim": store.data.shape[1], "dtype": str(store.data.dtype)}
+
+
+def _sources(
+    before: EmbeddingStore | None, path: Path, reuse: str | os.PathLike | None, made_with: Mapping[str, Any]
+) -> Iterator[EmbeddingStore]:
+    if before is not None:
+        yield before
+    others = sorted(Path(reuse).iterdir()) if reuse is not None and Path(reuse).is_dir() else []
+    for other in others:
+        if other == path or other.name.startswith(".") or not (other / "meta.json").is_file():
+            continue
+        try:
+            found = EmbeddingStore.open(other)
+        except StoreError:
+            continue  # whoever needs that store says what is wrong with it
+        if _made_with(found) == made_with:
+            yield found
+
+
+def _copy_rows(before: EmbeddingStore, target: PartialRows, ids: Sequence[str], hashes: Sequence[str]) -> None:
+    old = {(clip, key): row for row, (clip, key) in enumerate(zip(before.ids, before.hashes))}
+    pairs = [(new, old[key]) for new, key in enumerate(zip(ids, hashes)) if key in old and not target.done[new]]
+    for start in range(0, len(pairs), 4096):
+        new_rows, old_rows = (np.array(rows) for rows in zip(*pairs[start : start + 4096]))
+        target.write(new_rows, before.data[old_rows])
+
+
+def _checked(values: Any, rows: np.ndarray, dim: int, dtype: str, ids: Sequence[str]) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (len(rows), dim):
+        raise DataError(f"expected vectors of shape {(len(rows), dim)}, got {values.shape}")
+    with np.errstate(over="ignore"):
+        values = values.astype(dtype)
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        named = ids[rows[np.flatnonzero(bad)[0]]]
+        raise DataError(f"{bad.sum()} vectors are NaN or infinite (in {dtype}), that of {named!r} first")
+    return values
+
+
+def _finish(partial: Path, path: Path, plan: dict, ids: Sequence[str], hashes: Sequence[str]) -> None:
+    lines = ["id,hash"] + [f"{_quoted(clip)},{key}" for clip, key in zip(ids, hashes)]
+    write_text(partial / "index.csv", "\n".join(lines) + "\n")
+    write_json(
+        partial / "meta.json",
+        {
+            "format": FORMAT,
+            "complete": True,
+            "dtype": plan["dtype"],
+            "rows": plan["rows"],
+            "dim": plan["dim"],
+            "settings": plan["settings"],
+        },
+    )
+    sync(partial / "data.npy")
+    try:
+        # What tells how far the work is goes last: a process killed here must find its rows again.
+        replace_folder(partial, path)
+        for name in REMAINS:
+            (path / name).unlink()
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text

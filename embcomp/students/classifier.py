@@ -1,0 +1,98 @@
+"""A trained student with everything it needs to be used: front end, classes, provenance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from embcomp.config import AudioConfig, StudentConfig, parse
+from embcomp.errors import ArtifactError, EmbcompError
+from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
+from embcomp.students import build_student
+
+
+@dataclass
+class Classifier:
+    """A student and its context.
+
+    Attributes
+    ----------
+    network : nn.Module
+        Log-mels (n, n_mels, frames) and lengths to `StudentOutput`.
+    classes : tuple of str
+    audio : AudioConfig
+        How its input is made.
+    student : StudentConfig
+    multi_label : bool
+    seen : frozenset of str
+        Content hashes of the clips it was trained or validated on; the same audio
+        under another name has the same hash.
+    about : dict
+        Free provenance: seed, transfer method, data set.
+    """
+
+    network: nn.Module
+    classes: tuple[str, ...]
+    audio: AudioConfig
+    student: StudentConfig
+    multi_label: bool = False
+    seen: frozenset[str] = frozenset()
+    about: dict = field(default_factory=dict)
+
+    @classmethod
+    def new(
+        cls, classes: Sequence[str], audio: AudioConfig, student: StudentConfig, multi_label: bool, seed: int
+    ) -> Classifier:
+        """A student with random weights drawn from `seed`."""
+        options = {key: value for key, value in asdict(student).items() if key != "kind"}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build_student(student.kind, len(classes), audio.n_mels, **options)
+        return cls(network, tuple(classes), audio, student, multi_label)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits (n, classes) to probabilities: softmax, or a sigmoid each if multi-label."""
+        return logits.sigmoid() if self.multi_label else logits.softmax(1)
+
+    def save(self, path: str | os.PathLike, notes: dict | None = None) -> None:
+        """Write an artifact folder; `notes` are further JSON files, by name."""
+        config = {
+            "classes": list(self.classes),
+            "multi_label": self.multi_label,
+            "audio": asdict(self.audio),
+            "student": asdict(self.student),
+            "about": self.about,
+            "seen": sorted(self.seen),
+        }
+        save_artifact(path, "student", config, self.network.state_dict(), notes)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Classifier:
+        """Read an artifact folder; the network is in evaluation mode, on the CPU.
+
+        Raises
+        ------
+        ArtifactError
+            Missing, damaged, or not a student.
+        """
+        config, tensors = load_artifact(path, "student")
+        try:
+            read = parse({"audio": config["audio"], "student": config["student"]})
+            audio, student = read.audio, read.student
+            classes = tuple(map(str, config["classes"]))
+            # On the meta device a wrong size costs nothing; the weights then decide.
+            with torch.device("meta"):
+                shapes = cls.new(classes, audio, student, bool(config["multi_label"]), 0).network.state_dict()
+            seen, about = frozenset(config.get("seen", ())), dict(config.get("about", {}))
+        except (KeyError, TypeError, ValueError, RuntimeError, EmbcompError) as error:
+            raise ArtifactError(f"{path}/config.json is damaged ({error}); train the student again") from None
+        check_tensors(path, tensors, shapes)
+        found = cls.new(classes, audio, student, bool(config["multi_label"]), 0)
+        found.network.load_state_dict(tensors)
+        found.network.eval()
+        found.seen, found.about = seen, about
+        return found

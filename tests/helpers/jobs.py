@@ -1,0 +1,38 @@
+"""Functions for worker processes, which import this module by its name."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from embcomp.errors import StoreError
+
+
+def square(number):
+    return number * number
+
+
+def process_id(number):
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def fails(number):
+    if number == 1:
+        raise StoreError("row 1 is bad")
+    return number
+
+
+def dies(number):
+    os._exit(9)
+
+
+def chatters(number):
+    os.write(1, b"a library prints what it likes\n")
+    return number
+
+
+def writes_and_waits(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)

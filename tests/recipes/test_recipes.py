@@ -1,0 +1,190 @@
+"""The recipes: what is listed, what runs, and what `run.py` asks for."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from helpers.recipe_scripts import CONFIGS, NAMES, RECIPES, ROOT, WITH_DATA, publish, script
+
+from embcomp.config import load
+from embcomp.data.manifest import Manifest
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def listed() -> list[dict[str, str]]:
+    with open(RECIPES / "recipes.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def places(recipe: str) -> set[str]:
+    """Manifests that can be made for a recipe: its own, or those of all recipes and the demo sets."""
+    if recipe in WITH_DATA:
+        return {layout.manifest for layout in script(recipe).LAYOUTS}
+    layouts = importlib.import_module("recipes.sets").LAYOUTS
+    return {"home/manifest.csv", "abroad/manifest.csv", *(layout.manifest for layout in layouts)}
+
+
+# What is in the repository
+
+
+def test_every_config_is_listed_once_and_every_listed_file_exists():
+    rows = listed()
+    assert list(rows[0]) == ["recipe", "config", "needs", "teacher", "about"]
+    assert sorted(f"{row['recipe']}/configs/{row['config']}" for row in rows) == CONFIGS
+    assert all(row["about"] for row in rows)
+
+
+@pytest.mark.parametrize("row", listed(), ids=lambda row: f"{row['recipe']}/{row['config']}")
+def test_config_parses_and_is_listed_as_it_is(row):
+    config = load(RECIPES / row["recipe"] / "configs" / row["config"])
+    assert row["needs"].split() == [config.data.train, *config.data.cross]
+    teachers = {variant.teacher.spec for variant in config.variants if variant.transfer.method != "none"}
+    if config.evaluation.probe:
+        teachers |= {variant.teacher.spec for variant in config.variants}
+    assert row["teacher"].split() == sorted(teachers)
+    # Everything a config names can be prepared by its recipe.
+    assert set(row["needs"].split()) <= places(row["recipe"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_is_complete(name):
+    for file in ("README.md", "run.py"):
+        assert (RECIPES / name / file).is_file(), f"{name} has no {file}"
+    text = (RECIPES / name / "README.md").read_text(encoding="utf-8")
+    for heading in ("## Licence", "## Citation", "## Get the data", "## Run", "## Known limits"):
+        assert heading in text, f"{name}/README.md has no {heading!r}"
+    assert f"python recipes/{name}/run.py" in text
+    assert f"embcomp run recipes/{name}/configs/quick.toml" in text
+    assert "results.csv" in text
+
+
+def test_walk_through_names_what_exists():
+    text = (RECIPES / "README.md").read_text(encoding="utf-8")
+    assert "recipes.csv" in text
+    for name in NAMES:
+        assert f"({name}/README.md)" in text
+
+
+def test_configuration_of_the_walk_through_parses(tmp_path):
+    text = (RECIPES / "README.md").read_text(encoding="utf-8")
+    block = text.split("```toml\n")[1].split("```")[0]
+    (tmp_path / "mine.toml").write_text(block, encoding="utf-8")
+    config = load(tmp_path / "mine.toml")
+    assert len(config.variants) == 3 and len(config.seeds) >= 3
+
+
+@pytest.mark.parametrize("file", [f"{name}/prepare.py" for name in WITH_DATA] + [f"{name}/run.py" for name in NAMES])
+def test_script_runs_from_a_clone(file, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(RECIPES / file), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and "Usage:" in done.stdout, done.stderr
+
+
+# run.py
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What run.py asks `embcomp run` for, instead of a run."""
+    from embcomp.cli import runs
+
+    calls = []
+    monkeypatch.setattr(runs.run, "callback", lambda **asked: calls.append(asked))
+    return calls
+
+
+def any_config(name: str) -> str:
+    return sorted((RECIPES / name / "configs").glob("*.toml"))[0].stem
+
+
+def test_run_with_ready_manifests_is_embcomp_run(tones, tmp_path, asked):
+    out = tmp_path / "run"
+    config = any_config("fsdd")
+    options = ["--config", config, "--out", str(out), "--set", "training.steps=5"]
+    result = CliRunner().invoke(script("fsdd", "run").main, [str(tones.parent), *options])
+    assert result.exit_code == 0, result.output
+    path = RECIPES / "fsdd" / "configs" / f"{config}.toml"
+    assert asked == [{"config": path, "overrides": ("training.steps=5", f'data.root="{tones.parent}"'), "out": out}]
+
+
+def test_run_makes_missing_manifests_in_the_run_folder(tmp_path, asked):
+    data = publish(tmp_path / "data", "recordings/1_lucas_0.wav", "recordings/2_lucas_0.wav")
+    before = sorted(data.rglob("*"))
+    out = tmp_path / "run"
+    options = ["--config", any_config("fsdd"), "--out", str(out)]
+    result = CliRunner().invoke(script("fsdd", "run").main, [str(data), *options])
+    assert result.exit_code == 0, result.output
+    assert sorted(data.rglob("*")) == before
+    config = load(asked[0]["config"], asked[0]["overrides"])
+    manifest = Manifest.read(Path(config.data.root, config.data.train))
+    assert [manifest.audio_path(row).is_file() for row in range(len(manifest))] == [True, True]
+    assert manifest.labels == ["1", "2"]
+
+
+@pytest.mark.parametrize("config", [path for path in CONFIGS if path.startswith("drums/")])
+def test_run_finds_data_sets_by_the_names_they_are_published_under(tmp_path, asked, config):
+    publish(tmp_path / "the-open-source-drumkit", "kick/kick1.wav", "snare/snare1.wav")
+    publish(tmp_path / "drum-machines", "LM-2/kick.ogg", "LM-2/snare-h.ogg")
+    options = ["--config", Path(config).stem, "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(script("drums", "run").main, [str(tmp_path), *options])
+    assert result.exit_code == 0, result.output
+    data = load(asked[0]["config"], asked[0]["overrides"]).data
+    for name in (data.train, *data.cross):
+        assert sorted(Manifest.read(Path(data.root, name)).labels) == ["kick", "snare"]
+
+
+def test_run_refuses_what_is_not_there(tmp_path, asked):
+    run = script("drums", "run").main
+    options = ["--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(run, [str(tmp_path), "--config", any_config("drums"), *options])
+    assert result.exit_code == 2 and "looked for the folders" in result.stderr
+    result = CliRunner().invoke(run, [str(tmp_path), "--config", "quik", *options])
+    assert result.exit_code == 2 and "no config 'quik'" in result.stderr
+    assert not asked and not (tmp_path / "run").exists()
+
+
+# Real data, where it is at hand
+
+
+@pytest.mark.parametrize(
+    "recipe, folder",
+    [
+        ("fsdd", "fsdd"),
+        ("esc10", "esc10"),
+        ("esc10", "donateacry"),
+        ("drums", "drums_acoustic"),
+        ("drums", "drums_machine"),
+    ],
+)
+def test_shared_manifests_are_accepted(shared, recipe, folder):
+    result = CliRunner().invoke(script(recipe).main, [str(shared / "data" / folder)])
+    assert result.exit_code == 0, result.output
+    assert "stands already" in result.stdout
+
+
+def test_fsdd_names_give_the_shared_manifest(shared, tmp_path):
+    """The shared files keep the published names, only losslessly recoded: the rule must agree with its manifest."""
+    ready = Manifest.read(shared / "data" / "fsdd" / "manifest.csv")
+    made = {}
+    for name in ready.ids:
+        clip = script("fsdd").clip(Path(name))
+        made[name] = (clip.label, clip.group, clip.split)
+    table = ready.table
+    assert made == dict(zip(table["path"], zip(table["label"], table["group"], table["split"])))
+
+
+def test_drum_machine_names_give_the_shared_labels(shared):
+    for record in Manifest.read(shared / "data" / "drums_machine" / "manifest.csv").table.itertuples():
+        name = Path(record.path).stem.removeprefix(f"{record.group}_")
+        assert script("drums").sound(name) == record.label, record.path

@@ -1,0 +1,115 @@
+"""Recipes of several runs: the comparison of all methods, and the curve over labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from helpers.recipe_scripts import RECIPES, ROOT, script
+from helpers.tones import write_tones
+
+from embcomp.config import load, parse
+from embcomp.transfer import METHODS
+
+TINY = {
+    "workers": 1,
+    "audio": {"seconds": 0.4, "n_mels": 16},
+    "split": {"folds": 2, "validation": 0.5, "rotate": True},
+    "student": {"width": 8, "embedding": 8},
+    "training": {"steps": 5, "batch_size": 4},
+    "evaluation": {"bootstrap": 20, "probe": False},
+    "variants": [{"name": "no teacher", "transfer": {"method": "none"}}],
+}
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def test_runs_end_in_one_table_and_stand_when_run_again(tmp_path):
+    from recipes.several import run_several
+
+    write_tones(tmp_path / "home", groups=4, clips=2, name="home")
+    data = {"root": str(tmp_path / "home"), "train": "manifest.csv"}
+    configs = {name: parse(TINY | {"data": data, "seeds": seeds}) for name, seeds in (("a", [0, 1]), ("b", [2]))}
+    table = run_several(configs, tmp_path / "out", "set")
+    assert table.columns[0] == "set" and set(table["metric"]) == {"balanced_accuracy"}
+    assert table.groupby("set")["seed"].apply(set).to_dict() == {"a": {0, 1, "all"}, "b": {2, "all"}}
+    before = (tmp_path / "out/results.csv").read_bytes()
+    assert len(list((tmp_path / "out").glob("*/stages/students/*"))) == 3
+    run_several(configs, tmp_path / "out", "set")
+    assert (tmp_path / "out/results.csv").read_bytes() == before
+    assert len(list((tmp_path / "out").glob("*/stages/students/*"))) == 3
+
+
+def test_the_comparison_is_of_every_method_on_the_same_variants(tmp_path):
+    comparison = script("comparison", "run")
+    configs = comparison.configs(tmp_path, comparison.SETS, tmp_path / "out", RECIPES / "comparison" / "methods.toml")
+    variants = {name: config.variants for name, config in configs.items()}
+    for found in variants.values():
+        assert {variant.transfer.method for variant in found} == set(METHODS)
+        assert [(v.name, v.transfer, v.teacher) for v in found] == [
+            (v.name, v.transfer, v.teacher) for v in variants["fsdd"]
+        ]
+    assert all(config.split.rotate and len(config.seeds) == 5 for config in configs.values())
+    assert all(config.data.root == str(tmp_path) for config in configs.values())
+
+
+@pytest.mark.parametrize("path", sorted((RECIPES / "comparison" / "tune").glob("*.toml")), ids=lambda path: path.stem)
+def test_configs_for_tuning_parse_and_score_no_probe(path):
+    config = load(path)
+    assert config.variants[0].transfer.method == "none" and not config.evaluation.probe and not config.data.cross
+
+
+def test_the_table_pairs_seeds_with_those_of_no_teacher():
+    from recipes.comparison.table import markdown
+
+    scores = {"no teacher": [0.5, 0.7], "raw": [0.6, 0.9]}
+    rows = [
+        {"set": "fsdd", "setting": "in-domain", "variant": name, "seed": str(seed), "value": value, "low": 0, "high": 1}
+        for name, values in scores.items()
+        for seed, value in [*enumerate(values), ("all", np.mean(values))]
+    ]
+    lines = markdown(pd.DataFrame(rows), "in-domain").splitlines()
+    assert lines[0] == "| variant | FSDD, unseen speakers |"
+    assert lines[2:] == ["| no teacher | 0.600 [0.000, 1.000] |", "| raw | 0.750 [0.000, 1.000], +0.150 ± 0.050 |"]
+
+
+def test_the_label_curve_asks_for_each_number_of_labels(tmp_path, monkeypatch):
+    curve = script("fsdd", "label_curve")
+    asked, drawn = {}, []
+    monkeypatch.setattr(curve, "run_several", lambda configs, out, column: asked.update(configs))
+    monkeypatch.setattr(curve, "markdown", lambda results: "")
+    monkeypatch.setattr(curve, "plot", lambda results, path: drawn.append(path))
+    result = CliRunner().invoke(curve.main, [str(tmp_path), "--labels", "5,20", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert {name: config.split.labels_per_class for name, config in asked.items()} == {"5": 5, "20": 20}
+    assert drawn == [tmp_path / "out/curve.svg"]
+    result = CliRunner().invoke(curve.main, [str(tmp_path), "--labels", "five"])
+    assert result.exit_code == 2 and "whole numbers" in result.stderr
+
+
+def test_the_label_curve_is_drawn(tmp_path):
+    rows = [
+        {
+            "labels_per_class": count,
+            "setting": "in-domain",
+            "variant": name,
+            "seed": seed,
+            "value": 0.5 + int(count) / 100,
+        }
+        for count in ("5", "20")
+        for name in ("no teacher", "probe: kmeans")
+        for seed in (0, 1, "all")
+    ]
+    curve = script("fsdd", "label_curve")
+    lines = curve.markdown(pd.DataFrame(rows)).splitlines()
+    assert lines[0] == "| variant | 5 labels | 20 labels |"
+    assert lines[2:] == [
+        "| no teacher | 0.550 | 0.700 |",
+        "| probe: kmeans | 0.550, +0.000 ± 0.000 | 0.700, +0.000 ± 0.000 |",
+    ]
+    curve.plot(pd.DataFrame(rows), tmp_path / "curve.svg")
+    assert "labelled clips per class" in (tmp_path / "curve.svg").read_text()
