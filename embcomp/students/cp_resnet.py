@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+from embcomp.students.output import InputNorm, StudentOutput, frame_mask, masked
 from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
 # Kernels of the two convolutions of each block for rho = 7, stage by stage.
@@ -37,9 +37,9 @@ class Residual(nn.Module):
                 nn.Conv2d(channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
             )
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        y = torch.relu(self.norm1(self.conv1(x))) * mask
-        return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x)) * mask
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        y = masked(torch.relu(self.norm1(self.conv1(x))), mask)
+        return masked(torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x)), mask)
 
 
 class CPResNet(nn.Module):
@@ -72,7 +72,8 @@ class CPResNet(nn.Module):
 
     Shape
     -----
-    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`.
+    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames, or None where all
+    clips fill their rows, to `StudentOutput`.
     """
 
     def __init__(self, n_classes: int, n_mels: int = 128, norm: str = "clip"):
@@ -94,11 +95,11 @@ class CPResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
-    def forward(self, features: Tensor, lengths: Tensor) -> StudentOutput:
+    def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
         x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        mask = mask[:, None, None, ::2]
-        x = torch.relu(self.stem_norm(self.stem(x))) * mask
+        mask = None if mask is None else mask[:, None, None, ::2]
+        x = masked(torch.relu(self.stem_norm(self.stem(x))), mask)
         stages = ()
         for number, stage in enumerate(self.stages):
             if self.training and number:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask
-from embcomp.students.pooling import over_bands
+from embcomp.students.output import InputNorm, StudentOutput, frame_mask, masked
+from embcomp.students.pooling import mean_over_time, over_bands, strided
 
 STAGES = (1, 4)  # the separable blocks that end a stage; the convolution across bands ends the third
 
@@ -28,10 +28,10 @@ class Separable(nn.Module):
         self.stride = stride
         self.skip = residual and stride == 1 and channels == out_channels
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        mask = mask[..., :: self.stride]
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        mask = strided(mask, self.stride)
         y = torch.relu(self.norm1(self.depthwise(x)))
-        y = torch.relu(self.norm2(self.pointwise(y))) * mask
+        y = masked(torch.relu(self.norm2(self.pointwise(y))), mask)
         return (x + y if self.skip else y), mask
 
 
@@ -61,7 +61,8 @@ class DSCNN(nn.Module):
 
     Shape
     -----
-    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`.
+    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames, or None where all
+    clips fill their rows, to `StudentOutput`.
 
     Examples
     --------
@@ -96,19 +97,18 @@ class DSCNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(embedding, n_classes)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> StudentOutput:
+    def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
         x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        mask = mask[:, None, None, ::2]
-        x = torch.relu(self.stem_norm(self.stem(x))) * mask
+        mask = None if mask is None else mask[:, None, None, ::2]
+        x = masked(torch.relu(self.stem_norm(self.stem(x))), mask)
         stages = ()
         for number, block in enumerate(self.blocks):
             x, mask = block(x, mask)
             if self.training and number in STAGES:
                 stages += (over_bands(x),)
-        x = torch.relu(self.across_norm(self.across(x))) * mask
+        x = masked(torch.relu(self.across_norm(self.across(x))), mask)
         frames = x.squeeze(2).transpose(1, 2)
-        pooled = frames.sum(1) / mask.sum(-1).flatten(1)
-        embedding = self.project(pooled)
+        embedding = self.project(mean_over_time(frames, mask))
         logits = self.classify(self.dropout(embedding))
         return StudentOutput(logits, embedding, frames, (*stages, frames) if self.training else ())

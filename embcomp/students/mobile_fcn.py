@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.students.ds_cnn import Separable
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+from embcomp.students.output import InputNorm, StudentOutput, frame_mask, masked
 from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
 STEM = ((1, 64, (2, 4)), (64, 128, (2, 3)))  # channels in, out, and the window of bands and frames pooled after
@@ -53,7 +53,8 @@ class MobileFCN(nn.Module):
 
     Shape
     -----
-    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`.
+    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames, or None where all
+    clips fill their rows, to `StudentOutput`.
     """
 
     def __init__(self, n_classes: int, n_mels: int = 96, norm: str = "clip", dropout: float = 0.5):
@@ -66,12 +67,12 @@ class MobileFCN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(self.embedding_width, n_classes)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> StudentOutput:
+    def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
         x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        mask = mask[:, None, None]
+        mask = None if mask is None else mask[:, None, None]
         for convolution, norm, (*_, window) in zip(self.stem, self.stem_norms, STEM):
-            x, mask = max_pool(torch.relu(norm(convolution(x))) * mask, mask, window)
+            x, mask = max_pool(masked(torch.relu(norm(convolution(x))), mask), mask, window)
         stages = ()
         for number, (block, (*_, window)) in enumerate(zip(self.blocks, SEPARABLE)):
             if number in DROPPED_BEFORE:

@@ -31,9 +31,16 @@ class StudentOutput(NamedTuple):
     stages: tuple[Tensor, ...] = ()
 
 
-def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """1.0 where a clip still runs, shape (n, frames)."""
+def frame_mask(lengths: Tensor | None, frames: int) -> Tensor | None:
+    """1.0 where a clip still runs, shape (n, frames); None where every clip fills its row."""
+    if lengths is None:
+        return None
     return (torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)).float()
+
+
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """`x` with zeros where a clip has ended."""
+    return x if mask is None else x * mask
 
 
 class InputNorm(nn.Module):
@@ -54,7 +61,7 @@ class InputNorm(nn.Module):
 
     Shape
     -----
-    ``(n, n_mels, frames)`` and mask ``(n, frames)`` to ``(n, n_mels, frames)``; frames
+    ``(n, n_mels, frames)`` and mask ``(n, frames)`` or None to ``(n, n_mels, frames)``; frames
     outside the clip become zero.
     """
 
@@ -77,17 +84,17 @@ class InputNorm(nn.Module):
         self.mean.copy_(mean)
         self.deviation.copy_(variance.sqrt() + 1e-5)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        mask = mask.unsqueeze(1)
+    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        mask = None if mask is None else mask.unsqueeze(1)
         if self.kind == "global":
             features = (features - self.mean.view(1, -1, 1)) / self.deviation.view(1, -1, 1)
         elif self.kind in ("clip", "band"):
-            count = mask.sum(-1, keepdim=True)
-            mean = (features * mask).sum(-1, keepdim=True) / count
+            count = features.shape[-1] if mask is None else mask.sum(-1, keepdim=True)
+            mean = masked(features, mask).sum(-1, keepdim=True) / count
             if self.kind == "clip":
                 mean = mean.mean(1, keepdim=True)
-            centred = (features - mean) * mask
+            centred = masked(features - mean, mask)
             variance = centred.square().sum((1, 2), keepdim=True) / (count * features.shape[1])
             # A silent or one-frame clip has no deviation; it becomes zeros, not noise.
             features = centred / (variance.sqrt() + 1e-2)
-        return features * mask
+        return masked(features, mask)

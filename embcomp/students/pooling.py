@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def max_pool(x: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def max_pool(x: Tensor, mask: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
     """Maximum over windows of bands and frames; a last window may be smaller.
 
     Parameters
@@ -14,17 +14,27 @@ def max_pool(x: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Te
     x : Tensor of shape (n, channels, bands, frames)
         Nowhere negative, and zero where a clip has ended: so a window that reaches past the end
         has the maximum of its valid part.
-    mask : Tensor of shape (n, 1, 1, frames)
-        1 where a clip still runs.
+    mask : Tensor of shape (n, 1, 1, frames), or None
+        1 where a clip still runs; None where every clip fills its row.
     size : (int, int)
         Bands and frames of a window.
 
     Returns
     -------
-    x, mask : Tensor
+    x, mask : Tensor, Tensor or None
         With bands and frames divided by `size`, rounded up.
     """
-    return F.max_pool2d(x, size, ceil_mode=True), mask[..., :: size[1]]
+    return F.max_pool2d(x, size, ceil_mode=True), strided(mask, size[1])
+
+
+def strided(mask: Tensor | None, step: int) -> Tensor | None:
+    """The mask of maps that keep every `step`-th frame."""
+    return None if mask is None else mask[..., ::step]
+
+
+def mean_over_time(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of (n, frames, channels), zero where a clip has ended, over valid frames: (n, channels)."""
+    return frames.mean(1) if mask is None else frames.sum(1) / mask.sum(-1).flatten(1)
 
 
 def over_bands(x: Tensor) -> Tensor:
@@ -32,14 +42,14 @@ def over_bands(x: Tensor) -> Tensor:
     return x.mean(2).transpose(1, 2)
 
 
-def pooled_mean(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def pooled_mean(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean over bands and valid frames, and the frames before the mean over time.
 
     Parameters
     ----------
     x : Tensor of shape (n, channels, bands, frames)
         Zero where a clip has ended.
-    mask : Tensor of shape (n, 1, 1, frames)
+    mask : Tensor of shape (n, 1, 1, frames), or None
 
     Returns
     -------
@@ -47,4 +57,4 @@ def pooled_mean(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     frames : Tensor of shape (n, frames, channels)
     """
     frames = over_bands(x)
-    return frames.sum(1) / mask.sum(-1).flatten(1), frames
+    return mean_over_time(frames, mask), frames

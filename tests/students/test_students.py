@@ -10,7 +10,7 @@ from helpers.outputs import assert_equal_outputs
 
 from embcomp.config import StudentConfig
 from embcomp.errors import ConfigError
-from embcomp.students import DSCNN, InputNorm, StudentOutput, build_student, count_parameters, frame_mask
+from embcomp.students import DSCNN, STUDENTS, InputNorm, StudentOutput, build_student, count_parameters, frame_mask
 
 KINDS = InputNorm.KINDS
 LENGTHS = torch.tensor([57, 40, 33, 8, 1])
@@ -61,6 +61,16 @@ def test_a_batch_of_mixed_lengths_is_its_clips_one_by_one(norm, n_mels):
     for row, length in enumerate(LENGTHS.tolist()):
         alone = network(clips(n_mels)[row : row + 1, :, :length], LENGTHS[row : row + 1])
         assert_equal_outputs(StudentOutput(*(part[row : row + 1] for part in together[:3])), alone)
+
+
+@pytest.mark.parametrize("norm", KINDS)
+@pytest.mark.parametrize("kind", STUDENTS)
+@torch.inference_mode()
+def test_clips_that_fill_their_rows_need_no_lengths(kind, norm):
+    torch.manual_seed(0)
+    network = build_student(kind, 5, 33, norm=norm).double().eval()
+    features = clips(33)[:1].expand(2, -1, -1).double()
+    assert_equal_outputs(network(features, None), network(features, torch.tensor([57, 57])))
 
 
 @pytest.mark.parametrize("norm", KINDS)
