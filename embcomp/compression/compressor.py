@@ -1,40 +1,28 @@
-"""The scikit-learn estimator around the compressor modules."""
+"""The scikit-learn estimator around a fitted compression."""
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from embcomp.compression import parameters
-from embcomp.compression.apply import apply
-from embcomp.compression.closed_form import components_for_share
-from embcomp.compression.decoders import find_decoders, first_inputs
 from embcomp.compression.diagnostics import Report, report
-from embcomp.compression.frame import make_frame
-from embcomp.compression.methods import METHODS, TRAINABLE
+from embcomp.compression.fit import fit_moments, fit_rows
+from embcomp.compression.fitted import Fitted
+from embcomp.compression.learned import Learned
+from embcomp.compression.methods import TRAINABLE
 from embcomp.compression.moments import Moments, collect
-from embcomp.compression.problem import Problem
-from embcomp.compression.rows import as_rows, raise_not_finite
-from embcomp.compression.seen import hash_ids, known
-from embcomp.compression.solvers import sums
-from embcomp.errors import ConfigError, DataError
+from embcomp.compression.persistence import load, save, to_onnx
+from embcomp.compression.rows import as_rows
+from embcomp.errors import ArtifactError, DataError
 
 
-def _is_sum_of_shards(self: Compressor) -> bool:
-    """Only what moments alone decide can be fitted piece by piece and be exact."""
-    return self.method in ("identity", "random", "pca") or (
-        self.method == "linear" and self.objective == "reconstruction"
-    )
-
-
-class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Compressor(Learned):
     """Compress frozen teacher embeddings to small targets.
 
     Parameters
@@ -44,7 +32,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         that keep this much variance; None keeps all dimensions. Never changed
         in silence: more than ``min(n, dim)`` raises.
     method : {"identity", "random", "pca", "lda", "linear", "mlp"}, default="linear"
-        The rung of the ladder. All but the last two are closed forms.
+        All but the last two are closed forms.
     objective : {"reconstruction", "task", "both"}, default="task"
         What ``linear`` and ``mlp`` keep: the embedding (an autoencoder), what a
         linear classifier of the labels needs, or both.
@@ -89,8 +77,14 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     ----------
     module_ : nn.Module
         Raw embedding to target.
+    decoders_ : Decoders
+        From the target, or its first components, back to the embedding.
     n_features_in_, n_components_ : int
         Widths dim and d.
+    n_samples_ : int
+        Rows fitted on.
+    feature_names_in_ : ndarray of str of shape (dim,)
+        Only where `fit` was given a data frame.
     classes_ : list or None
         Labels seen in fitting.
     head_ : LinearCompressor or None
@@ -100,7 +94,9 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     retained_variance_ : ndarray of shape (d,)
         Share of the (scaled) variance that the first k components give back linearly.
     history_ : list of dict
-        Losses per epoch, empty for closed forms.
+        Losses per check, empty for closed forms.
+    seen_ : ndarray of int64 or None
+        Hashes of the ids fitted on; see :meth:`seen`.
 
     References
     ----------
@@ -184,19 +180,11 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ConfigError
             A parameter is unknown or out of range.
         """
-        params = self.get_params(deep=False)
-        parameters.check(params)
-        rows = as_rows(X)
-        validate_data(self, X if hasattr(X, "columns") else rows, skip_check_array=True)
-        targets = parameters.check_data(params, rows, y, ids, groups)
-        membership = None
-        if targets is not None and parameters.needs_classes(params):
-            membership = targets.membership(targets.class_weights(self.class_weight))
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        moments, class_moments = sums(rows, membership, self.solver, self.n_components, seed)
-        groups = None if groups is None else np.asarray(groups)
+        params = self._checked_params()
+        rows = self._rows(X, reset=True)
+        ids = rows.ids if ids is None else ids
         self.__dict__.pop("moments_", None)
-        return self._solve(moments, class_moments, rows, targets, groups, rows.ids if ids is None else ids, seed)
+        return self._take(fit_rows(params, rows, y, groups, ids, getattr(self, "feature_names_in_", None)))
 
     def fit_moments(self, moments: Moments, *, ids=None) -> Compressor:
         """Fit a closed form from moments that were summed elsewhere.
@@ -213,18 +201,9 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ConfigError
             The method trains on rows.
         """
-        params = self.get_params(deep=False)
-        parameters.check(params)
-        if not (_is_sum_of_shards(self) or self.method == "lda"):
-            raise ConfigError(f"method={self.method!r} with objective={self.objective!r} trains on rows; use fit")
-        if self.method == "lda" and moments.n_classes < 2:
-            raise DataError("lda needs moments with two classes or more")
-        if moments.count < 2:
-            raise DataError(f"a compressor needs at least 2 rows, got n_samples={moments.count}")
-        self.n_features_in_ = moments.n_features
-        return self._solve(moments, moments, ids=ids)
+        return self._take(fit_moments(self._checked_params(), moments, ids))
 
-    @available_if(_is_sum_of_shards)
+    @available_if(lambda self: parameters.sums_over_rows(self.get_params(deep=False)))
     def partial_fit(self, X, y=None, *, ids=None) -> Compressor:
         """Add rows; the result equals one fit on all rows added so far.
 
@@ -234,41 +213,15 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         y : ignored
         ids : sequence of str of length n, optional
         """
-        parameters.check(self.get_params(deep=False))
+        params = self._checked_params()
         first = not hasattr(self, "moments_")
-        rows = as_rows(X)
-        validate_data(self, X if hasattr(X, "columns") else rows, skip_check_array=True, reset=first)
-        if first:
-            self.moments_, self._ids = Moments(rows.shape[1]), []
-        fresh = collect(rows)
-        parameters.check_components(self.n_components, self.moments_.count + fresh.count, rows.shape[1], self.method)
-        self.moments_.merge(fresh)
-        ids = rows.ids if ids is None else ids
-        self._ids = None if ids is None or self._ids is None else self._ids + list(ids)
-        return self._solve(self.moments_, ids=self._ids)
-
-    def _solve(
-        self, moments, class_moments=None, rows=None, targets=None, groups=None, ids=None, seed=None
-    ) -> Compressor:
-        params = self.get_params(deep=False)
-        widths, weights = (rows.widths, rows.weights) if rows is not None else (None, None)
-        frame = make_frame(moments, self.center, self.scale, widths, weights)
-        count = moments.count if rows is None else len(rows)
-        size = parameters.check_components(self.n_components, count, moments.n_features, self.method)
-        if isinstance(size, float):
-            size = components_for_share(frame.covariance(moments), size)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) if seed is None else seed
-        problem = Problem(params, size, moments, frame, seed, class_moments, rows, targets, groups)
-        solution = METHODS[self.method](problem)
-        decoders = find_decoders(solution, problem)
-        self.module_ = decoders.fold(solution, frame)
-        self.decoders_ = decoders
-        self.head_, self.history_ = solution.head, solution.history
-        self.classes_ = None if targets is None else targets.classes
-        self.component_variance_, self.retained_variance_ = decoders.component_variance, decoders.retained_variance
-        self.n_components_ = self._n_features_out = size
-        self.n_samples_ = count
-        self.seen_ = None if ids is None else np.unique(hash_ids(ids))
+        rows = self._rows(X, reset=first)
+        moments, ids = collect(rows), rows.ids if ids is None else ids
+        if not first:
+            moments = self.moments_ + moments
+            ids = None if ids is None or self._ids is None else [*self._ids, *ids]
+        self._take(fit_moments(params, moments, ids, getattr(self, "feature_names_in_", None)))
+        self.moments_, self._ids = moments, ids
         return self
 
     def transform(self, X) -> np.ndarray:
@@ -283,13 +236,7 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         -------
         ndarray of shape (n, d), float32
         """
-        check_is_fitted(self)
-        rows = as_rows(X)
-        validate_data(self, X if hasattr(X, "columns") else rows, skip_check_array=True, reset=False)
-        out = apply(self.module_, rows)
-        if not np.isfinite(out).all():
-            raise_not_finite(rows)
-        return out
+        return self._fitted().transform(self._rows(X))
 
     def inverse_transform(self, Z) -> np.ndarray:
         """Best guess of the embeddings from their targets.
@@ -306,11 +253,8 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         -------
         ndarray of shape (n, dim), float32
         """
-        check_is_fitted(self)
-        rows = as_rows(Z)
-        if rows.shape[1] != self.n_components_:
-            return self.truncate(rows.shape[1]).inverse_transform(Z)
-        return apply(self.decoders_.module, rows)
+        fitted, codes = self._fitted(), as_rows(Z)
+        return self._first(fitted, codes.shape[1]).inverse_transform(codes)
 
     def truncate(self, size: int) -> Compressor:
         """The fitted compressor to the first `size` components.
@@ -325,23 +269,8 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         DataError
             Out of range, or trained without ``nested=True``, when a prefix has no meaning.
         """
-        check_is_fitted(self)
-        if not 1 <= size <= self.n_components_:
-            raise DataError(f"this compressor has {self.n_components_} components; cannot keep {size}")
-        trained = self.method in TRAINABLE and self.history_
-        if trained and not self.nested and size < self.n_components_:
-            raise DataError("a prefix of components trained together has no meaning; fit with nested=True")
-        other = type(self)(**{**self.get_params(deep=False), "n_components": int(size)})
-        other.__dict__.update({name: value for name, value in vars(self).items() if name.endswith("_")})
-        other.__dict__.pop("moments_", None)
-        other.module_ = self.module_.first(size)
-        other.decoders_ = self.decoders_.first(size)
-        other.component_variance_ = self.component_variance_[:size]
-        other.retained_variance_ = self.retained_variance_[:size]
-        other.n_components_ = other._n_features_out = int(size)
-        if self.head_ is not None:
-            other.head_ = first_inputs(self.head_, size)
-        return other
+        part = self._first(self._fitted(), size)
+        return type(self)(**{**self.get_params(deep=False), "n_components": int(size)})._take(part)
 
     def seen(self, ids) -> list[str]:
         """Those of `ids` that fitting used; empty as well when `fit` was given no ids.
@@ -350,33 +279,23 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ----------
         ids : iterable of str
         """
-        check_is_fitted(self)
-        return [] if self.seen_ is None else known(ids, self.seen_)
+        return self._fitted().seen(ids)
 
     def report(self, X, y=None, *, show: int = 5) -> Report:
         """What was kept and lost on rows ``(n, dim)``; see :class:`Report`."""
-        check_is_fitted(self)
-        return report(self, X, y, show)
+        return report(self._fitted(), self._rows(X), y, show)
 
     def to_module(self) -> nn.Module:
         """A trainable copy of the module, ``(*, dim) -> (*, d)``, raw embeddings in."""
-        import copy
-
-        check_is_fitted(self)
         return copy.deepcopy(self.module_)
 
     def to_onnx(self, path: str | os.PathLike) -> None:
         """Export the module: input ``embedding`` ``(n, dim)``, output ``target`` ``(n, d)``."""
-        from embcomp.compression.persistence import to_onnx
-
         to_onnx(self.to_module(), path)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write ``weights.safetensors`` and ``config.json`` into the folder `path`."""
-        from embcomp.compression.persistence import save
-
-        check_is_fitted(self)
-        save(self, path)
+        save(self._fitted(), self.get_params(deep=False), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Compressor:
@@ -387,9 +306,26 @@ class Compressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ArtifactError
             Missing, damaged, of another kind, or not what its config says.
         """
-        from embcomp.compression.persistence import load
+        params, fitted = load(path)
+        try:
+            return cls(**params)._take(fitted)
+        except TypeError as error:
+            raise ArtifactError(f"{path}: config.json is damaged or of another version ({error})") from None
 
-        return load(cls, path)
+    def _checked_params(self) -> dict[str, Any]:
+        params = self.get_params(deep=False)
+        parameters.check(params)
+        return params
+
+    def _first(self, fitted: Fitted, size: int) -> Fitted:
+        d = fitted.n_components
+        if not 1 <= size <= d:
+            raise DataError(f"this compressor has {d} components; cannot keep {size}")
+        if size == d:
+            return fitted
+        if self.method in TRAINABLE and fitted.history and not self.nested:
+            raise DataError("a prefix of components trained together has no meaning; fit with nested=True")
+        return fitted.first(int(size))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -51,7 +52,7 @@ class Decoders:
     def component_variance(self) -> np.ndarray:
         return np.clip(np.diag(self.gram), 0, None)
 
-    @property
+    @cached_property
     def retained_variance(self) -> np.ndarray:
         """Share of the variance that the first k components give back, shape ``(d,)``, non-decreasing."""
         # Cholesky's factor takes from each code what those before it already tell.

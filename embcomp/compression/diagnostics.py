@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from embcomp.compression.apply import apply
+from embcomp.compression.fitted import Fitted
 from embcomp.compression.moments import Moments
 from embcomp.compression.rows import Rows, as_rows
 from embcomp.compression.targets import encode
-
-if TYPE_CHECKING:
-    from embcomp.compression.compressor import Compressor
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,12 @@ class Report:
         return "\n".join(lines)
 
 
-def report(compressor: Compressor, X: Any, y: Any = None, show: int = 5) -> Report:
-    """Diagnose a fitted compressor on rows.
+def report(fitted: Fitted, rows: Rows, y: Any = None, show: int = 5) -> Report:
+    """Measure on rows what a fitted compression keeps.
 
     Parameters
     ----------
-    X : (n, dim) array, tensor, memory map, store or Concatenation
+    rows : Rows of shape (n, dim)
     y : labels of the n rows, optional
         They must be among those seen in fitting, where fitting saw any.
     show : int, default=5
@@ -80,17 +77,14 @@ def report(compressor: Compressor, X: Any, y: Any = None, show: int = 5) -> Repo
     DataError
         Labels were not seen in fitting, or do not match the rows.
     """
-    rows = as_rows(X)
-    members = None
-    if y is not None:
-        members = encode(y, len(rows), compressor.classes_).membership()
-    targets = compressor.transform(X)
-    mean, scale = compressor.decoders_.mean, compressor.decoders_.scale
+    members = None if y is None else encode(y, len(rows), fitted.classes).membership()
+    targets = fitted.transform(rows)
+    mean, scale = fitted.decoders.mean, fitted.decoders.scale
     before = Moments(rows.shape[1]).update(rows)
     error, spread = np.empty(len(rows)), np.empty(len(rows))
     for start, block in rows.blocks():
         part = slice(start, start + len(block))
-        back = apply(compressor.decoders_.module, as_rows(targets[part]))
+        back = fitted.inverse_transform(as_rows(targets[part]))
         error[part] = (((block - back) / scale) ** 2).sum(axis=1)
         spread[part] = (((block - mean) / scale) ** 2).sum(axis=1)
     retained = 1 - error / np.where(spread > 0, spread, 1.0)
@@ -99,7 +93,7 @@ def report(compressor: Compressor, X: Any, y: Any = None, show: int = 5) -> Repo
     return Report(
         n_rows=len(rows),
         n_features=rows.shape[1],
-        n_components=compressor.n_components_,
+        n_components=fitted.n_components,
         component_variance=targets.var(axis=0, ddof=1, dtype=np.float64),
         retained_variance=1 - error.sum() / float((before.variance / scale**2).sum() * before.degrees),
         separation_before=None if members is None else separation(rows, members, scale),

@@ -108,7 +108,7 @@ def make_frame(
         warnings.warn(
             f"{len(columns)} of {len(variance)} columns are constant and cannot be scaled: {listed}",
             ConstantColumnWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     divisor = np.where(constant, 1.0, np.sqrt(variance)) if scale else np.ones_like(variance)
     if widths is not None and len(widths) > 1:

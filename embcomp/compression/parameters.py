@@ -70,8 +70,15 @@ def needs_labels(params: dict[str, Any]) -> bool:
     return params["method"] == "lda"
 
 
-def check_components(n_components: Any, n_rows: int, dim: int, method: str) -> int | float:
-    """Check ``n_components`` against the data; None means all dimensions.
+def sums_over_rows(params: dict[str, Any]) -> bool:
+    """Whether moments without classes decide everything, so that parts of the rows can be added up exactly."""
+    if params["method"] == "linear":
+        return params["objective"] == "reconstruction"
+    return params["method"] in ("identity", "random", "pca")
+
+
+def check_components(params: dict[str, Any], n_rows: int, dim: int) -> int | float:
+    """Check ``n_components`` against data of shape ``(n_rows, dim)``; None means all dimensions.
 
     Returns
     -------
@@ -87,14 +94,14 @@ def check_components(n_components: Any, n_rows: int, dim: int, method: str) -> i
     ConfigError
         Not a positive integer nor a share.
     """
-    most, said = (
-        (dim, f"{dim} dimensions") if method == "identity" else (min(n_rows, dim), f"{n_rows} rows of {dim} dimensions")
-    )
+    n_components, most, data = params["n_components"], min(n_rows, dim), f"{n_rows} rows of {dim} dimensions"
+    if params["method"] == "identity":
+        most, data = dim, f"{dim} dimensions"
     if n_components is None:
         return most
     if isinstance(n_components, numbers.Integral) and not isinstance(n_components, bool) and n_components >= 1:
         if n_components > most:
-            raise DataError(f"n_components={n_components} is more than {most}, the most that {said} allow")
+            raise DataError(f"n_components={n_components} is more than {most}, the most that {data} allow")
         return int(n_components)
     if isinstance(n_components, numbers.Real) and 0 < n_components < 1:
         return float(n_components)
@@ -109,8 +116,7 @@ def check_data(params: dict[str, Any], rows: Rows, y: Any, ids: Any, groups: Any
     Raises
     ------
     DataError
-        Labels missing, or fewer than two classes; lengths that differ; fewer than 2 rows;
-        too many components.
+        Labels missing, or fewer than two classes; lengths that differ; fewer than 2 rows.
     ConfigError
         The solver does not serve several teachers.
     """
@@ -127,7 +133,6 @@ def check_data(params: dict[str, Any], rows: Rows, y: Any, ids: Any, groups: Any
     for name, given in (("labels", y), ("ids", ids), ("groups", groups)):
         if given is not None and (length := len(np.asarray(given))) != len(rows):
             raise DataError(f"{len(rows)} rows of embeddings but {length} {name}")
-    check_components(params["n_components"], len(rows), rows.shape[1], method)
     if params["solver"] == "subspace" and rows.widths is not None and len(rows.widths) > 1:
         raise ConfigError("solver='subspace' does not weigh several teachers; use 'exact' or 'sample'")
     return targets

@@ -1,28 +1,32 @@
-"""Compressors on disk: ``weights.safetensors`` and ``config.json``, and ONNX."""
+"""Fitted compressions on disk: ``weights.safetensors`` and ``config.json``, and ONNX."""
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from embcomp.compression.decoders import Decoders
+from embcomp.compression.fitted import Fitted
 from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank
 from embcomp.errors import ArtifactError
 
-if TYPE_CHECKING:
-    from embcomp.compression.compressor import Compressor
-
 KIND = "compressor"
+CLASS = "Compressor"
 SUMS = ("cross", "gram", "code_mean", "mean", "scale")
 
 
-def save(compressor: Compressor, path: str | os.PathLike) -> None:
-    """Write a fitted compressor into the folder `path`.
+def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> None:
+    """Write a fitted compression into the folder `path`.
+
+    Parameters
+    ----------
+    params : dict
+        What it was fitted with.
 
     Raises
     ------
@@ -32,30 +36,29 @@ def save(compressor: Compressor, path: str | os.PathLike) -> None:
     from embcomp.storage.artifact import save_artifact
     from embcomp.storage.files import fingerprint
 
-    decoders = compressor.decoders_
-    parts = {"module": compressor.module_, "decoder": decoders.module}
-    if compressor.head_ is not None:
-        parts["head"] = compressor.head_
-    tensors = {
-        f"{part}.{name}": tensor for part, module in parts.items() for name, tensor in module.state_dict().items()
-    }
+    decoders = fitted.decoders
+    parts = {"module": fitted.module, "decoder": decoders.module}
+    if fitted.head is not None:
+        parts["head"] = fitted.head
+    tensors = _weights(parts)
     tensors |= {f"sums.{name}": torch.from_numpy(np.ascontiguousarray(getattr(decoders, name))) for name in SUMS}
-    if compressor.seen_ is not None:
-        tensors["seen"] = torch.from_numpy(compressor.seen_)
+    if fitted.hashes is not None:
+        tensors["seen"] = torch.from_numpy(fitted.hashes)
     config = {
-        "class": type(compressor).__name__,
+        "class": CLASS,
         "embcomp_version": _version(),
-        "parameters": compressor.get_params(deep=False),
-        "n_features_in": int(compressor.n_features_in_),
-        "n_components": int(compressor.n_components_),
-        "n_samples": int(compressor.n_samples_),
-        "classes": None if compressor.classes_ is None else list(compressor.classes_),
-        "history": compressor.history_,
+        "parameters": params,
+        "n_features_in": fitted.n_features,
+        "n_components": fitted.n_components,
+        "n_samples": int(fitted.n_samples),
+        "classes": fitted.classes,
+        "history": fitted.history,
+        "feature_names": fitted.feature_names,
         "modules": {part: _describe(module) for part, module in parts.items()},
         "trained_decoder": decoders.trained,
         "total_variance": decoders.total,
-        "n_seen": None if compressor.seen_ is None else len(compressor.seen_),
-        "seen": None if compressor.seen_ is None else fingerprint(compressor.seen_.tolist()),
+        "n_seen": None if fitted.hashes is None else len(fitted.hashes),
+        "seen": None if fitted.hashes is None else fingerprint(fitted.hashes.tolist()),
     }
     try:
         json.dumps(config)
@@ -66,8 +69,14 @@ def save(compressor: Compressor, path: str | os.PathLike) -> None:
     save_artifact(path, KIND, config, tensors)
 
 
-def load(cls: type[Compressor], path: str | os.PathLike) -> Compressor:
-    """Read the folder `path` back into an instance of `cls`.
+def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
+    """Read the folder `path` back.
+
+    Returns
+    -------
+    params : dict
+        What it was fitted with; their names are not checked.
+    fitted : Fitted
 
     Raises
     ------
@@ -78,9 +87,9 @@ def load(cls: type[Compressor], path: str | os.PathLike) -> Compressor:
 
     config, tensors = load_artifact(path, KIND)
     try:
-        if config["class"] != cls.__name__:
-            raise ArtifactError(f"{path} holds a {config['class']}, not a {cls.__name__}")
-        compressor = cls(**config["parameters"])
+        if config["class"] != CLASS:
+            raise ArtifactError(f"{path} holds a {config['class']}, not a {CLASS}")
+        params = dict(config["parameters"])
         dim, d = int(config["n_features_in"]), int(config["n_components"])
         # On the meta device a wrong size costs nothing; the weights then decide.
         with torch.device("meta"):
@@ -94,24 +103,31 @@ def load(cls: type[Compressor], path: str | os.PathLike) -> Compressor:
             raise ArtifactError(
                 f"{path}: its module does not map {dim} to {d} dimensions; the artifact is damaged, make it again"
             )
+        # Artifacts of before these were kept have none.
+        names = config.get("feature_names")
+        if names is not None and len(names) != dim:
+            raise ArtifactError(f"{path}: {len(names)} feature names for {dim} dimensions; make it again")
         check_tensors(path, tensors, expected)
         modules = {part: _build(description) for part, description in config["modules"].items()}
         for part, module in modules.items():
             module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
-        sums = {name: tensors[f"sums.{name}"].numpy() for name in SUMS}
         decoders = Decoders(
-            **sums, total=float(config["total_variance"]), module=modules["decoder"], trained=config["trained_decoder"]
+            **{name: tensors[f"sums.{name}"].numpy() for name in SUMS},
+            total=float(config["total_variance"]),
+            module=modules["decoder"],
+            trained=config["trained_decoder"],
         )
-        compressor.module_, compressor.decoders_, compressor.head_ = modules["module"], decoders, modules.get("head")
-        compressor.n_features_in_, compressor.n_components_, compressor._n_features_out = dim, d, d
-        compressor.n_samples_, compressor.classes_, compressor.history_ = (
-            config["n_samples"],
-            config["classes"],
-            config["history"],
-        )
-        compressor.component_variance_, compressor.retained_variance_ = (
-            decoders.component_variance,
-            decoders.retained_variance,
+        # Found now, while sums that are no covariances are still a damaged artifact.
+        _ = decoders.retained_variance
+        fitted = Fitted(
+            module=modules["module"],
+            decoders=decoders,
+            head=modules.get("head"),
+            classes=config["classes"],
+            history=config["history"],
+            n_samples=config["n_samples"],
+            hashes=tensors["seen"].numpy() if "seen" in tensors else None,
+            feature_names=None if names is None else [str(name) for name in names],
         )
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, ArithmeticError) as error:
         if isinstance(error, ArtifactError):
@@ -119,8 +135,7 @@ def load(cls: type[Compressor], path: str | os.PathLike) -> Compressor:
         raise ArtifactError(
             f"{path}: config.json is damaged or of another version ({error!r}); make it again"
         ) from error
-    compressor.seen_ = tensors["seen"].numpy() if "seen" in tensors else None
-    return compressor
+    return params, fitted
 
 
 def to_onnx(module: nn.Module, path: str | os.PathLike) -> None:
@@ -153,6 +168,12 @@ def to_onnx(module: nn.Module, path: str | os.PathLike) -> None:
     )
 
 
+def _weights(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+    return {
+        f"{part}.{name}": tensor for part, module in modules.items() for name, tensor in module.state_dict().items()
+    }
+
+
 def _describe(module: nn.Module) -> dict[str, Any]:
     description = {"in_features": module.in_features, "out_features": module.out_features}
     if isinstance(module, MLPCompressor):
@@ -166,11 +187,8 @@ def _build(description: dict[str, int]) -> nn.Module:
 
 
 def _expected(modules: dict[str, nn.Module], dim: int, d: int, n_seen: int | None) -> dict[str, torch.Tensor]:
-    tensors = {
-        f"{part}.{name}": tensor for part, module in modules.items() for name, tensor in module.state_dict().items()
-    }
     shapes = {"cross": (dim, d), "gram": (d, d), "code_mean": (d,), "mean": (dim,), "scale": (dim,)}
-    tensors |= {f"sums.{name}": torch.empty(shape) for name, shape in shapes.items()}
+    tensors = _weights(modules) | {f"sums.{name}": torch.empty(shape) for name, shape in shapes.items()}
     if n_seen is not None:
         tensors["seen"] = torch.empty(n_seen, dtype=torch.int64)
     return tensors

@@ -1,16 +1,19 @@
 """The compressor is a scikit-learn estimator, by scikit-learn's own checks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from embcomp.compression import Compressor
+from embcomp.compression import Compressor, Moments
+from embcomp.compression.frame import ConstantColumnWarning
 
 FAST = {"epochs": 2, "hidden": 4}
 ESTIMATORS = [
@@ -55,6 +58,24 @@ def test_a_clone_is_unfitted_and_has_equal_parameters(blobs):
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params()
     assert not hasattr(copy, "module_")
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        _ = copy.retained_variance_
+
+
+def test_refitting_from_moments_forgets_the_columns_of_a_data_frame(blobs):
+    columns = [f"feature {column}" for column in range(12)]
+    compressor = Compressor(3, "pca").fit(pd.DataFrame(blobs[0], columns=columns))
+    assert compressor.feature_names_in_.tolist() == columns
+    assert not hasattr(compressor.fit_moments(Moments(12).update(blobs[0])), "feature_names_in_")
+
+
+def test_a_warning_points_at_the_call_that_fits(blobs):
+    X = blobs[0].copy()
+    X[:, 2] = 1.0
+    for fit in (Compressor(3, "pca", scale=True).fit, Compressor(3, "pca", scale=True).partial_fit):
+        with pytest.warns(ConstantColumnWarning, match="1 of 12 columns are constant") as caught:
+            fit(X)
+        assert caught[0].filename == __file__
 
 
 def test_pandas_output_names_its_columns(blobs):

@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from embcomp.compression import Compressor, Quantiser
+from embcomp.compression import Compressor, Quantiser, diagnostics, persistence
+from embcomp.compression.rows import as_rows
 from embcomp.errors import ArtifactError
 
 RNG = np.random.default_rng(0)
@@ -46,6 +48,38 @@ def test_round_trip(fitted, tmp_path):
     loaded.save(tmp_path / "b")
     for name in ("weights.safetensors", "config.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_column_names_are_kept_and_checked_after_loading(tmp_path):
+    frame = pd.DataFrame(X, columns=[f"feature {column}" for column in range(10)])
+    Compressor(4, "pca").fit(frame).save(tmp_path / "a")
+    loaded = Compressor.load(tmp_path / "a")
+    assert loaded.feature_names_in_.tolist() == list(frame.columns)
+    assert loaded.truncate(2).feature_names_in_.tolist() == list(frame.columns)
+    loaded.transform(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        loaded.transform(frame.rename(columns={"feature 3": "another"}))
+    with pytest.raises(ValueError, match="feature names should match"):
+        loaded.report(frame[frame.columns[::-1]])
+
+
+def test_an_artifact_without_column_names_loads(saved):
+    config = json.loads((saved / "config.json").read_text())
+    assert config.pop("feature_names") is None
+    (saved / "config.json").write_text(json.dumps(config))
+    loaded = Compressor.load(saved)
+    assert not hasattr(loaded, "feature_names_in_")
+    loaded.transform(X)
+
+
+def test_what_is_fitted_needs_no_estimator(fitted, tmp_path):
+    fitted.save(tmp_path / "a")
+    params, read = persistence.load(tmp_path / "a")
+    assert params == fitted.get_params()
+    np.testing.assert_array_equal(read.transform(as_rows(X)), fitted.transform(X))
+    assert str(diagnostics.report(read, as_rows(X), Y)) == str(fitted.report(X, Y))
+    persistence.save(read, params, tmp_path / "b")
+    assert (tmp_path / "a" / "config.json").read_bytes() == (tmp_path / "b" / "config.json").read_bytes()
 
 
 def test_ids_are_kept_as_hashes_only(fitted, tmp_path):
@@ -97,6 +131,8 @@ def edit(path, **changes):
         ({"n_seen": 5}, "weights lack 'seen'"),
         ({"modules": {}}, "damaged or of another version"),
         ({"parameters": {"n_component": 4}}, "damaged or of another version"),
+        ({"feature_names": ["a", "b"]}, "2 feature names for 10 dimensions"),
+        ({"feature_names": 3}, "damaged or of another version"),
         (
             {
                 "modules": {
