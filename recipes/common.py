@@ -298,14 +298,13 @@ def run_config(
     ManifestError
         A set is missing in `data`.
     """
-    from embcomp.cli.runs import run as embcomp_run
-    from embcomp.config import load
+    import embcomp
 
     path = recipe / "configs" / f"{name}.toml"
     if not path.is_file():
         raise ConfigError(f"{recipe.name} has no config {name!r}: {nearest(name, configs(recipe))}")
     overrides = [*overrides, f"data.root={_toml(str(data))}"]
-    settings = load(path, overrides).data
+    settings = embcomp.load_config(path, overrides).data
     by_manifest = {layout.manifest: layout for layout in layouts}
 
     def place(manifest: str) -> str:
@@ -322,7 +321,15 @@ def run_config(
     if train != settings.train or cross != list(settings.cross):
         # A manifest made here names audio where it was found, outside the folder of the manifest.
         overrides.append("data.allow_outside=true")
-    embcomp_run.callback(config=path, overrides=tuple(overrides), out=out)
+    result = embcomp.run(embcomp.load_config(path, overrides), out, report_progress)
+    click.echo((result.folder / "report.md").read_text(encoding="utf-8"), nl=False)
+    click.echo(f"scores.csv, report.html and more: {result.folder}", err=True)
+
+
+def report_progress(stage: str, done: int, total: int) -> None:
+    """Print a line on standard error for every finished stage of a run."""
+    if done == total > 0:
+        click.echo(f"  {stage}: {total} done", err=True)
 
 
 def configs(recipe: Path) -> list[str]:

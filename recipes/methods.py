@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from embcomp.errors import ConfigError
-from recipes.common import run_config, told
+from recipes.common import report_progress, run_config, told
 from recipes.sets import LAYOUTS
 
 DEMO = "quick"  # the config on the demo sets
@@ -62,10 +62,8 @@ def _demo(recipe: Path, name: str, out: Path) -> Path:
     """The folder of the demo sets, rendered if they are not there."""
     if name != DEMO:
         raise ConfigError(f"{recipe.name}: the config {name!r} is for recorded sets; give DATA, the folder they lie in")
-    from embcomp.cli.common import bar
     from embcomp.demo import render
 
-    with bar(544, "render") as shown:
-        render(out / "sounds", progress=lambda done, total: shown.update(done - shown.n))
+    render(out / "sounds", progress=lambda done, total: report_progress("render", done, total))
     click.echo("synthetic sounds (no recordings): scores on them say nothing about real audio", err=True)
     return out / "sounds"

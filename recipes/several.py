@@ -10,6 +10,7 @@ import pandas as pd
 
 from embcomp.config import RunConfig
 from embcomp.storage.files import write_text
+from recipes.common import report_progress
 
 METRIC = "balanced_accuracy"
 
@@ -30,13 +31,12 @@ def run_several(configs: Mapping[str, RunConfig], out: Path, column: str) -> pd.
         The balanced accuracies of all runs, in the columns of ``scores.csv`` after `column`; also written
         to ``OUT/results.csv``. Left out are the neighbours on students' embeddings, which each run's own table has.
     """
-    from embcomp.cli.common import stage_progress
-    from embcomp.pipeline import run
+    import embcomp
 
     tables = []
     for name, config in configs.items():
         click.echo(f"{name} ...", err=True)
-        scores = run(config, out / name, stage_progress()).scores
+        scores = embcomp.run(config, out / name, report_progress).scores
         scores = scores[(scores["metric"] == METRIC) & ~scores["variant"].str.startswith("k-NN: student of")]
         tables.append(scores.assign(**{column: name})[[column, *scores.columns]])
     table = pd.concat(tables, ignore_index=True)

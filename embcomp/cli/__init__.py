@@ -1,4 +1,4 @@
-"""The command line: each command is imported when it is called, so that ``--help`` loads nothing heavy."""
+"""The command line. A command is imported when it is called, so that ``--help`` loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,33 +12,25 @@ import click
 from embcomp import __version__
 from embcomp.errors import AudioError, EmbcompError, nearest
 
+# To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py.
 COMMANDS = {
-    "demo": "Render two synthetic sound sets and compare all ways on them.",
-    "run": "Compare variants as a TOML file describes, over seeds and folds.",
-    "matrix": "Train on every data set, test on every other.",
-    "embed": "Turn the clips of a manifest into embeddings.",
-    "sweep": "Say how small the target may be.",
-    "compress": "Fit a compressor on a store of embeddings.",
-    "apply": "Compress a store with a fitted compressor.",
-    "distill": "Train a small student.",
-    "evaluate": "Score a student on manifests.",
-    "report": "Show what runs found as one page.",
+    "demo": "Compare every method on two synthetic sound sets.",
+    "run": "Compare variants over seeds and folds, as a TOML file describes.",
+    "matrix": "Train on each data set and test on all of them.",
+    "embed": "Compute a teacher's embeddings of the clips in a manifest.",
+    "sweep": "Find how many dimensions the target needs.",
+    "compress": "Fit a compressor on stored embeddings.",
+    "apply": "Compress stored embeddings with a fitted compressor.",
+    "distill": "Train a student.",
+    "evaluate": "Score a student on labelled clips.",
+    "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",
-    "doctor": "Say whether embcomp works here, and what to mend.",
-}
-MODULES = {  # the others are single steps
-    "demo": "runs",
-    "run": "runs",
-    "matrix": "matrix",
-    "sweep": "sweep",
-    "report": "report",
-    "predict": "predict",
-    "doctor": "doctor",
+    "doctor": "Check that embcomp works on this machine.",
 }
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name and imports them on demand."""
+    """Lists its commands by name and imports them on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -46,8 +38,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"embcomp.cli.{MODULES.get(name, 'steps')}")
-        return getattr(module, name)
+        return getattr(importlib.import_module(f"embcomp.cli.{name}"), name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         try:
@@ -63,7 +54,12 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="embcomp")
 def group() -> None:
-    """Compress a teacher's embeddings, teach a small student, say how well it does."""
+    """Compress a teacher's embeddings, train a small student and measure how well it does.
+
+    \b
+    Example:
+      embcomp demo
+    """
 
 
 class _Terminated(KeyboardInterrupt):
@@ -75,7 +71,7 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Entry point: what is wrong with the input is told in words, with exit code 2; an interruption with 130 or 143."""
+    """Entry point. Exit codes: 2 for bad input, 130 or 143 for an interruption; an error is one message, no traceback."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         group(standalone_mode=False)
@@ -90,12 +86,12 @@ def main() -> None:
             click.echo(f"({len(error.bad)} clips named above; nothing was written)", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as end:
-        # Once is enough: a second signal must not cut the message short.
+        # A second signal must not cut the message short.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         terminated = isinstance(end, _Terminated) or isinstance(end.__context__, _Terminated)
         word, code = ("terminated", 143) if terminated else ("interrupted", 130)
-        click.echo(f"\n{word}; finished stages are kept, the same command goes on from there", err=True)
+        click.echo(f"\n{word}; finished work is kept: run the same command again to continue", err=True)
         sys.exit(code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

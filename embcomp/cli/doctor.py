@@ -1,4 +1,4 @@
-"""Does embcomp work here?"""
+"""Check the installation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from embcomp.cli import common
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option(
-    "--out", default=".", type=common.FOLDER, help="Where results would go: its disk counts.  [default: here]"
-)
-@click.option("--device", default="cuda", show_default=True, help="The accelerator to try.")
+@click.option("--out", default=".", type=common.FOLDER, help="Output folder to check for space.  [default: here]")
+@click.option("--device", default="cuda", show_default=True, help="Accelerator to test.")
 def doctor(as_json: bool, out: Path, device: str) -> None:
-    """Look at versions, threads, disk and optional parts, try the whole way in small, and say what to mend.
+    """Check versions, threads, disk and optional packages, run a small self-test, and say how to fix problems.
 
-    Exit code 0 where embcomp is usable, 1 where something essential fails.
+    The exit code is 0 if embcomp is usable and 1 if something essential fails.
+
+    \b
+    Example:
+      embcomp doctor
     """
     import json
 
@@ -37,6 +39,6 @@ def doctor(as_json: bool, out: Path, device: str) -> None:
     elif usable(findings):
         click.echo(f"\nusable; {counts[NOTE]} notes")
     else:
-        click.echo(f"\nnot usable: {counts[BROKEN]} essential parts are broken, see above")
+        click.echo(f"\nnot usable: {counts[BROKEN]} essential checks failed, see above")
     if not usable(findings):
         sys.exit(1)

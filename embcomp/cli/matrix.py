@@ -1,4 +1,4 @@
-"""Every data set against every other."""
+"""Every pair of data sets."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from embcomp.cli import common
 @common.set_option
 @common.out_option
 def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...], out: Path) -> None:
-    """Train on each of MANIFESTS and test on all, as CONFIG (TOML) says.
+    """Train on each of MANIFESTS and test on all of them, with the settings of CONFIG (TOML).
 
-    With three or more, each set is also left out once and tested by students of all the others. Labels are
-    those all sets share, after data.label_map. What stands in --out is not computed again.
+    With three or more manifests, students are also trained on all sets but one and
+    tested on that one. Only labels that all sets share are used, after
+    data.label_map. Results already in --out are reused.
+
+    \b
+    Example:
+      embcomp matrix config.toml a.csv b.csv c.csv --out runs/matrix
     """
-    from embcomp import config as settings
+    from embcomp.config import load
     from embcomp.pipeline.matrix import matrix as compare
 
-    resolved = settings.load(config, overrides)
-    common.check_device(resolved.device)
-    result = compare(resolved, manifests, out, common.stage_progress())
+    result = compare(load(config, overrides), manifests, out, common.stage_progress())
     click.echo((result.folder / "matrix.md").read_text(encoding="utf-8"), nl=False)
     click.echo(f"matrix.csv, matrix.md and a folder per row: {result.folder}", err=True)

@@ -1,4 +1,4 @@
-"""Label audio files with a student."""
+"""Label audio files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,26 @@ FORMATS = ("table", "csv", "json")
 @click.argument("student", type=common.FOLDER)
 @click.argument("audio", nargs=-1, required=True, metavar="AUDIO...")
 @click.option("--window", type=float, metavar="SECONDS", help="Label windows of this length instead of whole files.")
-@click.option("--hop", type=float, metavar="SECONDS", help="From one window to the next.  [default: --window]")
-@click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Classes the table shows.")
-@click.option("--threshold", default=0.5, show_default=True, help="Of a student with several labels per clip.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), help="csv and json hold every class.  [default: by --out, or table]"
+    "--hop", type=float, metavar="SECONDS", help="Distance between the starts of windows.  [default: --window]"
 )
-@click.option("--out", type=common.MANIFEST, help="File to write instead of standard output.")
-@click.option("--recursive", is_flag=True, help="Look into the sub-folders of folders, too.")
+@click.option(
+    "--top", default=1, show_default=True, type=click.IntRange(1), help="Number of classes shown in the table."
+)
+@click.option(
+    "--threshold",
+    default=0.5,
+    show_default=True,
+    help="Lowest probability of a predicted label, for students with several labels per clip.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="csv and json contain every class.  [default: the suffix of --out, or table]",
+)
+@click.option("--out", type=common.MANIFEST, help="Output file instead of standard output.")
+@click.option("--recursive", is_flag=True, help="Search subfolders too.")
 @common.skip_bad_option
 @common.threads_option
 def predict(
@@ -45,8 +57,12 @@ def predict(
 ) -> None:
     """Label AUDIO with STUDENT: files, folders, or patterns in quotes.
 
-    Files longer than what the student was trained on are cut there, and said to
-    be; --window labels all of a long recording.
+    Files longer than the clips the student was trained on are cut to that length,
+    with a message; use --window to label a whole long recording.
+
+    \b
+    Example:
+      embcomp predict student 'recordings/*.wav' --window 2
     """
     from embcomp.engines.local import set_threads
     from embcomp.storage.files import write_text
@@ -79,7 +95,7 @@ def predict(
     if found.cut:
         seconds = found.table["end"].max()
         click.echo(
-            f"{found.cut} files are longer than the {seconds:g} s the student was trained on and were cut there; see --window",
+            f"{found.cut} files are longer than the {seconds:g} s the student was trained on and were cut to that length; see --window",
             err=True,
         )
     for clip in found.bad:
@@ -90,7 +106,7 @@ def predict(
 
 def as_csv(found: Predicted) -> str:
     """The table as CSV, numbers to six digits."""
-    # Hours into a recording six digits would not tell one window from the next.
+    # Hours into a recording, six digits cannot separate neighbouring windows.
     places = {name: found.table[name].map("{:.12g}".format) for name in ("start", "end")}
     return found.table.assign(**places).to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
@@ -98,7 +114,7 @@ def as_csv(found: Predicted) -> str:
 def as_json(found: Predicted) -> str:
     """A list of objects: path, start, end, label, probability and the probabilities of all classes."""
     rows = []
-    for place, chances in zip(found.table.itertuples(index=False), found.probabilities):
+    for place, row in zip(found.table.itertuples(index=False), found.probabilities):
         rows.append(
             {
                 "path": place.path,
@@ -106,19 +122,19 @@ def as_json(found: Predicted) -> str:
                 "end": place.end,
                 "label": place.label,
                 "probability": float(f"{place.probability:.6g}"),
-                "probabilities": {name: float(f"{chance:.6g}") for name, chance in zip(found.classes, chances)},
+                "probabilities": {name: float(f"{value:.6g}") for name, value in zip(found.classes, row)},
             }
         )
     return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
 
 def as_table(found: Predicted, top: int = 1) -> str:
-    """Aligned columns for people: where, the label, and the `top` likeliest classes with their probabilities."""
+    """Aligned columns for reading: place, label, and the `top` most probable classes with their probabilities."""
     rows = []
-    for place, chances in zip(found.table.itertuples(index=False), found.probabilities):
-        order = (-chances).argsort(kind="stable")[:top]
+    for place, row in zip(found.table.itertuples(index=False), found.probabilities):
+        order = (-row).argsort(kind="stable")[:top]
         where = [place.path, f"{place.start:.2f}-{place.end:.2f}"] if found.windowed else [place.path]
-        best = [f"{found.classes[number]} {chances[number]:.3f}" for number in order]
+        best = [f"{found.classes[number]} {row[number]:.3f}" for number in order]
         named = [place.label or "-"] if found.multi_label else []
         rows.append([*where, *named, *best])
     widths = [max(map(len, column)) for column in zip(*rows)]

@@ -1,4 +1,4 @@
-"""A page that shows what runs found."""
+"""Report finished runs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ from embcomp.cli import common
     type=common.MANIFEST,
     help="Page to write (.html), or Markdown (.md).",
 )
-@click.option("--latency/--no-latency", default=True, show_default=True, help="Time each student on this machine.")
+@click.option(
+    "--latency/--no-latency",
+    default=True,
+    show_default=True,
+    help="Measure the latency of each student on this machine.",
+)
 def report(runs: tuple[Path, ...], out: Path, latency: bool) -> None:
-    """Show what RUN found as one page that needs nothing else, and the same as Markdown beside it.
+    """Write the results of RUN as one self-contained HTML page, and as Markdown next to it.
 
-    RUN is the folder of `embcomp run` or `embcomp sweep`, or a table of scores
-    (scores.csv, a recipe's results.csv), from which only a part can be shown;
-    several are shown side by side.
+    RUN is the output folder of `embcomp run` or `embcomp sweep`, or a table of
+    scores (scores.csv, a recipe's results.csv), which gives a shorter report.
+    Several runs are shown side by side.
+
+    \b
+    Example:
+      embcomp report runs/mine --out report.html
     """
     from embcomp.report import write_report
 

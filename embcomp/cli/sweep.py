@@ -1,4 +1,4 @@
-"""How small may the target be?"""
+"""Find the size of the target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str | None)
     try:
         sizes = [int(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"sizes are whole numbers joined by commas, not {text!r}") from None
+        raise click.BadParameter(f"sizes are whole numbers separated by commas, not {text!r}") from None
     if min(sizes) < 1:
         raise click.BadParameter("sizes start at 1")
     return sizes
@@ -24,23 +24,28 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--manifest", required=True, type=common.MANIFEST, help="Labels and groups.")
-@click.option("--dims", callback=_sizes, metavar="2,4,8,...", help="Sizes to try; by default powers of two.")
+@click.option("--dims", callback=_sizes, metavar="2,4,8,...", help="Sizes to try.  [default: powers of two]")
 @click.option(
-    "--methods", default="random,pca,lda,linear,mlp", show_default=True, help="Rungs to try, joined by commas."
+    "--methods",
+    default="random,pca,lda,linear,mlp",
+    show_default=True,
+    help="Compression methods to try, separated by commas.",
 )
-@click.option(
-    "--margin", default=0.02, show_default=True, help="How far below the full embedding's score is near enough."
-)
-@click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="Group-wise folds.")
+@click.option("--margin", default=0.02, show_default=True, help="Accepted loss of score against the full embedding.")
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="Folds, split by group.")
 @common.out_option
 @common.split_option
 @common.seed_option
 @common.threads_option
 def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds: int, out: Path, splits, seed, threads):
-    """Measure every way of compressing STORE at every size and name the smallest that is good enough.
+    """Measure every compression method at every size and recommend the smallest that is good enough.
 
-    STORE is a store, or a .npy, .npz or .parquet of embeddings you already have.
-    Writes curve.csv and curve.png into --out.
+    STORE is a store, or a .npy, .npz or .parquet file of embeddings. Writes
+    curve.csv and curve.png to --out.
+
+    \b
+    Example:
+      embcomp sweep embeddings --manifest train.csv --out sweep
     """
     from embcomp.data.labels import encode
     from embcomp.engines.local import set_threads
@@ -73,6 +78,6 @@ def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds:
     try:
         plot_curve(curve, out / "curve.png", margin)
     except MissingDependencyError as error:
-        click.echo(f"no picture: {error}", err=True)
+        click.echo(f"no plot: {error}", err=True)
     click.echo(str(recommend(curve, margin)))
     click.echo(f"curve.csv, curve.png: {out}", err=True)

@@ -20,6 +20,7 @@ from embcomp.pipeline import run
 from embcomp.report.tables import escaped
 from embcomp.storage.files import write_json, write_text
 from embcomp.teachers import parse_spec
+from embcomp.training.devices import check_device
 
 PAIRS, LEFT_OUT = "pairs", "one left out"
 SETTINGS = {
@@ -91,6 +92,7 @@ def matrix(
     """
     out = Path(out)
     progress = progress or (lambda stage, done, total: None)
+    check_device(config.device)
     for variant in config.variants:
         if parse_spec(variant.teacher.spec)[0] == "store":
             raise ConfigError(

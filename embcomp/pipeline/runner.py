@@ -25,6 +25,7 @@ from embcomp.pipeline.stages.probe import make_probe
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 from embcomp.report import build, markdown_summary, to_html
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
+from embcomp.training.devices import check_device
 from embcomp.transfer import target_kind
 
 __all__ = ["RunResult", "run"]
@@ -92,6 +93,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     >>> run(load_config("recipes/fsdd/configs/quick.toml"), "runs/fsdd").summary   # doctest: +SKIP
     """
     progress = progress or (lambda stage, done, total: None)
+    check_device(config.device)
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)
     datasets, bad, cut = _datasets(space, config, progress)

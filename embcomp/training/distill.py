@@ -23,6 +23,7 @@ from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
 from embcomp.teachers import Teacher, embedder
+from embcomp.training.devices import check_device
 from embcomp.training.loop import Examples, TrainingResult, train
 from embcomp.transfer import build_transfer, compares_over_time, target_kind
 
@@ -150,12 +151,13 @@ def distill(
     Raises
     ------
     ConfigError
-        The transfer method needs targets or a teacher and got none, or the teacher cannot run.
+        The transfer method needs targets or a teacher and got none, the teacher cannot run, or there is no such device.
     ArtifactError
         Another student stands at `out`.
     AudioError, ManifestError, StoreError, DataError
         Say what to mend.
     """
+    check_device(device)
     audio = audio or AudioConfig()
     out = Path(out)
     kind = target_kind(variant.transfer)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import soundfile
 from click.testing import CliRunner
 
+import embcomp
 from embcomp.data.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +23,19 @@ INSTANCE = "0D1AD73E-4C5E-45F3-85C4-9A3CB71E8856"
 
 def script(recipe: str, name: str = "prepare"):
     return importlib.import_module(f"recipes.{recipe}.{name}")
+
+
+def record_runs(monkeypatch, folder: Path) -> list[tuple]:
+    """Replace `embcomp.run`; the list receives the config and the run folder of every call."""
+    calls: list[tuple] = []
+    (folder / "report.md").write_text("# report\n")
+
+    def run(config, out, progress=None):
+        calls.append((config, out))
+        return SimpleNamespace(folder=folder)
+
+    monkeypatch.setattr(embcomp, "run", run)
+    return calls
 
 
 def publish(folder: Path, *names: str) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from helpers.runs import tiny
 from helpers.tones import write_tones
 
-from embcomp.cli.runs import run as command
+from embcomp.cli.run import run as command
 from embcomp.config import parse
 from embcomp.errors import ArtifactError, ConfigError
 from embcomp.pipeline import run
@@ -156,6 +156,6 @@ def test_misuse(first, tmp_path):
     from click import UsageError
 
     for arguments in ([], ["config.toml", "--from", str(first)]):
-        with pytest.raises(UsageError, match="give one CONFIG, or the folder"):
+        with pytest.raises(UsageError, match="give either CONFIG or --from RUN"):
             command.main([*arguments, "--out", str(tmp_path / "out")], standalone_mode=False)
     assert not (tmp_path / "out").exists()

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from helpers.recipe_scripts import RECIPES, ROOT, publish, script
+from helpers.recipe_scripts import RECIPES, ROOT, publish, record_runs, script
 from helpers.transfer_cases import batch_of, examples, new_student, prepared, teacher_vectors, terms_of
 
-from embcomp.cli import runs
 from embcomp.config import TransferConfig, load
 from embcomp.errors import DataError
 
@@ -31,19 +30,13 @@ def importable(monkeypatch):
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[dict]:
-    """What run.py asks `embcomp run` for, instead of a run."""
-    calls = []
-    monkeypatch.setattr(runs.run, "callback", lambda **asked: calls.append(asked))
-    return calls
+def asked(monkeypatch, tmp_path_factory) -> list[tuple]:
+    """Config and folder of the runs that run.py asks for, instead of a run."""
+    return record_runs(monkeypatch, tmp_path_factory.mktemp("report"))
 
 
 def called(recipe: str, *arguments):
     return CliRunner().invoke(script(recipe, "run").main, [str(argument) for argument in arguments])
-
-
-def resolved(asked: list[dict]):
-    return load(asked[0]["config"], asked[0]["overrides"])
 
 
 @pytest.mark.parametrize("recipe", METHODS)
@@ -56,8 +49,8 @@ def test_without_data_the_demo_sets_are_rendered_and_compared_on(recipe, tmp_pat
     )
     done = called(recipe, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
-    data = resolved(asked).data
-    assert Path(data.root) == tmp_path / "run/sounds" and asked[0]["out"] == tmp_path / "run"
+    data = asked[0][0].data
+    assert Path(data.root) == tmp_path / "run/sounds" and asked[0][1] == tmp_path / "run"
     assert all(Path(data.root, name).is_file() for name in (data.train, *data.cross))
     assert "synthetic sounds" in done.stderr
 
@@ -66,7 +59,7 @@ def test_recorded_sets_are_found_beside_each_other(tmp_path, asked):
     publish(tmp_path / "free-spoken-digit-dataset", "recordings/1_lucas_0.wav", "recordings/2_lucas_0.wav")
     done = called("clip_embed_kd", tmp_path, "--config", "fsdd", "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
-    data = resolved(asked).data
+    data = asked[0][0].data
     assert Path(data.root, data.train).is_file() and data.allow_outside
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from helpers.recipe_scripts import CONFIGS, NAMES, RECIPES, ROOT, WITH_DATA, publish, script
+from helpers.recipe_scripts import CONFIGS, NAMES, RECIPES, ROOT, WITH_DATA, publish, record_runs, script
 
 from embcomp.config import load
 from embcomp.data.manifest import Manifest
@@ -95,13 +95,9 @@ def test_script_runs_from_a_clone(file, tmp_path):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """What run.py asks `embcomp run` for, instead of a run."""
-    from embcomp.cli import runs
-
-    calls = []
-    monkeypatch.setattr(runs.run, "callback", lambda **asked: calls.append(asked))
-    return calls
+def asked(monkeypatch, tmp_path_factory) -> list[tuple]:
+    """Config and folder of the runs that run.py asks for, instead of a run."""
+    return record_runs(monkeypatch, tmp_path_factory.mktemp("report"))
 
 
 def any_config(name: str) -> str:
@@ -115,7 +111,8 @@ def test_run_with_ready_manifests_is_embcomp_run(tones, tmp_path, asked):
     result = CliRunner().invoke(script("fsdd", "run").main, [str(tones.parent), *options])
     assert result.exit_code == 0, result.output
     path = RECIPES / "fsdd" / "configs" / f"{config}.toml"
-    assert asked == [{"config": path, "overrides": ("training.steps=5", f'data.root="{tones.parent}"'), "out": out}]
+    assert asked == [(load(path, ("training.steps=5", f'data.root="{tones.parent}"')), out)]
+    assert result.stdout == "# report\n"
 
 
 def test_run_makes_missing_manifests_in_the_run_folder(tmp_path, asked):
@@ -126,7 +123,7 @@ def test_run_makes_missing_manifests_in_the_run_folder(tmp_path, asked):
     result = CliRunner().invoke(script("fsdd", "run").main, [str(data), *options])
     assert result.exit_code == 0, result.output
     assert sorted(data.rglob("*")) == before
-    config = load(asked[0]["config"], asked[0]["overrides"])
+    config = asked[0][0]
     manifest = Manifest.read(Path(config.data.root, config.data.train))
     assert [manifest.audio_path(row).is_file() for row in range(len(manifest))] == [True, True]
     assert manifest.labels == ["1", "2"]
@@ -139,7 +136,7 @@ def test_run_finds_data_sets_by_the_names_they_are_published_under(tmp_path, ask
     options = ["--config", Path(config).stem, "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(script("drums", "run").main, [str(tmp_path), *options])
     assert result.exit_code == 0, result.output
-    data = load(asked[0]["config"], asked[0]["overrides"]).data
+    data = asked[0][0].data
     for name in (data.train, *data.cross):
         assert sorted(Manifest.read(Path(data.root, name)).labels) == ["kick", "snare"]
 

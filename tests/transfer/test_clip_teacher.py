@@ -182,7 +182,7 @@ def test_a_run_refuses_stored_vectors_before_it_starts(home, tmp_path):
             "runs a teacher; give --teacher kmeans:FOLDER, or use --transfer clip_samples",
         ),
         (["--transfer", "clip_teacher", "--teacher", "store:x"], "cannot run at every step; use .* clip_samples"),
-        (["--transfer", "clip_teacher", "--teacher", "kmeans"], "--teacher needs a learned one, kmeans:FOLDER"),
+        (["--transfer", "clip_teacher", "--teacher", "kmeans"], "--teacher needs a fitted teacher, kmeans:FOLDER"),
         (["--transfer", "clip_teacher", "--teacher", "kmean:x"], "did you mean 'kmeans'"),
     ],
 )

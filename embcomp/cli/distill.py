@@ -1,0 +1,92 @@
+"""Train a student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from embcomp.cli import common
+
+
+@click.command()
+@click.argument("manifest", type=common.MANIFEST)
+@click.option(
+    "--targets", type=common.FOLDER, help="Store of targets, needed by every method except none and clip_teacher."
+)
+@click.option(
+    "--teacher", "spec", metavar="kmeans:FOLDER", help="Teacher to run at every step, needed by clip_teacher."
+)
+@click.option(
+    "--transfer", "method", default="compressed", show_default=True, help="Transfer method; a wrong name lists all."
+)
+@common.out_option
+@click.option(
+    "--validation",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0.01, 0.5),
+    help="Share of the clips, by group, held out for early stopping.",
+)
+@common.split_option
+@common.set_option
+@common.seed_option
+@common.skip_bad_option
+@common.allow_outside_option
+@common.device_option
+@common.threads_option
+def distill(
+    manifest: Path,
+    targets: Path | None,
+    spec: str | None,
+    method: str,
+    out: Path,
+    validation: float,
+    splits,
+    overrides,
+    seed,
+    skip_bad,
+    allow_outside,
+    device,
+    threads,
+) -> None:
+    """Train a student on the clips of MANIFEST and their targets.
+
+    --set changes settings of the sections audio, compressor, transfer, student and
+    training.
+
+    \b
+    Example:
+      embcomp distill train.csv --targets targets --transfer compressed --out student
+    """
+    from embcomp.config import parse_overrides
+    from embcomp.engines.local import set_threads
+    from embcomp.errors import ConfigError
+    from embcomp.storage.store import EmbeddingStore
+    from embcomp.teachers import KMeansTeacher, check_runs
+    from embcomp.training.distill import distill as train_student
+
+    set_threads(threads)
+    config = parse_overrides([*overrides, f'transfer.method="{method}"'])
+    variant = config.variants[0]
+    teacher = None
+    if spec is not None:
+        argument = check_runs(spec)
+        if not argument:
+            raise ConfigError("--teacher needs a fitted teacher, kmeans:FOLDER; embcomp embed saves one as OUT.teacher")
+        teacher = KMeansTeacher.load(argument)
+    with common.bar(variant.training.steps, "train") as shown:
+        student = train_student(
+            common.read_manifest(manifest, splits, allow_outside),
+            out,
+            variant=variant,
+            targets=EmbeddingStore.open(targets) if targets is not None else None,
+            teacher=teacher,
+            audio=config.audio,
+            validation=validation,
+            seed=seed,
+            device=device,
+            skip_bad=skip_bad,
+            progress=shown.update,
+        )
+    click.echo(f"student of {len(student.classes)} classes: {out}")

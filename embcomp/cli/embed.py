@@ -1,0 +1,91 @@
+"""Compute embeddings of clips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from embcomp.cli import common
+
+
+@click.command()
+@click.argument("manifest", type=common.MANIFEST)
+@click.option("--teacher", "spec", required=True, metavar="KIND[:ARG]", help="kmeans, kmeans:FOLDER or store:PATH.")
+@common.out_option
+@click.option(
+    "--seconds",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 3600),
+    help="Longer clips are cut to this length.",
+)
+@click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "float16"]),
+    help="Of the stored numbers.",
+)
+@common.split_option
+@common.set_option
+@common.seed_option
+@common.skip_bad_option
+@common.allow_outside_option
+@common.threads_option
+def embed(
+    manifest: Path,
+    spec: str,
+    out: Path,
+    seconds: float,
+    dtype: str,
+    splits,
+    overrides,
+    seed,
+    skip_bad,
+    allow_outside,
+    threads,
+) -> None:
+    """Compute embeddings of the clips in MANIFEST and store them in --out.
+
+    With --teacher kmeans, a teacher is first fitted to these clips without their
+    labels and saved as OUT.teacher; use --teacher kmeans:OUT.teacher for other
+    clips. --set changes settings of the section teacher.
+
+    \b
+    Example:
+      embcomp embed train.csv --teacher kmeans --out embeddings
+    """
+    from embcomp import teachers
+    from embcomp.audio.clips import Clips
+    from embcomp.config import parse_overrides
+    from embcomp.engines.local import set_threads
+    from embcomp.storage.files import fingerprint
+
+    set_threads(threads)
+    kind, argument = teachers.parse_spec(spec)
+    whole = common.read_manifest(manifest, ())
+    chosen = common.read_manifest(manifest, splits, allow_outside)
+    with common.bar(len(chosen), "check") as shown:
+        clips, bad = Clips(chosen, teachers.KMeansTeacher.sample_rate, seconds).usable(skip_bad, shown.update)
+    hashes = clips.hashes()
+    if kind == "store":
+        store = teachers.stored_embeddings(clips.manifest, hashes, teachers.StoredTeacher(argument, whole), out)
+    else:
+        config = replace(parse_overrides(overrides).teacher, seed=seed)
+        if argument:
+            teacher = teachers.KMeansTeacher.load(argument, config.frames)
+        else:
+            key = fingerprint([teachers.kmeans_settings(config), hashes, seconds])
+            teacher = teachers.learned_kmeans(clips, config, out.with_name(f"{out.name}.teacher"), key)
+        with common.bar(len(clips), "embed") as shown:
+            store = teachers.embed(clips, hashes, teacher, out, progress=shown.update, dtype=dtype)
+    click.echo(
+        f"{len(store)} clips, {store.dim} dimensions{f' {store.frames} times' if store.frames > 1 else ''}: {out}"
+        + (f" ({len(bad)} unusable clips left out)" if bad else "")
+    )
+    for clip in bad:
+        click.echo(f"  left out: {clip}", err=True)
+    if kind == "kmeans" and (cut := clips.longer()):
+        click.echo(f"  {cut} clips are longer than {seconds:g} s and were cut there; see --seconds", err=True)

@@ -1,0 +1,93 @@
+"""Score a student."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+
+import click
+
+from embcomp.cli import common
+
+
+@click.command()
+@click.argument("student", type=common.FOLDER)
+@click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
+@click.option("--out", required=True, type=common.MANIFEST, help="CSV file for the scores.")
+@click.option(
+    "--label-map",
+    type=common.MANIFEST,
+    help="CSV with the columns from,to: the manifests' labels and the student's; or the name of a built-in map.",
+)
+@click.option("--allow-seen", is_flag=True, help="Also score clips the student was trained on.")
+@click.option(
+    "--compressor",
+    type=common.FOLDER,
+    help="Compressor of the student's targets: an error if it was fitted on a scored clip.",
+)
+@click.option(
+    "--reestimate",
+    is_flag=True,
+    help="Also score with normalisation statistics re-estimated on each manifest, without labels.",
+)
+@common.split_option
+@common.skip_bad_option
+@common.allow_outside_option
+@common.threads_option
+def evaluate(
+    student: Path,
+    manifests: tuple[Path, ...],
+    out: Path,
+    label_map: Path | None,
+    allow_seen,
+    compressor: Path | None,
+    reestimate,
+    splits,
+    skip_bad,
+    allow_outside,
+    threads,
+) -> None:
+    """Score STUDENT on the labelled clips of each manifest.
+
+    \b
+    Example:
+      embcomp evaluate student test.csv --out scores.csv
+    """
+    import pandas as pd
+
+    from embcomp.compression import Compressor
+    from embcomp.data.labels import find_label_map, read_label_map
+    from embcomp.engines.local import set_threads
+    from embcomp.evaluation.scores import evaluate as score
+    from embcomp.storage.files import write_text
+    from embcomp.students.classifier import Classifier
+
+    set_threads(threads)
+    classifier = Classifier.load(student)
+    fitted = Compressor.load(compressor) if compressor is not None else None
+    mapping = read_label_map(find_label_map(str(label_map))) if label_map else None
+    tables = []
+    for path in manifests:
+        with tempfile.TemporaryDirectory() as cache:
+            found = score(
+                classifier,
+                common.read_manifest(path, splits, allow_outside),
+                cache=Path(cache, "logmel"),
+                label_map=mapping,
+                skip_bad=skip_bad,
+                allow_seen=allow_seen,
+                compressor=fitted,
+                reestimate=reestimate,
+            )
+        tables.append(found.table)
+        for row in found.table.itertuples():
+            how = ", re-estimated" if row.setting == "re-estimated" else ""
+            ends = "" if math.isnan(row.low) else f" [{row.low:.3f}, {row.high:.3f}]"
+            click.echo(f"{row.test_dataset}{how}  {row.metric} {row.value:.3f}{ends}  n={row.n}")
+        for label, count in found.left_out.items():
+            click.echo(f"  left out: {count} clips labelled {label!r}, which is not a class of the student", err=True)
+        if found.not_tested:
+            click.echo(f"  classes without clips: {', '.join(found.not_tested)}", err=True)
+    write_text(out, pd.concat(tables).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    click.echo(f"scores: {out}")

@@ -1,0 +1,84 @@
+"""Compare variants as a TOML file describes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from embcomp.cli import common
+
+if TYPE_CHECKING:
+    from embcomp.config import RunConfig
+
+
+@click.command()
+@click.argument("config", type=common.MANIFEST, required=False)
+@click.option("--from", "source", type=common.FOLDER, help="Repeat this finished run instead and compare the scores.")
+@common.set_option
+@common.out_option
+@common.allow_outside_option
+def run(
+    config: Path | None, overrides: tuple[str, ...], out: Path, source: Path | None = None, allow_outside: bool = False
+) -> None:
+    """Compare the variants listed in CONFIG (TOML) over seeds and folds.
+
+    Results already in --out are reused: after an interruption, run the same command
+    again to continue. With --from RUN, that run is repeated from its saved settings;
+    the exit code is 3 if a score differs.
+
+    \b
+    Example:
+      embcomp run config.toml --set data.root=DATA --out runs/mine
+    """
+    from embcomp.config import load
+
+    if (config is None) == (source is None):
+        raise click.UsageError("give either CONFIG or --from RUN")
+    trusted = ("data.allow_outside=true",) if allow_outside else ()
+    if source is not None:
+        _repeat(source, out, (*overrides, *trusted))
+    else:
+        run_and_print(load(config, (*overrides, *trusted)), out)
+
+
+def run_and_print(config: RunConfig, out: Path) -> None:
+    """Run a comparison and print its summary."""
+    import embcomp
+
+    result = embcomp.run(config, out, common.stage_progress())
+    click.echo((result.folder / "report.md").read_text(encoding="utf-8"), nl=False)
+    for clip in result.bad:
+        click.echo(f"  left out: {clip}", err=True)
+    if result.made:
+        click.echo(f"{result.made} stages computed, {result.stood} reused", err=True)
+    else:
+        click.echo(f"nothing to do: all {result.stood} stages are already there", err=True)
+    click.echo(f"scores.csv, report.html and more: {result.folder}", err=True)
+
+
+def _repeat(source: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    from embcomp.pipeline.repeat import repeat
+
+    found = repeat(source, out, overrides, common.stage_progress())
+    for change in found.changes:
+        click.echo(f"  {change}", err=True)
+    if found.clips:
+        click.echo(f"  {found.clips} clips have changed or are in one of the runs only", err=True)
+    if found.added:
+        click.echo(f"  {found.added} rows of scores are new", err=True)
+    if found.same:
+        click.echo(f"the same scores: {found.compared} numbers agree to the digit")
+        return
+    if len(found.differing):
+        worst = found.differing.loc[found.differing["difference"].idxmax()]
+        place = ", ".join(f"{name} {worst[name]}" for name in ("variant", "setting", "test_dataset", "metric", "seed"))
+        click.echo(
+            f"{len(found.differing)} of {found.compared} numbers differ, by {found.largest:.6g} at most: "
+            f"{worst['column']} of {place}: {worst['before']} before, {worst['now']} now"
+        )
+    if found.missing:
+        click.echo(f"{found.missing} rows of scores are missing from the new run")
+    sys.exit(3)

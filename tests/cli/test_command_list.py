@@ -1,0 +1,101 @@
+"""Every command is one file and one line of the list, with help that shows how to call it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from embcomp import cli
+from embcomp.cli import COMMANDS, group
+
+FOLDER = Path(cli.__file__).parent
+SHARED = {"__init__", "common"}
+
+
+def command_of(name: str) -> click.Command:
+    return group.get_command(click.Context(group), name)
+
+
+def examples(name: str) -> list[str]:
+    """The calls of a command that its help shows."""
+    return re.findall(r"^ +(embcomp .+)$", help_of(name).split("Example:")[-1], re.M)
+
+
+def help_of(name: str) -> str:
+    done = CliRunner().invoke(group, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_list_and_the_files_name_the_same_commands():
+    assert {path.stem for path in FOLDER.glob("*.py")} - SHARED == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_called_as_its_file(name):
+    assert command_of(name).name == name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_that_parses(name):
+    shown = examples(name)
+    assert shown
+    for line in shown:
+        program, used, *arguments = shlex.split(line)
+        assert (program, used) == ("embcomp", name)
+        command_of(name).make_context(name, arguments)  # parses the options and runs nothing
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name):
+    options = [one for one in command_of(name).params if isinstance(one, click.Option)]
+    assert options
+    assert not [one.name for one in options if not one.help]
+
+
+def test_the_help_of_all_commands_is_listed():
+    shown = CliRunner().invoke(group, ["--help"]).output
+    for name, about in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(about[:40])}", shown, re.M), name
+        assert about[0].isupper() and about.endswith(".") and len(about) < 80
+
+
+def test_adding_a_command_touches_its_own_file_and_the_list(monkeypatch, tmp_path):
+    """One new file and one new entry are enough: for the list, for help, for a typing error and for a call."""
+    (tmp_path / "greet.py").write_text(
+        '"""Greet."""\n\nimport click\n\n\n@click.command()\n@click.argument("whom")\ndef greet(whom):\n'
+        '    """Greet WHOM."""\n    click.echo(f"hello {whom}")\n'
+    )
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    monkeypatch.setitem(COMMANDS, "greet", "Greet somebody.")
+    run = CliRunner().invoke
+    assert "Greet somebody." in run(group, ["--help"]).output
+    assert "Greet WHOM." in run(group, ["greet", "--help"]).output
+    assert run(group, ["greet", "you"]).output == "hello you\n"
+    assert "did you mean 'greet'" in run(group, ["gret"]).output
+    monkeypatch.delitem(sys.modules, "embcomp.cli.greet")
+    monkeypatch.delattr(cli, "greet")
+
+
+def seconds(*arguments: str) -> float:
+    """Median wall time of a call of this Python, of five."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def test_help_is_shown_at_once():
+    """Below 150 ms more than an empty Python, whatever else this machine does."""
+    assert seconds("-m", "embcomp", "--help") - seconds("-c", "pass") < 0.15
