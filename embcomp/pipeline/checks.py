@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from embcomp.compression import Compressor
 from embcomp.config import RunConfig
 from embcomp.data.guards import (
@@ -105,12 +103,12 @@ def check_compressors(plan: Plan) -> dict[str, int]:
         Names the compressor and the clip.
     """
     known: dict[tuple[str, str], None] = {}
-    for training in plan.students + plan.probes:
-        path = training.job["job"].get("compressor")
-        if path is not None and (path, training.split.key) not in known:
-            known[path, training.split.key] = None
+    for one in plan.students + plan.probes:
+        path = one.job.compressor
+        if path is not None and (path, one.split.key) not in known:
+            known[path, one.split.key] = None
             seen = Compressor.load(path).seen
-            refuse_seen(f"the compressor {path} was fitted on", seen, _tested(plan, training.split))
+            refuse_seen(f"the compressor {path} was fitted on", seen, _tested(plan, one.split))
     return {"compressor_seen_test": 0}
 
 
@@ -122,28 +120,16 @@ def check_students(plan: Plan) -> dict[str, int]:
     DataError
         Names the student and the clip.
     """
-    for training in plan.students:
-        seen = frozenset(load_artifact(training.student, "student")[0]["seen"])
-        refuse_seen(f"the student {training.student} was trained on", seen.intersection, _tested(plan, training.split))
+    for one in plan.students:
+        seen = frozenset(load_artifact(one.student, "student")[0]["seen"])
+        refuse_seen(f"the student {one.student} was trained on", seen.intersection, _tested(plan, one.split))
     return {"student_seen_test": 0}
-
-
-def findings(plan: Plan) -> dict[str, Any]:
-    """What the guards found in a finished run; anything but what was accepted is refused instead.
-
-    Returns
-    -------
-    dict
-        Counts by name, and under ``checked`` what was looked at, in words.
-    """
-    found = check_datasets(plan.datasets, plan.config) | check_splits(plan.datasets[0], plan.splits, plan.config)
-    return found | check_compressors(plan) | check_students(plan) | {"checked": list(CHECKED)}
 
 
 def _tested(plan: Plan, split: Split) -> dict[str, str]:
     """Content hash of every clip that a student of `split` is tested on, by name."""
-    home = plan.datasets[0].hash_of
-    tested = {clip: home[clip] for clip in split.test}
-    for dataset in plan.datasets[1:]:
+    source = plan.context.source
+    tested = {clip: source.hash_of[clip] for clip in split.test}
+    for dataset in plan.context.datasets[1:]:
         tested |= {f"{dataset.manifest.name}: {clip}": key for clip, key in dataset.hash_of.items()}
     return tested

@@ -33,9 +33,9 @@ def comparisons(plan: Plan, tested: Tested) -> tuple[pd.DataFrame, dict[str, str
     claims : dict of str to str
         By test set.
     """
-    variants = plan.config.variants
+    variants = plan.context.config.variants
     baseline = next((one.name for one in variants if one.transfer.method == "none"), variants[0].name)
-    options = plan.config.evaluation
+    options = plan.context.config.evaluation
     tables, claims = [], {}
     for (setting, train, test), by_variant in tested.items():
         if setting not in COMPARED or len(by_variant) < 2:
@@ -60,7 +60,7 @@ def class_scores(plan: Plan, tested: Tested) -> pd.DataFrame:
     tables = []
     for about, by_variant in tested.items():
         for variant, pieces in by_variant.items():
-            table = per_class(as_rows(pieces, plan.config.evaluation.threshold), pieces[0].classes)
+            table = per_class(as_rows(pieces, plan.context.config.evaluation.threshold), pieces[0].classes)
             tables.append(table.assign(variant=variant, **dict(zip(ABOUT, about))))
     if not tables:
         return pd.DataFrame()
@@ -71,8 +71,8 @@ def class_scores(plan: Plan, tested: Tested) -> pd.DataFrame:
 def tested_students(plan: Plan) -> Tested:
     """Predictions of students by (setting, train_dataset, test_dataset) and variant, in the order of seeds and folds."""
     found: Tested = {}
-    for training in plan.students:
-        for test in training.tests:
-            about = (test.setting, training.about["train_dataset"], test.name)
-            found.setdefault(about, {}).setdefault(training.variant, []).append(Predictions.load(test.path))
+    for one in plan.students:
+        for test in one.tests:
+            about = (test.setting, one.about["train_dataset"], test.name)
+            found.setdefault(about, {}).setdefault(one.variant, []).append(Predictions.load(test.path))
     return found

@@ -143,7 +143,7 @@ class Workspace:
             raise ArtifactError(f"{path} is damaged ({error}); delete it and run again") from None
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def _load_dataset(path: str, key: str) -> Dataset:
     content = read_json(path)
     try:

@@ -19,7 +19,9 @@ from embcomp.config import parse, to_toml
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError
 from embcomp.evaluation.scores import COLUMNS
-from embcomp.pipeline import run, stages
+from embcomp.pipeline import run
+from embcomp.pipeline.stages.base import RunContext
+from embcomp.pipeline.stages.compressor import compressor_path
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +127,8 @@ def test_a_relabelled_training_clip_asks_for_another_compressor(sets, tmp_path):
         table = manifest.table.copy()
         table.loc[table["path"] == relabelled, "label"] = "low"
         changed = Dataset(dataclasses.replace(manifest, table=table), home.hashes)
-        return stages.compressor_path(Workspace(tmp_path), changed, Path("e"), split, config.compressor, False)
+        context = RunContext(Workspace(tmp_path), config, [changed])
+        return compressor_path(context, config.variants[2], split, Path("e"))
 
     high = [clip for clip, label in zip(manifest.ids, manifest.labels) if label == "high"]
     assert path(next(clip for clip in high if clip in split.fit)) != path(None)

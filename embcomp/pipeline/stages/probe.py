@@ -1,61 +1,140 @@
-"""Jobs for probes: simple classifiers on what teachers, compressors and students make of a clip."""
+"""Probes: simple classifiers on what teachers, compressors and students make of a clip, and on log-mels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from embcomp.audio.features import feature_settings
 from embcomp.compression import Compressor
-from embcomp.config import RunConfig, parse
+from embcomp.config import VariantConfig
 from embcomp.evaluation.probes import EmbeddingOf, Predict, fit_probe, frame_statistics
 from embcomp.evaluation.scores import scored_predictions
-from embcomp.pipeline.stages import stored_features, tests_to_do
-from embcomp.pipeline.workspace import Dataset, Workspace
+from embcomp.pipeline.stages.base import RunContext
+from embcomp.pipeline.stages.features import stored_features
+from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
+from embcomp.pipeline.workspace import Split
+from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
 from embcomp.students.inference import predict_logits
 
+VERSION = 2  # raised when another probe comes of the same inputs
 
-def make_probe(run: str, job: dict, config: dict) -> bool:
-    """Job: probes on frozen vectors, scored as the students are.
 
-    Parameters
+@dataclass(frozen=True)
+class ProbeJob(TestedJob):
+    """Probes on one kind of vector; without any of the three below, on statistics of the log-mels.
+
+    Attributes
     ----------
-    job : dict
-        ``split``, ``datasets`` and ``tests`` as for `make_student`, and what the vectors are: ``embeddings`` (a path
-        for each data set) with ``compressor`` (path or None); or ``student`` (path); or, with neither, statistics
-        of the log-mels.
+    embeddings : list of str
+        Paths of a teacher's embeddings, one for each of `datasets`; empty for other vectors.
+    compressor : str or None
+        Path of what compresses them.
+    student : str or None
+        Path of the student whose embeddings are looked at.
     """
-    space, config = Workspace(run), parse(config)
-    split = space.load_split(job["split"])
-    datasets = [space.load_dataset(key) for key in job["datasets"]]
-    vectors_of = _vectors(space, config, job, datasets)
+
+    embeddings: list[str]
+    compressor: str | None
+    student: str | None
+
+
+def plan_embedding_probe(
+    context: RunContext, variant: VariantConfig, split: Split, embeddings: list[Path], compressor: Path | None
+) -> Tested:
+    """Probes on a teacher's embeddings, or on what a compressor left of them."""
+    about = columns(context, variant, split)
+    name = variant.teacher.spec.split("/")[-1]
+    if compressor is None:
+        about |= {"compressor": "", "dim": ""}
+    else:
+        name += f" > {about['compressor']} {about['dim']}"
+    key = fingerprint(
+        [VERSION, split.key, [path.name for path in embeddings], compressor.name if compressor is not None else None]
+    )
+    # A teacher's vectors of changed clips would have to be computed anew.
+    tests = tests_for(context, split, key, _names(name), changed_clips=False)
+    return _plan(context, split, name, about, tests, embeddings, compressor)
+
+
+def plan_student_probe(context: RunContext, student: Tested) -> Tested:
+    """Probes on what a student has learned."""
+    key = fingerprint([VERSION, "student", student.student.name])
+    name = f"student of {student.variant}"
+    tests = tests_for(context, student.split, key, _names(name))
+    return _plan(context, student.split, name, student.about, tests, student=student.student)
+
+
+def plan_floor(context: RunContext, split: Split) -> Tested:
+    """What every score must beat: probes on statistics of the log-mels, and the most frequent class."""
+    source = context.source
+    about = columns(context, context.config.variants[0], split) | {"teacher": "", "compressor": "", "dim": ""}
+    labels = fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)])
+    settings = [source.audio_key, feature_settings(context.config.audio), split.key, labels]
+    key = fingerprint([VERSION, "log-mel", settings])
+    tests = tests_for(context, split, key, _names("log-mel") | {"majority": "majority class"})
+    return _plan(context, split, "log-mel", about, tests)
+
+
+def _names(vectors: str) -> dict[str, str]:
+    return {kind: f"{kind}: {vectors}" for kind in ("probe", "k-NN")}
+
+
+def _plan(
+    context: RunContext,
+    split: Split,
+    name: str,
+    about: dict,
+    tests: list,
+    embeddings: list[Path] | None = None,
+    compressor: Path | None = None,
+    student: Path | None = None,
+) -> Tested:
+    job = ProbeJob(
+        **context.job_fields,
+        split=split.key,
+        tests=tests,
+        embeddings=[str(path) for path in embeddings or ()],
+        compressor=str(compressor) if compressor is not None else None,
+        student=str(student) if student is not None else None,
+    )
+    return Tested(name, split, about | {"method": "probe"}, job)
+
+
+def make_probe(**fields) -> None:
+    """Fit the probes of a `ProbeJob` and write their predictions for every test."""
+    job = ProbeJob(**fields)
+    context = job.context()
+    split = context.space.load_split(job.split)
+    vectors_of = _vectors(context, job)
     fitted: dict[str, Predict] = {}
-    at_home, labels = vectors_of(0, "", split.fit), split.labels(datasets[0], split.fit)
-    for test, dataset, mapped in tests_to_do(config, job, datasets, split):
-        kind = test["probe"]
-        if kind not in fitted:
-            fitted[kind] = fit_probe(kind, at_home, labels)
-        vectors = vectors_of(test["dataset"], test["shift"], dataset.manifest.ids)
-        everything = vectors if test["setting"].endswith("re-estimated") else None
-        chances = fitted[kind](vectors[mapped.kept], everything)
-        scored_predictions(dataset.manifest, mapped, chances).save(test["path"])
-    return True
+    learned_on, labels = vectors_of(0, "", split.fit), split.labels(context.source, split.fit)
+    for test, dataset, mapped in tests_to_do(context, job, split):
+        if test.probe not in fitted:
+            fitted[test.probe] = fit_probe(test.probe, learned_on, labels)
+        vectors = vectors_of(test.dataset, test.shift, dataset.manifest.ids)
+        everything = vectors if test.setting.endswith("re-estimated") else None
+        probabilities = fitted[test.probe](vectors[mapped.kept], everything)
+        scored_predictions(dataset.manifest, mapped, probabilities).save(test.path)
 
 
-def _vectors(
-    space: Workspace, config: RunConfig, job: dict, datasets: list[Dataset]
-) -> Callable[[int, str, list[str]], np.ndarray]:
+def _vectors(context: RunContext, job: ProbeJob) -> Callable[[int, str, list[str]], np.ndarray]:
     """What a probe looks at: a data set's number, a shift and clip ids to vectors (n, dim)."""
-    if "embeddings" in job:
-        stores = [EmbeddingStore.open(path) for path in job["embeddings"]]
-        compress = Compressor.load(job["compressor"]).transform if job["compressor"] is not None else np.asarray
+    if job.embeddings:
+        stores = [EmbeddingStore.open(path) for path in job.embeddings]
+        compress = Compressor.load(job.compressor).transform if job.compressor is not None else np.asarray
         return lambda number, shift, ids: compress(stores[number].take(ids))
-    network = EmbeddingOf(Classifier.load(job["student"]).network.to(config.device)) if "student" in job else None
+    network = None
+    if job.student is not None:
+        network = EmbeddingOf(Classifier.load(job.student).network.to(context.config.device))
 
     def from_features(number: int, shift: str, ids: list[str]) -> np.ndarray:
-        features, lengths = stored_features(space, datasets[number], config, shift).load(ids)
+        features, lengths = stored_features(context, context.datasets[number], shift).load(ids)
         if network is None:
             return frame_statistics(features, lengths)
         return predict_logits(network, features, lengths).numpy()

@@ -1,0 +1,173 @@
+"""What a finished run writes: tables, metrics.json, the index of predictions and the reports."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from embcomp.config import RunConfig
+from embcomp.errors import BadClip
+from embcomp.evaluation.scores import COLUMNS, Predictions, headline, score_rows
+from embcomp.metrics import monitored
+from embcomp.pipeline.comparisons import class_scores, comparisons, tested_students
+from embcomp.pipeline.plan import Plan
+from embcomp.pipeline.stages.scoring import Tested, scored_clips
+from embcomp.report import build, markdown_summary, to_html
+from embcomp.storage.files import read_json, write_json, write_text
+from embcomp.transfer import target_kind
+
+
+def score_table(plan: Plan) -> pd.DataFrame:
+    """Rows of scores.csv: every student and probe on every test, by seed and with all seeds pooled."""
+    rows, options = [], plan.context.config.evaluation
+    by_variant: dict[str, list[Tested]] = {}
+    for one in plan.students + plan.probes:
+        # One kind of vector has several probes, each a variant of its own.
+        for variant in dict.fromkeys([one.variant] if one.student else [test.variant for test in one.tests]):
+            by_variant.setdefault(variant, []).append(one)
+    for variant, group in by_variant.items():
+        rows += _validation_rows(plan, variant, group)
+        tested: dict[tuple[str, str], dict[int, list[Predictions]]] = {}
+        for one in group:
+            for test in (test for test in one.tests if test.variant == variant):
+                of_seed = tested.setdefault((test.name, test.setting), {})
+                of_seed.setdefault(one.split.seed, []).append(Predictions.load(test.path))
+        for (name, setting), of_seed in tested.items():
+            about = {**group[0].about, "test_dataset": name, "variant": variant, "setting": setting}
+            for seed, pieces in of_seed.items():
+                rows += score_rows(pieces, options, about | {"seed": seed})
+            rows += score_rows(sum(of_seed.values(), []), options, about | {"seed": "all"})
+    table = pd.DataFrame(rows)
+    return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
+
+
+def _validation_rows(plan: Plan, variant: str, group: list[Tested]) -> list[dict]:
+    """What early stopping saw: to choose settings by, never to report."""
+    if group[0].student is None:
+        return []
+    rows = []
+    metric = monitored(plan.context.variant(variant).training.monitor, plan.splits[0].multi_label)
+    for one in group:
+        row = {**one.about, "test_dataset": one.about["train_dataset"], "variant": variant, "setting": "validation"}
+        value = read_json(one.student / "result.json")["validation_score"]
+        rows.append(row | {"metric": metric, "value": value, "n": len(one.split.validation)})
+    return rows
+
+
+def write_results(
+    plan: Plan,
+    table: pd.DataFrame,
+    summary: pd.DataFrame,
+    guards: dict[str, Any],
+    bad: list[BadClip],
+    cut: dict[str, int],
+) -> None:
+    """Write everything that a finished run leaves beside its stages.
+
+    Parameters
+    ----------
+    plan : Plan
+        All of its stages are done.
+    table, summary : DataFrame
+        From `score_table`, and `embcomp.evaluation.scores.summarise` of it.
+    guards : dict
+        What the leak guards found.
+    bad : list of BadClip
+        Clips left out.
+    cut : dict of str to int
+        How many clips of each data set were cut.
+    """
+    config, folder, further = plan.context.config, plan.context.space.folder, plan.context.datasets[1:]
+    tested = tested_students(plan)
+    differences, claims = comparisons(plan, tested)
+    _write_table(folder / "scores.csv", table)
+    _write_table(folder / "comparisons.csv", differences)
+    _write_table(folder / "per_class.csv", class_scores(plan, tested))
+    history = [
+        {"variant": one.variant, "seed": one.split.seed, "fold": one.split.fold, **row}
+        for one in plan.students
+        for row in read_json(one.student / "history.json")
+    ]
+    _write_table(folder / "history.csv", pd.DataFrame(history))
+    scored = {
+        dataset.manifest.name: scored_clips(plan.context, number, plan.splits[0])
+        for number, dataset in enumerate(further, 1)
+    }
+    metrics = {
+        "name": config.name,
+        "metric": headline(table),
+        "claim": claims,
+        "guards": guards,
+        "summary": json.loads(summary.to_json(orient="records")),
+        "students": {one.student.name: read_json(one.student / "result.json") for one in plan.students},
+        "folds": sorted({split.fold for split in plan.splits}),
+        "seeds": list(config.seeds),
+        "left_out": {name: one.left_out for name, one in scored.items()},
+        "not_tested": {name: list(one.not_tested) for name, one in scored.items()},
+        "bad_clips": [asdict(clip) for clip in bad],
+        "cut": cut,
+        "audio_seconds": config.audio.seconds,
+    }
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "predictions.json", _index(plan))
+    write_text(folder / "report.md", markdown_summary(config.name, summary, metrics))
+    write_text(folder / "report.html", to_html(build([folder])))
+
+
+def _index(plan: Plan) -> list[dict]:
+    """What predictions.json says: every test, and where what made it lies; paths start from the run's folder."""
+    kinds = {variant.name: target_kind(variant.transfer) for variant in plan.context.config.variants}
+
+    def place(path: str | Path | None) -> str | None:
+        return None if path is None else Path(path).relative_to(plan.context.space.folder).as_posix()
+
+    return [
+        {
+            "variant": test.variant,
+            "seed": one.split.seed,
+            "fold": one.split.fold,
+            "setting": test.setting,
+            "test_dataset": test.name,
+            "targets": "probe" if one.student is None else kinds[one.variant],
+            "path": place(test.path),
+            "student": place(one.student),
+            "embedding": None if one.student is None else place(one.job.embedding),
+        }
+        for one in plan.students + plan.probes
+        for test in one.tests
+    ]
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table; one without rows leaves no file, not even that of an earlier run."""
+    if table.empty:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def environment(config: RunConfig) -> dict:
+    """Versions and machine, kept with every run."""
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    names = ("embcomp", "torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": {name: installed(name) for name in names},
+        "device": config.device,
+        "threads": config.threads,
+        "seeds": list(config.seeds),
+    }

@@ -1,0 +1,99 @@
+"""What every stage knows: the run it belongs to, and what a job carries to a worker."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from embcomp.audio.clips import Clips
+from embcomp.audio.shifts import Shift, parse_shift
+from embcomp.config import RunConfig, VariantConfig, parse, to_dict
+from embcomp.data.labels import find_label_map, read_label_map
+from embcomp.pipeline.workspace import Dataset, Split, Workspace
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What is the same for every stage of a run.
+
+    Attributes
+    ----------
+    space : Workspace
+    config : RunConfig
+    datasets : list of Dataset
+        The first is trained on.
+    """
+
+    space: Workspace
+    config: RunConfig
+    datasets: list[Dataset]
+
+    @property
+    def source(self) -> Dataset:
+        """The data set trained on."""
+        return self.datasets[0]
+
+    @functools.cached_property
+    def job_fields(self) -> dict[str, Any]:
+        """The fields of `Job`: all that a worker needs to find the same context."""
+        return {
+            "run": str(self.space.folder),
+            "config": to_dict(self.config),
+            "datasets": [dataset.key for dataset in self.datasets],
+        }
+
+    @functools.cached_property
+    def shifts(self) -> dict[str, Shift]:
+        """The changes of test clips that the run asks for, by how they are written; each once."""
+        found = {text: parse_shift(text, self.config.audio) for text in self.config.evaluation.shifts}
+        return {text: shift for shift, text in {shift: text for text, shift in found.items()}.items()}
+
+    @functools.cached_property
+    def label_map(self) -> dict[str, str]:
+        """From the labels of the further sets to those of the first."""
+        name = self.config.data.label_map
+        return read_label_map(find_label_map(name, self.config.data.root)) if name else {}
+
+    def variant(self, name: str) -> VariantConfig:
+        """The variant of that name."""
+        return next(variant for variant in self.config.variants if variant.name == name)
+
+    def clips(self, dataset: Dataset, ids: list[str] | None = None) -> Clips:
+        """The audio of a data set, or of its clips `ids`, as the run decodes it."""
+        manifest = dataset.manifest if ids is None else dataset.manifest.select(dataset.rows(ids))
+        return Clips(manifest, self.config.audio.sample_rate, self.config.audio.seconds)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work that may run in another process: JSON-able, and complete without the run's memory.
+
+    Attributes
+    ----------
+    run : str
+        The run's folder.
+    config : dict
+        The resolved settings.
+    datasets : list of str
+        Keys of the run's data sets; the first is trained on.
+    """
+
+    run: str
+    config: dict[str, Any]
+    datasets: list[str]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Paths of what the job writes; where all exist it is done."""
+        raise NotImplementedError
+
+    def context(self) -> RunContext:
+        """The run that this is a job of."""
+        space = Workspace(self.run)
+        return RunContext(space, parse(self.config), [space.load_dataset(key) for key in self.datasets])
+
+
+def learning_clips(split: Split) -> list[str]:
+    """Training clips of a fold, the same for every seed: sorted, so that one teacher serves all."""
+    return sorted(split.fit + split.validation)

@@ -1,0 +1,74 @@
+"""Log-mels of a data set, and of its test clips changed on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from embcomp.audio.features import Features, compute_features, feature_settings
+from embcomp.audio.shifts import ShiftedClips, parse_shift
+from embcomp.pipeline.stages.base import Job, RunContext
+from embcomp.pipeline.workspace import Dataset
+from embcomp.storage.files import fingerprint
+from embcomp.storage.store import EmbeddingStore
+
+VERSION = 1  # raised when other log-mels come of the same inputs
+SHIFT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FeaturesJob(Job):
+    """Log-mels of one data set.
+
+    Attributes
+    ----------
+    number : int
+        Which of `datasets`.
+    shift : str
+        How the clips are changed, see `embcomp.audio.shifts`; empty where they are not.
+    path : str
+    """
+
+    number: int
+    shift: str
+    path: str
+
+    @property
+    def outputs(self) -> list[str]:
+        """What the job writes."""
+        return [self.path]
+
+
+def features_path(context: RunContext, dataset: Dataset, shift: str = "") -> Path:
+    """Where the log-mels of a data set lie, or those of its clips changed by `shift`."""
+    config = context.config
+    settings = [VERSION, dataset.audio_key, feature_settings(config.audio)]
+    if not shift:
+        return context.space.stage("features", fingerprint(settings))
+    # In a folder of their own: among the others they would pass for log-mels of the same clips.
+    changed = [SHIFT_VERSION, asdict(parse_shift(shift, config.audio)), config.evaluation.seed]
+    return context.space.stage("shifted", fingerprint([settings, changed]))
+
+
+def features_job(context: RunContext, number: int, shift: str = "") -> FeaturesJob:
+    """The job that makes the log-mels of a data set."""
+    path = features_path(context, context.datasets[number], shift)
+    return FeaturesJob(**context.job_fields, number=number, shift=shift, path=str(path))
+
+
+def make_features(**fields) -> None:
+    """Compute what a `FeaturesJob` asks for."""
+    job = FeaturesJob(**fields)
+    context, path = job.context(), Path(job.path)
+    dataset, audio = context.datasets[job.number], context.config.audio
+    clips, reuse = context.clips(dataset), path.parent
+    if job.shift:
+        changed = parse_shift(job.shift, audio)
+        seed = context.config.evaluation.seed
+        clips, reuse = ShiftedClips(clips.manifest, clips.sample_rate, clips.seconds, changed, seed), None
+    compute_features(clips, list(dataset.hashes), audio, path, reuse=reuse)
+
+
+def stored_features(context: RunContext, dataset: Dataset, shift: str = "") -> Features:
+    """Log-mels that `make_features` wrote."""
+    return Features(EmbeddingStore.open(features_path(context, dataset, shift)), context.config.audio.n_mels)

@@ -1,0 +1,169 @@
+"""What a student or probe is tested on, and the clips of a data set that are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from embcomp.config import VariantConfig
+from embcomp.data.labels import MappedLabels, map_labels
+from embcomp.pipeline.stages.base import Job, RunContext
+from embcomp.pipeline.workspace import Dataset, Split
+from embcomp.storage.files import fingerprint
+from embcomp.transfer import target_kind
+
+REESTIMATE_VERSION = 1  # raised when adaptation gives other statistics on the same clips
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test of a student or probe: one file of predictions.
+
+    Attributes
+    ----------
+    dataset : int
+        Number of the data set.
+    setting : str
+        ``in-domain``; ``cross-dataset``; ``cross-dataset, re-estimated``: with normalisation statistics of
+        all clips of the data set, see `embcomp.students.adapt`; ``robustness``: on changed test clips.
+    name : str
+        Of what is tested, in the tables.
+    shift : str
+        How the clips are changed, see `embcomp.audio.shifts`; empty where they are not.
+    variant : str
+        What is tested, in the tables.
+    probe : str
+        Name in `embcomp.evaluation.probes.PROBES`; empty for a student.
+    path : str
+        Where the predictions lie.
+    """
+
+    dataset: int
+    setting: str
+    name: str
+    shift: str
+    variant: str
+    probe: str
+    path: str
+
+
+@dataclass(frozen=True)
+class TestedJob(Job):
+    """A job that ends in predictions.
+
+    Attributes
+    ----------
+    split : str
+        Key.
+    tests : list of Test
+    """
+
+    split: str
+    tests: list[Test]
+
+    def __post_init__(self) -> None:
+        # JSON has no dataclasses: a worker gets the fields of each.
+        tests = [test if isinstance(test, Test) else Test(**test) for test in self.tests]
+        object.__setattr__(self, "tests", tests)
+
+    @property
+    def outputs(self) -> list[str]:
+        """What the job writes."""
+        return [test.path for test in self.tests]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One student, or the probes on one kind of vector, of one split.
+
+    Attributes
+    ----------
+    variant : str
+        Name of the student, or of the vectors.
+    split : Split
+    about : dict
+        Columns of scores.csv.
+    job : TestedJob
+    student : Path or None
+        None for a probe.
+    """
+
+    variant: str
+    split: Split
+    about: dict[str, Any]
+    job: TestedJob
+    student: Path | None = None
+
+    @property
+    def tests(self) -> list[Test]:
+        """What it is tested on."""
+        return self.job.tests
+
+
+def tests_for(
+    context: RunContext, split: Split, key: str, names: dict[str, str], changed_clips: bool = True
+) -> list[Test]:
+    """Every test of a student or of probes.
+
+    Parameters
+    ----------
+    key : str
+        Of the student, or of what the probes are fitted on.
+    names : dict of str to str
+        By kind of probe, empty for a student: what is tested, in the tables.
+    changed_clips : bool, default=True
+        Also on changed test clips.
+    """
+    tests: list[Test] = []
+    for number, dataset in enumerate(context.datasets):
+        tested = fingerprint([dataset.key, context.label_map if number and context.label_map else ""])
+        settings = [("cross-dataset" if number else "in-domain", "", "")] if number or split.test else []
+        if number and context.config.evaluation.reestimate:
+            settings.append(("cross-dataset, re-estimated", "", f"-reestimated-{REESTIMATE_VERSION}"))
+        if not number and split.test and changed_clips:
+            marks = {text: fingerprint(asdict(shift)) for text, shift in context.shifts.items()}
+            settings += [("robustness", text, f"-{mark}") for text, mark in marks.items()]
+        for setting, shift, suffix in settings:
+            title = dataset.manifest.name + (f", {context.shifts[shift].words}" if shift else "")
+            for kind, variant in names.items():
+                file = f"{key}{'-' * bool(kind)}{kind}-{tested}{suffix}.csv"
+                path = context.space.stage("predictions", file)
+                tests.append(Test(number, setting, title, shift, variant, kind, str(path)))
+    return tests
+
+
+def tests_to_do(context: RunContext, job: TestedJob, split: Split) -> Iterator[tuple[Test, Dataset, MappedLabels]]:
+    """Tests of a job whose predictions are not there, with the data set and its clips that are scored."""
+    for test in job.tests:
+        if not Path(test.path).exists():
+            yield test, context.datasets[test.dataset], scored_clips(context, test.dataset, split)
+
+
+def scored_clips(context: RunContext, number: int, split: Split) -> MappedLabels:
+    """The clips of data set `number` that a student of `split` is scored on.
+
+    All of a further data set, whose labels may need a map; the test part of the one trained on.
+    """
+    dataset = context.datasets[number]
+    if number:
+        return map_labels(dataset.manifest.labels, split.classes, context.label_map, split.multi_label)
+    rows = dataset.rows(split.test)
+    labels = [dataset.manifest.labels[row] for row in rows]
+    mapped = map_labels(labels, split.classes, multi_label=split.multi_label)
+    return MappedLabels(mapped.labels, rows[mapped.kept], mapped.left_out, mapped.not_tested)
+
+
+def columns(context: RunContext, variant: VariantConfig, split: Split) -> dict[str, Any]:
+    """The columns of scores.csv that say how a student was made."""
+    kind = target_kind(variant.transfer)
+    compressed = variant.transfer.method == "compressed"
+    return {
+        "method": variant.transfer.method,
+        "teacher": "" if kind == "none" else variant.teacher.spec,
+        "compressor": f"{variant.compressor.method}/{variant.compressor.objective}" if compressed else "",
+        "dim": variant.compressor.dim if compressed else "",
+        "seed": split.seed,
+        "train_dataset": context.source.manifest.name,
+    }
