@@ -1,4 +1,4 @@
-"""embcomp: compress a teacher's embeddings, teach a small student, and say honestly how well it does.
+"""embcomp: compress a teacher's embeddings, train a small student, and measure how well it does.
 
 Names are imported when first used; ``import embcomp`` itself loads nothing heavy.
 """
@@ -19,10 +19,17 @@ _HOME = {
     "LogMel": "embcomp.audio.logmel",
     "Manifest": "embcomp.data.manifest",
     "RunConfig": "embcomp.config",
+    "apply": "embcomp.compression.store",
+    "compress": "embcomp.training.compress",
+    "dimension_curve": "embcomp.evaluation.dimension",
+    "distill": "embcomp.training.distill",
     "evaluate": "embcomp.evaluation.scores",
     "load_config": "embcomp.config:load",
+    "matrix": "embcomp.pipeline.matrix",
     "predict": "embcomp.students.prediction",
     "run": "embcomp.pipeline",
+    "sweep": "embcomp.pipeline.sweep",
+    "write_report": "embcomp.report",
 }
 
 __all__ = [*_HOME, "__version__"]
@@ -31,15 +38,22 @@ if TYPE_CHECKING:
     from embcomp.audio.clips import Clips as Clips
     from embcomp.audio.logmel import LogMel as LogMel
     from embcomp.compression import Compressor as Compressor
+    from embcomp.compression.store import apply as apply
     from embcomp.config import RunConfig as RunConfig
     from embcomp.config import load as load_config  # noqa: F401
     from embcomp.data.manifest import Manifest as Manifest
     from embcomp.errors import EmbcompError as EmbcompError
+    from embcomp.evaluation.dimension import dimension_curve as dimension_curve
     from embcomp.evaluation.scores import evaluate as evaluate
     from embcomp.pipeline import run as run
+    from embcomp.pipeline.matrix import matrix as matrix
+    from embcomp.pipeline.sweep import sweep as sweep
+    from embcomp.report import write_report as write_report
     from embcomp.storage.store import EmbeddingStore as EmbeddingStore
     from embcomp.students.classifier import Classifier as Classifier
     from embcomp.students.prediction import predict as predict
+    from embcomp.training.compress import compress as compress
+    from embcomp.training.distill import distill as distill
 
 
 def __getattr__(name: str):

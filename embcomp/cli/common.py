@@ -34,21 +34,6 @@ split_option = click.option(
 )
 
 
-def read_manifest(path: Path, splits: tuple[str, ...], allow_outside: bool = False):
-    """Read a manifest and keep the clips with one of the `splits`; with none given, all."""
-    from embcomp.data.manifest import Manifest
-    from embcomp.errors import ManifestError
-
-    manifest = Manifest.read(path, allow_outside)
-    if not splits:
-        return manifest
-    known = sorted(set(manifest.splits))
-    for name in splits:
-        if name not in known:
-            raise ManifestError(f"{path}: no clip has the split {name!r}; the column split has {known}")
-    return manifest.select([row for row, name in enumerate(manifest.splits) if name in splits])
-
-
 def bar(total: int, what: str) -> Any:
     """A progress bar on standard error, hidden if that is not a terminal."""
     from tqdm import tqdm

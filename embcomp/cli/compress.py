@@ -40,33 +40,17 @@ def compress(
     Example:
       embcomp compress embeddings --manifest train.csv --dim 64 --out compressor
     """
+    import embcomp
     from embcomp.config import CompressorConfig
-    from embcomp.data.labels import encode
     from embcomp.engines.local import set_threads
-    from embcomp.errors import ArtifactError, ConfigError, StoreError
-    from embcomp.storage.store import EmbeddingStore
-    from embcomp.training.distill import fit_compressor
+    from embcomp.errors import ConfigError
 
     set_threads(threads)
-    if out.exists():
-        raise ArtifactError(f"{out} already exists; delete it or choose another --out")
     if manifest is None and splits:
         raise ConfigError("--split selects clips of a manifest; add --manifest FILE")
-    needs_labels = method == "lda" or (method in ("linear", "mlp") and objective != "reconstruction")
-    if manifest is None and needs_labels:
-        raise ConfigError(
-            f"--method {method} --objective {objective} needs labels; add --manifest FILE, or use --objective reconstruction"
-        )
-    opened = EmbeddingStore.open(store)
-    labels, ids = None, opened.ids
-    if manifest is not None:
-        chosen = common.read_manifest(manifest, splits)
-        labels, ids = encode(chosen.labels), chosen.ids
-    rows = opened.rows(ids)
-    if not len(rows):
-        raise StoreError(f"{store} holds no embeddings to fit a compressor on; embed some clips first")
-    fitted = fit_compressor(
-        CompressorConfig(method, objective, dim), opened.take(ids), labels, [opened.hashes[row] for row in rows], seed
+    chosen = None if manifest is None else embcomp.Manifest.read(manifest).with_splits(splits)
+    config = CompressorConfig(method, objective, dim)
+    fitted = embcomp.compress(store, out, manifest=chosen, config=config, seed=seed)
+    click.echo(
+        f"{fitted.n_features_in_} to {fitted.n_components_} dimensions, fitted on {fitted.n_samples_} clips: {out}"
     )
-    fitted.save(out)
-    click.echo(f"{opened.dim} to {fitted.n_components_} dimensions, fitted on {len(ids)} clips: {out}")

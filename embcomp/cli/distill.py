@@ -60,6 +60,7 @@ def distill(
       embcomp distill train.csv --targets targets --transfer compressed --out student
     """
     from embcomp.config import parse_overrides
+    from embcomp.data.manifest import Manifest
     from embcomp.engines.local import set_threads
     from embcomp.errors import ConfigError
     from embcomp.storage.store import EmbeddingStore
@@ -77,7 +78,7 @@ def distill(
         teacher = KMeansTeacher.load(argument)
     with common.bar(variant.training.steps, "train") as shown:
         student = train_student(
-            common.read_manifest(manifest, splits, allow_outside),
+            Manifest.read(manifest, allow_outside).with_splits(splits),
             out,
             variant=variant,
             targets=EmbeddingStore.open(targets) if targets is not None else None,

@@ -60,13 +60,14 @@ def embed(
     from embcomp import teachers
     from embcomp.audio.clips import Clips
     from embcomp.config import parse_overrides
+    from embcomp.data.manifest import Manifest
     from embcomp.engines.local import set_threads
     from embcomp.storage.files import fingerprint
 
     set_threads(threads)
     kind, argument = teachers.parse_spec(spec)
-    whole = common.read_manifest(manifest, ())
-    chosen = common.read_manifest(manifest, splits, allow_outside)
+    whole = Manifest.read(manifest, allow_outside)
+    chosen = whole.with_splits(splits)
     with common.bar(len(chosen), "check") as shown:
         clips, bad = Clips(chosen, teachers.KMeansTeacher.sample_rate, seconds).usable(skip_bad, shown.update)
     hashes = clips.hashes()

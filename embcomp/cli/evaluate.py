@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 
 import click
@@ -56,30 +55,26 @@ def evaluate(
     """
     import pandas as pd
 
-    from embcomp.compression import Compressor
+    import embcomp
     from embcomp.data.labels import find_label_map, read_label_map
     from embcomp.engines.local import set_threads
-    from embcomp.evaluation.scores import evaluate as score
     from embcomp.storage.files import write_text
-    from embcomp.students.classifier import Classifier
 
     set_threads(threads)
-    classifier = Classifier.load(student)
-    fitted = Compressor.load(compressor) if compressor is not None else None
+    classifier = embcomp.Classifier.load(student)
+    fitted = embcomp.Compressor.load(compressor) if compressor is not None else None
     mapping = read_label_map(find_label_map(str(label_map))) if label_map else None
     tables = []
     for path in manifests:
-        with tempfile.TemporaryDirectory() as cache:
-            found = score(
-                classifier,
-                common.read_manifest(path, splits, allow_outside),
-                cache=Path(cache, "logmel"),
-                label_map=mapping,
-                skip_bad=skip_bad,
-                allow_seen=allow_seen,
-                compressor=fitted,
-                reestimate=reestimate,
-            )
+        found = embcomp.evaluate(
+            classifier,
+            embcomp.Manifest.read(path, allow_outside).with_splits(splits),
+            label_map=mapping,
+            skip_bad=skip_bad,
+            allow_seen=allow_seen,
+            compressor=fitted,
+            reestimate=reestimate,
+        )
         tables.append(found.table)
         for row in found.table.itertuples():
             how = ", re-estimated" if row.setting == "re-estimated" else ""

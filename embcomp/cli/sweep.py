@@ -47,37 +47,29 @@ def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds:
     Example:
       embcomp sweep embeddings --manifest train.csv --out sweep
     """
-    from embcomp.data.labels import encode
+    import embcomp
     from embcomp.engines.local import set_threads
-    from embcomp.errors import MissingDependencyError
-    from embcomp.evaluation.dimension import dimension_curve, plot_curve, recommend
-    from embcomp.storage.files import write_text
-    from embcomp.teachers import StoredTeacher
 
     set_threads(threads)
-    chosen = common.read_manifest(manifest, splits)
-    vectors = StoredTeacher(store, common.read_manifest(manifest, ())).rows(chosen.ids)
-    labels = encode(chosen.labels)
     with common.bar(1, "sweep") as shown:
 
         def progress(done: int, total: int) -> None:
             shown.total = total
             shown.update(done - shown.n)
 
-        curve = dimension_curve(
-            vectors,
-            labels.matrix if labels.multi_label else labels.index,
-            chosen.groups,
-            dims,
-            methods.split(","),
+        found = embcomp.sweep(
+            store,
+            embcomp.Manifest.read(manifest),
+            out,
+            splits=splits,
+            dims=dims,
+            methods=methods.split(","),
+            margin=margin,
             folds=folds,
             seed=seed,
             progress=progress,
         )
-    write_text(out / "curve.csv", curve.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    try:
-        plot_curve(curve, out / "curve.png", margin)
-    except MissingDependencyError as error:
-        click.echo(f"no plot: {error}", err=True)
-    click.echo(str(recommend(curve, margin)))
+    if found.no_plot:
+        click.echo(f"no plot: {found.no_plot}", err=True)
+    click.echo(str(found.recommendation))
     click.echo(f"curve.csv, curve.png: {out}", err=True)

@@ -173,6 +173,22 @@ class Manifest:
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return replace(self, table=self.table.iloc[rows].reset_index(drop=True))
 
+    def with_splits(self, names: Sequence[str]) -> Manifest:
+        """The clips with one of `names` in the column split; all clips if `names` is empty.
+
+        Raises
+        ------
+        ManifestError
+            No clip has one of the names.
+        """
+        if not names:
+            return self
+        known = sorted(set(self.splits))
+        for name in names:
+            if name not in known:
+                raise ManifestError(f"no clip of {self.folder} has the split {name!r}; {nearest(name, known)}")
+        return self.select(np.isin(self.splits, list(names)))
+
 
 def _lines(table: pd.DataFrame) -> np.ndarray:
     """The line on which each row of a CSV starts, the first being 1: a quoted cell may hold line breaks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,7 @@ def evaluate(
     classifier: Classifier,
     manifest: Manifest,
     *,
-    cache: str | os.PathLike,
+    cache: str | os.PathLike | None = None,
     config: EvaluationConfig | None = None,
     label_map: dict[str, str] | None = None,
     skip_bad: bool = False,
@@ -213,8 +214,8 @@ def evaluate(
 
     Parameters
     ----------
-    cache : path
-        Folder for the log-mels.
+    cache : path, optional
+        Folder to keep the log-mels in; by default they are not kept.
     label_map : dict, optional
         From the manifest's labels to the student's; see `embcomp.data.labels.map_labels`.
     allow_seen : bool, default=False
@@ -242,15 +243,17 @@ def evaluate(
         if compressor is not None:
             refuse_seen("the compressor of its targets was fitted on", compressor.seen, tested)
     mapped = map_labels(clips.manifest.labels, classifier.classes, label_map, classifier.multi_label)
-    features = compute_features(clips, hashes, classifier.audio, Path(cache))
     kept = clips.manifest.select(mapped.kept)
+    with tempfile.TemporaryDirectory() as scratch:
+        features = compute_features(clips, hashes, classifier.audio, cache or Path(scratch, "logmel"))
+        inputs = features.load(kept.ids)
+        networks = {"as trained": classifier.network}
+        if reestimate:
+            networks["re-estimated"] = reestimated_on(classifier.network, *features.load(clips.manifest.ids))
     about = {name: classifier.about.get(name, "") for name in COLUMNS[:6]} | {"test_dataset": kept.name}
-    networks = {"as trained": classifier.network}
-    if reestimate:
-        networks["re-estimated"] = reestimated_on(classifier.network, *features.load(clips.manifest.ids))
     rows, found = [], {}
     for setting, network in networks.items():
-        logits = predict_logits(network, *features.load(kept.ids))
+        logits = predict_logits(network, *inputs)
         found[setting] = scored_predictions(clips.manifest, mapped, classifier.probabilities(logits).numpy())
         rows += score_rows([found[setting]], config, about | {"setting": setting})
     predictions = found.pop("as trained")

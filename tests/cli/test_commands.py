@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import inspect
 import tomllib
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import soundfile
 from helpers.command import call
 from helpers.tones import write_tones
 
+import embcomp
 from embcomp.cli import COMMANDS
+from embcomp.config import CompressorConfig
 from embcomp.storage.store import EmbeddingStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +94,30 @@ def test_sweep_names_a_size_and_draws_the_curve(work):
     curve = pd.read_csv(folder / "sweep/curve.csv")
     assert set(curve["method"]) == {"identity", "pca", "linear"} and set(curve["dim"]) == {1, 4, 24}
     assert (folder / "sweep/curve.png").stat().st_size > 1000
+
+
+def test_the_library_does_the_same_as_the_commands(work):
+    folder, _, _ = work
+    manifest = embcomp.Manifest.read(folder / "home/manifest.csv")
+    config = CompressorConfig("linear", "task", 4)
+    embcomp.compress(folder / "emb", folder / "lib/comp", manifest=manifest, config=config)
+    targets = embcomp.apply(folder / "lib/comp", folder / "emb", folder / "lib/targets")
+    assert np.array_equal(targets.data, EmbeddingStore.open(folder / "targets").data)
+    for name in ("weights.safetensors", "config.json"):
+        assert (folder / "lib/comp" / name).read_bytes() == (folder / "comp" / name).read_bytes()
+    student = embcomp.Classifier.load(folder / "student")
+    found = embcomp.evaluate(student, embcomp.Manifest.read(folder / "abroad/manifest.csv"))
+    written = pd.read_csv(folder / "scores.csv")
+    assert np.allclose(found.table["value"], written["value"], atol=1e-6)
+
+
+CALLS = ("apply", "compress", "distill", "evaluate", "matrix", "predict", "run", "sweep", "write_report")
+
+
+@pytest.mark.parametrize("name", [*CALLS, "demo.render", "doctor.examine", "teachers.embed"])
+def test_a_command_has_its_library_call(name):
+    module, _, function = f"embcomp.{name}".rpartition(".")
+    assert inspect.getdoc(getattr(importlib.import_module(module), function))
 
 
 def test_repeating_a_step_is_harmless(work):

@@ -1,0 +1,59 @@
+"""Compress a whole store with a saved compressor."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embcomp.compression.compressor import Compressor
+from embcomp.errors import StoreError
+
+if TYPE_CHECKING:
+    from embcomp.storage.store import EmbeddingStore
+
+
+def apply(compressor: str | os.PathLike, store: str | os.PathLike, out: str | os.PathLike) -> EmbeddingStore:
+    """Compress every row of a store.
+
+    Parameters
+    ----------
+    compressor : path
+        Saved by `Compressor.save`.
+    store : path
+        Of embeddings of shape (n, D).
+    out : path
+        Store of targets of shape (n, d) to write; an interrupted call continues when repeated.
+
+    Returns
+    -------
+    EmbeddingStore
+
+    Raises
+    ------
+    StoreError
+        The store has another dimension than the compressor was fitted on, or `out` is another store.
+    ArtifactError
+        There is no compressor at `compressor`, or it is damaged.
+    """
+    from embcomp.storage.files import file_hash
+    from embcomp.storage.store import EmbeddingStore, write_store
+
+    fitted, source = Compressor.load(compressor), EmbeddingStore.open(store)
+    if source.dim != fitted.n_features_in_:
+        raise StoreError(
+            f"{store} holds {source.dim} dimensions, {compressor} was fitted on {fitted.n_features_in_}; "
+            "apply it to embeddings of the same teacher"
+        )
+    settings = {
+        "compressor": file_hash(Path(compressor, "weights.safetensors")),
+        "method": f"{fitted.method}/{fitted.objective}",
+        "source": source.settings,
+    }
+
+    def produce(rows: np.ndarray) -> np.ndarray:
+        return fitted.transform(source.take([source.ids[row] for row in rows]))
+
+    return write_store(out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096)

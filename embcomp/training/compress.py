@@ -1,0 +1,71 @@
+"""Fit a compressor on a store: the library call behind ``embcomp compress``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from embcomp.compression import Compressor
+from embcomp.config import CompressorConfig
+from embcomp.data.labels import encode
+from embcomp.data.manifest import Manifest
+from embcomp.errors import ArtifactError, ConfigError, StoreError
+from embcomp.storage.store import EmbeddingStore
+from embcomp.training.distill import fit_compressor
+
+
+def compress(
+    store: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    manifest: Manifest | None = None,
+    config: CompressorConfig | None = None,
+    seed: int = 0,
+) -> Compressor:
+    """Fit a compressor on stored embeddings and save it.
+
+    Parameters
+    ----------
+    store : path
+        Of embeddings of shape (n, D).
+    out : path
+        Folder of the compressor; must not exist.
+    manifest : Manifest, optional
+        Labels; the compressor is then fitted on its clips alone. Without it, on all rows.
+    config : CompressorConfig, optional
+    seed : int, default=0
+
+    Returns
+    -------
+    Compressor
+
+    Raises
+    ------
+    ArtifactError
+        `out` exists.
+    ConfigError
+        The method needs labels and there is no manifest, or is unknown.
+    StoreError
+        There is no store, it is empty, or it lacks a clip of the manifest.
+    """
+    config = config or CompressorConfig()
+    if Path(out).exists():
+        raise ArtifactError(f"{out} already exists; delete it or choose another --out")
+    needs_labels = config.method == "lda" or (
+        config.method in ("linear", "mlp") and config.objective != "reconstruction"
+    )
+    if manifest is None and needs_labels:
+        raise ConfigError(
+            f"--method {config.method} --objective {config.objective} needs labels; "
+            "add --manifest FILE, or use --objective reconstruction"
+        )
+    opened = EmbeddingStore.open(store)
+    labels, ids = None, opened.ids
+    if manifest is not None:
+        labels, ids = encode(manifest.labels), manifest.ids
+    rows = opened.rows(ids)
+    if not len(rows):
+        raise StoreError(f"{store} holds no embeddings to fit a compressor on; embed some clips first")
+    fitted = fit_compressor(config, opened.take(ids), labels, [opened.hashes[row] for row in rows], seed)
+    fitted.save(out)
+    return fitted
