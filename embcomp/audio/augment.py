@@ -37,24 +37,24 @@ def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator
         features = features + (decibel * math.log(10) / 10).view(-1, 1, 1)
     if config.roll:
         features = _roll(features, lengths, (2 * _draw(len(features), generator, features) - 1) * config.roll)
-    mask = torch.zeros(
-        features.shape[0], features.shape[1], features.shape[2], dtype=torch.bool, device=features.device
-    )
     bands = torch.arange(features.shape[1], device=features.device)
     frames = torch.arange(features.shape[2], device=features.device)
+    hidden_bands = bands.new_zeros((len(features), features.shape[1]), dtype=torch.bool)
+    hidden_frames = frames.new_zeros((len(features), features.shape[2]), dtype=torch.bool)
     for _ in range(2):
         if config.freq_mask:
             width = _draw(len(features), generator, features) * min(config.freq_mask, features.shape[1] // 2)
             first = _draw(len(features), generator, features) * (features.shape[1] - width)
-            mask |= _between(bands, first, width).unsqueeze(2)
+            hidden_bands |= _between(bands, first, width)
         if config.time_mask:
             width = _draw(len(features), generator, features) * config.time_mask * lengths
             first = _draw(len(features), generator, features) * (lengths - width)
-            mask |= _between(frames, first, width).unsqueeze(1)
+            hidden_frames |= _between(frames, first, width)
     # The clip's mean, not zero: zero is loud on a log scale, and so is the padding.
     valid = (frames < lengths.to(features.device).unsqueeze(1)).unsqueeze(1)
+    hidden = (hidden_bands.unsqueeze(2) | hidden_frames.unsqueeze(1)) & valid
     mean = (features * valid).sum((1, 2), keepdim=True) / (valid.sum((1, 2), keepdim=True) * features.shape[1])
-    return torch.where(mask & valid, mean, features)
+    return torch.where(hidden, mean, features)
 
 
 def mixing_shares(count: int, concentration: float, generator: torch.Generator) -> Tensor:

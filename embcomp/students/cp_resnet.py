@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from embcomp.students.norm import NormReLU, channels_last
 from embcomp.students.output import InputNorm, StudentOutput, frame_mask, masked
 from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
@@ -28,7 +29,7 @@ class Residual(nn.Module):
         super().__init__()
         first, second = kernels
         self.conv1 = nn.Conv2d(channels, out_channels, first, padding=first // 2, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.norm1 = NormReLU(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, second, padding=second // 2, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.shortcut: nn.Module = nn.Identity()
@@ -38,7 +39,7 @@ class Residual(nn.Module):
             )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        y = masked(torch.relu(self.norm1(self.conv1(x))), mask)
+        y = self.norm1(self.conv1(x), mask)
         return masked(torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x)), mask)
 
 
@@ -81,7 +82,7 @@ class CPResNet(nn.Module):
         self.embedding_width = 4 * WIDTH
         self.norm = InputNorm(norm, n_mels)
         self.stem = nn.Conv2d(1, WIDTH, 5, stride=2, padding=2, bias=False)
-        self.stem_norm = nn.BatchNorm2d(WIDTH)
+        self.stem_norm = NormReLU(WIDTH)
         self.stages = nn.ModuleList()
         channels = WIDTH
         for number, kernels in enumerate(KERNELS):
@@ -97,9 +98,9 @@ class CPResNet(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
-        x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = channels_last(self.stem(self.norm(features, mask).unsqueeze(1)))
         mask = None if mask is None else mask[:, None, None, ::2]
-        x = masked(torch.relu(self.stem_norm(self.stem(x))), mask)
+        x = self.stem_norm(x, mask)
         stages = ()
         for number, stage in enumerate(self.stages):
             if self.training and number:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask, masked
+from embcomp.students.norm import NormReLU, channels_last
+from embcomp.students.output import InputNorm, StudentOutput, frame_mask
 from embcomp.students.pooling import mean_over_time, over_bands, strided
 
 STAGES = (1, 4)  # the separable blocks that end a stage; the convolution across bands ends the third
@@ -22,16 +22,16 @@ class Separable(nn.Module):
     def __init__(self, channels: int, out_channels: int, stride: int, residual: bool = True):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels)
+        self.norm1 = NormReLU(channels)
         self.pointwise = nn.Conv2d(channels, out_channels, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.norm2 = NormReLU(out_channels)
         self.stride = stride
         self.skip = residual and stride == 1 and channels == out_channels
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         mask = strided(mask, self.stride)
-        y = torch.relu(self.norm1(self.depthwise(x)))
-        y = masked(torch.relu(self.norm2(self.pointwise(y))), mask)
+        y = self.norm1(self.depthwise(x))
+        y = self.norm2(self.pointwise(y), mask)
         return (x + y if self.skip else y), mask
 
 
@@ -85,29 +85,29 @@ class DSCNN(nn.Module):
         self.embedding_width = embedding
         self.norm = InputNorm(norm, n_mels)
         self.stem = nn.Conv2d(1, stem, 3, stride=2, padding=1, bias=False)
-        self.stem_norm = nn.BatchNorm2d(stem)
+        self.stem_norm = NormReLU(stem)
         # The first block already has a stride: at full size it would cost as much as all the others.
         plan = [(stem, width, 2), (width, width, 1), (width, double, 2), (double, double, 1), (double, double, 1)]
         self.blocks = nn.ModuleList(Separable(*step) for step in plan)
         bands = -(-n_mels // 8)
         # A mean over bands would forget how high a sound is; one weight per band and channel does not.
         self.across = nn.Conv2d(double, double, (bands, 1), groups=double, bias=False)
-        self.across_norm = nn.BatchNorm2d(double)
+        self.across_norm = NormReLU(double)
         self.project = nn.Linear(double, embedding)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(embedding, n_classes)
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
-        x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = channels_last(self.stem(self.norm(features, mask).unsqueeze(1)))
         mask = None if mask is None else mask[:, None, None, ::2]
-        x = masked(torch.relu(self.stem_norm(self.stem(x))), mask)
+        x = self.stem_norm(x, mask)
         stages = ()
         for number, block in enumerate(self.blocks):
             x, mask = block(x, mask)
             if self.training and number in STAGES:
                 stages += (over_bands(x),)
-        x = masked(torch.relu(self.across_norm(self.across(x))), mask)
+        x = self.across_norm(self.across(x), mask)
         frames = x.squeeze(2).transpose(1, 2)
         embedding = self.project(mean_over_time(frames, mask))
         logits = self.classify(self.dropout(embedding))

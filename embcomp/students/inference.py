@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from embcomp.students.output import unless_full
+
 
 def predict_logits(student: nn.Module, features: Tensor, lengths: Tensor, batch_size: int = 256) -> Tensor:
     """Logits (n, classes) in evaluation mode; clips of like length share a batch, the order is kept."""
@@ -16,7 +18,8 @@ def predict_logits(student: nn.Module, features: Tensor, lengths: Tensor, batch_
         for rows in order.split(batch_size):
             batch_lengths = lengths[rows]
             batch = features[rows][..., : int(batch_lengths.max())]
-            pieces.append(student(batch.to(device), batch_lengths.to(device)).logits.float().cpu())
+            ragged = unless_full(batch_lengths.to(device), batch.shape[-1])
+            pieces.append(student(batch.to(device), ragged).logits.float().cpu())
     logits = torch.cat(pieces)
     result = torch.empty_like(logits)
     result[order.cpu()] = logits

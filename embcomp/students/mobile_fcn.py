@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from embcomp.students.ds_cnn import Separable
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask, masked
+from embcomp.students.norm import NormReLU, channels_last
+from embcomp.students.output import InputNorm, StudentOutput, frame_mask
 from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
 STEM = ((1, 64, (2, 4)), (64, 128, (2, 3)))  # channels in, out, and the window of bands and frames pooled after
@@ -62,17 +62,17 @@ class MobileFCN(nn.Module):
         self.embedding_width = SEPARABLE[-1][1]
         self.norm = InputNorm(norm, n_mels)
         self.stem = nn.ModuleList(nn.Conv2d(into, out, 3, padding=1, bias=False) for into, out, _ in STEM)
-        self.stem_norms = nn.ModuleList(nn.BatchNorm2d(out) for _, out, _ in STEM)
+        self.stem_norms = nn.ModuleList(NormReLU(out) for _, out, _ in STEM)
         self.blocks = nn.ModuleList(Separable(into, out, 1, residual=False) for into, out, _ in SEPARABLE)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(self.embedding_width, n_classes)
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
-        x = self.norm(features, mask).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = self.norm(features, mask).unsqueeze(1)
         mask = None if mask is None else mask[:, None, None]
         for convolution, norm, (*_, window) in zip(self.stem, self.stem_norms, STEM):
-            x, mask = max_pool(masked(torch.relu(norm(convolution(x))), mask), mask, window)
+            x, mask = max_pool(norm(channels_last(convolution(x)), mask), mask, window)
         stages = ()
         for number, (block, (*_, window)) in enumerate(zip(self.blocks, SEPARABLE)):
             if number in DROPPED_BEFORE:

@@ -95,6 +95,17 @@ def test_every_trainable_parameter_moves_of_the_student_and_of_the_method():
     assert not still
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_a_mask_is_asked_for_only_where_lengths_differ(full):
+    data = examples()
+    if full:
+        data = Examples(data.features, torch.full_like(data.lengths, data.features.shape[-1]), data.labels)
+    student, given = new_student(), []
+    student.register_forward_pre_hook(lambda module, inputs: given.append(inputs[1]))
+    train(student, Transfer(), data, data, FAST, seed=0)
+    assert all((lengths is None) == full for lengths in given)
+
+
 class Interrupted(Exception):
     pass
 
