@@ -59,15 +59,10 @@ class Gatherer:
         return batch
 
 
-def shuffled(n: int, batch_size: int, generator: torch.Generator) -> Iterator[np.ndarray]:
-    """Yield int64 index arrays that cover ``0 .. n-1`` once, in an order drawn from `generator`."""
-    order = torch.randperm(n, generator=generator).numpy()
-    for start in range(0, n, batch_size):
-        yield order[start : start + batch_size]
-
-
-def minibatches(X: Any, batch_size: int, generator: torch.Generator) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Yield ``(index, batch)`` over all rows once, shuffled.
+def minibatches(
+    X: Any, batch_size: int, generator: torch.Generator, among: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Yield ``(index, batch)`` over rows once, shuffled.
 
     Parameters
     ----------
@@ -76,6 +71,8 @@ def minibatches(X: Any, batch_size: int, generator: torch.Generator) -> Iterator
         Rows per batch; the last may be shorter.
     generator : torch.Generator
         Decides the order.
+    among : ndarray of int64, optional
+        Rows to take; all by default.
 
     Yields
     ------
@@ -84,6 +81,9 @@ def minibatches(X: Any, batch_size: int, generator: torch.Generator) -> Iterator
         Overwritten by the next one; clone it to keep it.
     """
     rows = as_rows(X)
-    gather = Gatherer(rows, min(batch_size, len(rows)))
-    for index in shuffled(len(rows), batch_size, generator):
+    among = np.arange(len(rows)) if among is None else among
+    order = among[torch.randperm(len(among), generator=generator).numpy()]
+    gather = Gatherer(rows, min(batch_size, len(order)))
+    for start in range(0, len(order), batch_size):
+        index = order[start : start + batch_size]
         yield index, gather(index)

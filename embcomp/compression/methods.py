@@ -13,7 +13,7 @@ from embcomp.compression.modules import LinearCompressor, MLPCompressor
 from embcomp.compression.problem import Problem, Solution
 from embcomp.compression.shrinkage import class_covariances
 from embcomp.compression.solvers import FactoredMoments
-from embcomp.compression.trained import improve
+from embcomp.compression.training import improve
 from embcomp.errors import ConfigError, DataError
 
 STARTS = ("auto", "pca", "lda")

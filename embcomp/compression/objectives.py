@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from embcomp.losses import prediction_loss
+
 
 class Bottleneck(nn.Module):
     """Encoder, and what reads its code during training.
@@ -63,7 +65,7 @@ class Bottleneck(nn.Module):
         if self.head is not None:
             logits = prefix_outputs(self.head, code, sizes)
             repeated = targets.repeat(len(sizes), *[1] * (targets.ndim - 1))
-            terms["task"] = task_loss(logits.flatten(0, 1), repeated, self.multilabel, self.class_weights)
+            terms["task"] = prediction_loss(logits.flatten(0, 1), repeated, self.multilabel, self.class_weights)
         if self.decoder is not None:
             terms["reconstruction"] = F.mse_loss(
                 prefix_outputs(self.decoder, code, sizes), rows.expand(len(sizes), -1, -1)
@@ -90,29 +92,6 @@ def prefix_outputs(reader: nn.Module, code: Tensor, sizes: Sequence[int]) -> Ten
         added = [code[:, start:stop] @ reader.weight[:, start:stop].T for start, stop in pairs]
         return torch.stack(added).cumsum(dim=0) + reader.bias
     return torch.stack([reader(F.pad(code[:, :size], (0, code.shape[1] - size))) for size in sizes])
-
-
-def task_loss(logits: Tensor, targets: Tensor, multilabel: bool = False, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy over known labels; zero where none is known.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n, n_classes)
-    targets : Tensor
-        int64 ``(n,)`` with -1 for unknown; with `multilabel` float ``(n, n_classes)``
-        of 0 and 1, NaN for unknown.
-    weights : Tensor of shape (n_classes,), optional
-        Weight of each class; for several labels, of its positives.
-    """
-    if not multilabel:
-        known = targets >= 0
-        if not known.any():
-            return logits.sum() * 0
-        return F.cross_entropy(logits[known], targets[known], weight=weights)
-    known = ~torch.isnan(targets)
-    loss = F.binary_cross_entropy_with_logits(logits, torch.nan_to_num(targets), reduction="none", pos_weight=weights)
-    # The unknown are multiplied away rather than indexed, to keep one shape per batch.
-    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def prefix_sizes(n_components: int) -> tuple[int, ...]:

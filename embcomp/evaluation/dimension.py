@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +27,7 @@ from embcomp.compression import METHODS, Compressor
 from embcomp.compression.rows import as_rows
 from embcomp.compression.targets import Targets, encode
 from embcomp.errors import DataError, choose
+from embcomp.learning import Logistic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -233,7 +233,7 @@ class _Judge:
         scaler = StandardScaler().fit(data[train])
         self.train, self.test = (scaler.transform(data[rows]).astype(np.float32) for rows in (train, test))
         self.labels, self.truth = targets.values[train], targets.values[test]
-        self.strength = strength
+        self.strength, self.n_classes = strength, len(targets.classes)
         rng = np.random.default_rng(seed)
         self.queries = np.sort(rng.permutation(len(test))[:QUERIES])
         self.neighbours = min(neighbours, len(train))
@@ -268,25 +268,20 @@ class _Judge:
 
     def _score(self, train: np.ndarray, test: np.ndarray) -> float:
         train, test = self._alike(train, test)
-        if self.labels.ndim == 1:
-            probe = self._probe(train, self.labels)
-            with warnings.catch_warnings():
-                # A fold without some class is scored on the classes it has.
-                warnings.simplefilter("ignore", UserWarning)
-                return float(balanced_accuracy_score(self.truth, probe.predict(test)))
-        precisions = []
-        for truth, labels in zip(self.truth.T, self.labels.T, strict=True):
-            known, seen = ~np.isnan(truth), ~np.isnan(labels)
-            if len(np.unique(truth[known])) == 2 and len(np.unique(labels[seen])) == 2:
-                probe = self._probe(train[seen], labels[seen])
-                precisions.append(average_precision_score(truth[known], probe.decision_function(test[known])))
-        return float(np.mean(precisions)) if precisions else float("nan")
-
-    def _probe(self, rows: np.ndarray, labels: np.ndarray) -> LogisticRegression:
         with warnings.catch_warnings():
             # Codes of few dimensions may still creep after 300 steps, by less than any interval here.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return LogisticRegression(C=self.strength, max_iter=300).fit(rows, labels)
+            # A fold without some class is scored on the classes it has.
+            warnings.simplefilter("ignore", UserWarning)
+            scores = Logistic(train, self.labels, self.n_classes, self.strength, max_iter=300).scores(test)
+            if self.labels.ndim == 1:
+                return float(balanced_accuracy_score(self.truth, np.nanargmax(scores, axis=1)))
+        precisions = []
+        for truth, found in zip(self.truth.T, scores.T, strict=True):
+            known = ~np.isnan(truth)
+            if len(np.unique(truth[known])) == 2 and not np.isnan(found).any():
+                precisions.append(average_precision_score(truth[known], found[known]))
+        return float(np.mean(precisions)) if precisions else float("nan")
 
 
 def _labelled(X, y, groups) -> tuple[np.ndarray, Targets, np.ndarray]:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from embcomp.data.labels import Labels
 from embcomp.errors import choose
+from embcomp.learning import Logistic
 from embcomp.students import StudentOutput, frame_mask
 
 Predict = Callable[..., np.ndarray]
@@ -33,9 +36,8 @@ def linear_probe(vectors: np.ndarray, labels: Labels, strength: float = 0.01) ->
         Vectors (m, dim) to probabilities (m, classes). A second argument, unlabelled vectors (k, dim), has
         them standardised by its mean and deviation instead of the training rows'; the regression is the same.
     """
-    if labels.multi_label:
-        return _on_standardised(vectors, lambda rows: _one_against_rest(rows, labels.matrix, strength))
-    return _on_standardised(vectors, lambda rows: _regression(rows, labels.index, len(labels.classes), strength))
+    targets = labels.matrix if labels.multi_label else labels.index
+    return _on_standardised(vectors, lambda rows: Logistic(rows, targets, len(labels.classes), strength).probabilities)
 
 
 def knn_probe(vectors: np.ndarray, labels: Labels, neighbours: int = 5) -> Predict:
@@ -107,8 +109,6 @@ class EmbeddingOf(nn.Module):
 
 
 def _on_standardised(vectors: np.ndarray, fit: Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]) -> Predict:
-    from sklearn.preprocessing import StandardScaler
-
     at_home = StandardScaler().fit(vectors)
     predict = fit(at_home.transform(vectors))
 
@@ -119,32 +119,7 @@ def _on_standardised(vectors: np.ndarray, fit: Callable[[np.ndarray], Callable[[
     return standardise_and_predict
 
 
-def _regression(vectors: np.ndarray, index: np.ndarray, classes: int, strength: float):
-    from sklearn.linear_model import LogisticRegression
-
-    present = np.unique(index)
-    model = LogisticRegression(C=strength, max_iter=200).fit(vectors, index) if len(present) > 1 else None
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        chances = np.zeros((len(rows), classes), dtype=np.float32)
-        chances[:, present] = 1.0 if model is None else model.predict_proba(rows)
-        return chances
-
-    return predict
-
-
-def _one_against_rest(vectors: np.ndarray, matrix: np.ndarray, strength: float):
-    columns = []
-    for values in matrix.T:
-        known = ~np.isnan(values)
-        index = values[known].astype(np.int64) if known.any() else np.zeros(1, dtype=np.int64)
-        columns.append(_regression(vectors[known] if known.any() else vectors[:1], index, 2, strength))
-    return lambda rows: np.stack([predict(rows)[:, 1] for predict in columns], axis=1)
-
-
 def _neighbours(vectors: np.ndarray, matrix: np.ndarray, count: int):
-    from sklearn.neighbors import NearestNeighbors
-
     model = NearestNeighbors(n_neighbors=count, metric="cosine").fit(vectors)
     known, values = ~np.isnan(matrix), np.nan_to_num(matrix)
     shares = values.sum(0) / np.maximum(known.sum(0), 1)

@@ -1,4 +1,9 @@
-"""Train both encoders together."""
+"""Train both encoders together.
+
+A loop of its own beside `embcomp.training.loop`: a step draws a caption for every clip and moves two encoders, and
+there is neither a score to validate by nor a transfer method. The rate's cosine runs from the first step on and not
+from the end of the warm-up, which is how the recipe's tables were measured.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,8 @@ from embcomp.errors import ConfigError, DataError
 from embcomp.knowledge_clip.captions import Captions
 from embcomp.knowledge_clip.model import KnowledgeClip
 from embcomp.knowledge_clip.objective import Objective
-from embcomp.training.loop import Examples, sampling_weights
+from embcomp.training.examples import Examples, sampling_weights
+from embcomp.training.steps import Descent
 
 
 @dataclass
@@ -135,31 +141,19 @@ def _loop(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / warmup) * (1 + math.cos(math.pi * step / training.steps)) / 2
     )
-    sums: dict[str, float] = {}
-    since = 0
+    descent = Descent(optimiser)
     for step in range(1, training.steps + 1):
-        rows = torch.multinomial(weights, training.batch_size, replacement=True, generator=generator)
-        drawn = captions.draw(rows, generator).to(device)
-        rows = rows.to(device)
-        lengths = examples.lengths[rows]
-        features = augment(examples.features[rows][..., : int(lengths.max())], lengths, training, generator)
+        rows, lengths, features = examples.draw(weights, training.batch_size, generator)
+        drawn = captions.draw(rows.cpu(), generator).to(device)
+        features = augment(features, lengths, training, generator)
         different, place = drawn.unique(return_inverse=True)
         text = encoder([captions.texts[number] for number in different.tolist()])[place]
         terms = objective(network(features, lengths).embedding, text, drawn, matches[rows])
-        loss = sum(terms.values())
-        if not torch.isfinite(loss):
-            values = {name: float(term.detach()) for name, term in terms.items()}
-            raise DataError(f"the loss is not finite at step {step} ({values}); lower training.learning_rate")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+        descent.step(terms, step - 1)
         schedule.step()
         objective.limit()
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(term.detach())
         if step % training.evaluate_every == 0 or step == training.steps:
-            means = {name: total / (step - since) for name, total in sums.items()}
-            trained.history.append({"step": step, **means, "temperature": float(objective.temperature.detach())})
-            sums, since = {}, step
+            temperature = float(objective.temperature.detach())
+            trained.history.append({"step": step, **descent.means(), "temperature": temperature})
         if progress is not None:
             progress(1)

@@ -56,7 +56,7 @@ def reestimate(network: nn.Module, features: Tensor, lengths: Tensor, batch_size
         batches = shuffled.split(batch_size)
         first = batches[0][:1]
         for layer in _in_order(adapted, features[first].to(device), lengths[first].to(device)):
-            moments = _Moments()
+            moments = _ChannelMoments()
             handle = layer.register_forward_pre_hook(moments)
             try:
                 for rows in batches:
@@ -68,8 +68,12 @@ def reestimate(network: nn.Module, features: Tensor, lengths: Tensor, batch_size
     return adapted
 
 
-class _Moments:
-    """Count, mean and sum of squared deviations per channel, merged batch by batch (Chan et al. 1979)."""
+class _ChannelMoments:
+    """Count, mean and sum of squared deviations per channel, merged batch by batch (Chan et al. 1979).
+
+    `embcomp.compression.moments` merges by the same formula, but full covariances of vectors read from disk, with
+    numpy; here there is one variance a channel, of maps of any shape, on the student's own device.
+    """
 
     def __init__(self) -> None:
         self.count = 0

@@ -93,6 +93,7 @@ class KMeansTeacher:
             raise DataError(
                 f"{len(patches)} log-mel patches cannot be parted into {config.centroids} centroids; lower teacher.centroids"
             )
+        # All patches are in memory, so that two passes do what `embcomp.compression.moments` does in one.
         mean = patches.mean(0)
         centred = (patches - mean).double()
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))

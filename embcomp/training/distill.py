@@ -24,7 +24,8 @@ from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
 from embcomp.teachers import Teacher, embedder
 from embcomp.training.devices import check_device
-from embcomp.training.loop import Examples, TrainingResult, train
+from embcomp.training.examples import Examples
+from embcomp.training.loop import TrainingResult, train
 from embcomp.transfer import build_transfer, compares_over_time, target_kind
 
 

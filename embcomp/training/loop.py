@@ -1,4 +1,10 @@
-"""One training loop for every student and every transfer method."""
+"""One training loop for every student and every transfer method.
+
+Two more things are trained here, each by a loop of its own. `embcomp.compression.loop` passes over vectors read
+from disk in epochs, without augmentation or draws, and needs torch alone. `embcomp.knowledge_clip.training` trains
+two encoders on captions and has nothing to validate on. What a loop does the same way is shared: early stopping
+(`embcomp.learning`), drawing clips (`embcomp.training.examples`), the step (`embcomp.training.steps`).
+"""
 
 from __future__ import annotations
 
@@ -9,41 +15,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from embcomp.audio.augment import augment, mix, mixing_shares
 from embcomp.config import TrainingConfig
-from embcomp.data.labels import Labels
 from embcomp.errors import ArtifactError, ConfigError, DataError, EmbcompError
+from embcomp.learning import EarlyStopping
 from embcomp.losses import prediction_loss
 from embcomp.metrics import METRICS, monitored, score
 from embcomp.storage.files import check_regular, fingerprint, recover
 from embcomp.students.inference import predict_logits
 from embcomp.students.output import unless_full
+from embcomp.training.examples import Examples, sampling_weights
+from embcomp.training.steps import Descent
 from embcomp.transfer import Batch, Mixing, Transfer
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Clips as a student sees them.
-
-    Attributes
-    ----------
-    features : Tensor of shape (n, n_mels, frames)
-    lengths : Tensor of shape (n,)
-        Valid frames.
-    labels : Labels
-    """
-
-    features: Tensor
-    lengths: Tensor
-    labels: Labels
-
-    def to(self, device: str) -> Examples:
-        """The same on another device."""
-        return Examples(self.features.to(device), self.lengths.to(device), self.labels)
 
 
 @dataclass
@@ -64,32 +50,6 @@ class TrainingResult:
     history: list[dict[str, float]] = field(default_factory=list)
     best_step: int = 0
     best_score: float = float("nan")
-
-
-def sampling_weights(labels: Labels, balanced: bool, labelled: float = 0.0) -> Tensor:
-    """Probability of drawing each clip, float64 (n,), summing to 1.
-
-    Balanced: every class is drawn equally often (of a clip's several labels the
-    rarest counts).
-
-    Parameters
-    ----------
-    labels : Labels
-    balanced : bool
-    labelled : float in [0, 1], default=0.0
-        Least share of the draws that goes to clips with a label. In proportion to their number, a few
-        labels among many clips would leave a batch with hardly one, and the task loss with noise.
-    """
-    strata = labels.for_splits
-    count = len(strata)
-    known = strata >= 0
-    if not known.any():
-        return torch.full((count,), 1.0 / count, dtype=torch.float64)
-    share = 1.0 if known.all() else max(labelled, known.mean())
-    weights = np.full(count, (1.0 - share) / max(np.count_nonzero(~known), 1))
-    members = np.bincount(strata[known]) if balanced else np.array([np.count_nonzero(known)])
-    weights[known] = (share / np.count_nonzero(members)) / members[strata[known] if balanced else 0]
-    return torch.from_numpy(weights)
 
 
 def validate(student: nn.Module, examples: Examples, monitor: str) -> tuple[float, float]:
@@ -167,7 +127,7 @@ def train(
     validation = validation.to(device)
     if progress is not None:
         progress(run.step)
-    while run.step < config.steps and not run.stopped:
+    while run.step < config.steps and not run.stopping.exhausted:
         run.one_step()
         if progress is not None:
             progress(1)
@@ -175,7 +135,7 @@ def train(
             run.evaluate(validation)
         if checkpoint is not None and run.step % config.checkpoint_every == 0:
             run.save(checkpoint, key)
-    student.load_state_dict(run.best_state)
+    run.stopping.restore()
     student.eval()
     return run.result
 
@@ -200,16 +160,10 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
+        self.descent = Descent(self.optimiser)
+        self.stopping = EarlyStopping(student, config.patience)
         self.step = 0
-        self.waited = 0
-        self.sums: dict[str, float] = {}
         self.result = TrainingResult()
-        self.best_loss = math.inf
-        self.best_state: dict[str, Tensor] = {}
-
-    @property
-    def stopped(self) -> bool:
-        return bool(self.config.patience) and self.waited >= self.config.patience
 
     def rate(self) -> float:
         """Linear warm-up, then a half cosine to zero."""
@@ -220,23 +174,16 @@ class _Run:
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def batch(self) -> Batch:
-        rows, lengths, features = self.draw()
+        size = self.config.batch_size
+        rows, lengths, features = self.fit.draw(self.weights, size, self.generator)
         labels, mixing = self.labels[rows], None
         if self.config.mixup:
-            partners, partner_lengths, others = self.draw()
+            partners, partner_lengths, others = self.fit.draw(self.weights, size, self.generator)
             shares = mixing_shares(len(rows), self.config.mixup, self.generator).to(self.device)
             mixing = Mixing(partners, partner_lengths, shares)
             features = mix(features, lengths, others, partner_lengths, shares)
             labels = mixing.of(labels, self.labels[partners])
         return Batch(augment(features, lengths, self.config, self.generator), lengths, labels, rows, mixing)
-
-    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows, lengths and features of as many clips as a batch has."""
-        rows = torch.multinomial(self.weights, self.config.batch_size, replacement=True, generator=self.generator).to(
-            self.device
-        )
-        lengths = self.fit.lengths[rows]
-        return rows, lengths, self.fit.features[rows][..., : int(lengths.max())]
 
     def one_step(self) -> None:
         self.student.train()
@@ -246,45 +193,27 @@ class _Run:
         batch = self.batch()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.amp):
             output = self.student(batch.features, unless_full(batch.lengths, batch.features.shape[-1]))
-        terms = self.transfer.loss(output, batch)
-        loss = sum(terms.values())
-        if not torch.isfinite(loss):
-            values = {name: float(term.detach()) for name, term in terms.items()}
-            raise DataError(f"the loss is not finite at step {self.step} ({values}); lower training.learning_rate")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        self.descent.step(self.transfer.loss(output, batch), self.step)
         self.step += 1
-        for name, term in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
 
     def evaluate(self, validation: Examples) -> None:
         value, loss = validate(self.student, validation, self.config.monitor)
-        steps = self.step - (self.result.history[-1]["step"] if self.result.history else 0)
-        row = {"step": self.step, **{name: total / steps for name, total in self.sums.items()}}
+        row = {"step": self.step, **self.descent.means()}
         row |= {"learning_rate": self.rate(), "validation_loss": loss, "validation_score": value}
         self.result.history.append(row)
-        self.sums = {}
-        best = self.result.best_score
         # Small validation sets tie often; of equal scores the lower loss is the better student.
-        if math.isnan(best) or value > best or (value == best and loss < self.best_loss):
-            self.result.best_step, self.result.best_score, self.best_loss = self.step, value, loss
-            self.best_state = {
-                name: tensor.detach().cpu().clone() for name, tensor in self.student.state_dict().items()
-            }
-            self.waited = 0
-        else:
-            self.waited += 1
+        if self.stopping.offer(value, -loss):
+            self.result.best_step, self.result.best_score = self.step, value
 
     def save(self, path: Path, key: str) -> None:
         content: dict[str, Any] = {
             "key": key,
             "step": self.step,
-            "waited": self.waited,
-            "sums": self.sums,
+            "sums": self.descent.sums,
             "result": asdict(self.result),
-            "best_loss": self.best_loss,
-            "best_state": self.best_state,
+            "best_loss": -self.stopping.best[1] if self.stopping.best else math.inf,
+            "best_state": self.stopping.state,
+            "waited": self.stopping.waited,
             "student": self.student.state_dict(),
             "transfer": self.transfer.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -326,6 +255,8 @@ class _Run:
         torch.set_rng_state(content["rng"])
         if torch.device(self.device).type == "cuda" and "device_rng" in content:
             torch.cuda.set_rng_state_all(content["device_rng"])
-        self.step, self.waited, self.sums = content["step"], content["waited"], content["sums"]
         self.result = TrainingResult(**content["result"])
-        self.best_loss, self.best_state = content["best_loss"], content["best_state"]
+        self.step, self.descent.sums = content["step"], content["sums"]
+        self.descent.count = self.step - (self.result.history[-1]["step"] if self.result.history else 0)
+        self.stopping.state, self.stopping.waited = content["best_state"], content["waited"]
+        self.stopping.best = (self.result.best_score, -content["best_loss"]) if self.stopping.state else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 from embcomp.data.labels import Labels
 from embcomp.errors import DataError
+from embcomp.learning import Logistic
 
 # The score of a class of which no clip is known: in float32 its probability is zero at any temperature in use.
 NEVER = -1e4
@@ -37,9 +39,6 @@ def logistic_scores(vectors: np.ndarray, labels: Labels, strength: float = 0.01)
     DataError
         Fewer than two classes have a labelled clip.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
     known = labels.labelled
     if not known.any():
         raise DataError(
@@ -47,27 +46,17 @@ def logistic_scores(vectors: np.ndarray, labels: Labels, strength: float = 0.01)
             "or use a transfer method that needs no label: embedding, regression, clip_samples"
         )
     rows = StandardScaler().fit(vectors[known]).transform(vectors)
-
-    def scores(fit: np.ndarray, target: np.ndarray) -> np.ndarray:
-        return LogisticRegression(C=strength, max_iter=200).fit(rows[fit], target).decision_function(rows)
-
+    targets = labels.matrix if labels.multi_label else labels.index
+    found = Logistic(rows[known], targets[known], len(labels.classes), strength).scores(rows).astype(np.float32)
+    learned = ~np.isnan(found).all(axis=0)
     if labels.multi_label:
-        found = np.full(labels.matrix.shape, np.nan, dtype=np.float32)
-        for column, cells in enumerate(labels.matrix.T):
-            fit = ~np.isnan(cells)
-            if len(np.unique(cells[fit])) == 2:
-                found[:, column] = scores(fit, cells[fit])
-        if np.isnan(found).all():
+        if not learned.any():
             raise DataError("no class has both clips it applies to and clips it does not; there is nothing to distil")
         return found
-    fit = labels.index >= 0
-    present = np.unique(labels.index[fit])
-    if len(present) < 2:
+    if learned.sum() < 2:
         raise DataError(
-            f"the labelled clips are all of class {labels.classes[present[0]]!r}; a teacher needs two classes or more"
+            f"the labelled clips are all of class {labels.classes[learned.argmax()]!r}; "
+            "a teacher needs two classes or more"
         )
-    found = np.full(labels.matrix.shape, NEVER, dtype=np.float32)
-    decision = scores(fit, labels.index[fit])
-    # Of two classes scikit-learn gives one score, the second's advantage.
-    found[:, present] = decision if decision.ndim == 2 else np.stack([np.zeros_like(decision), decision], axis=1)
+    found[:, ~learned] = NEVER
     return found

@@ -28,7 +28,8 @@ from embcomp.storage.store import EmbeddingStore
 from embcomp.students import StudentOutput, count_parameters
 from embcomp.students.classifier import Classifier
 from embcomp.teachers import KMeansTeacher, Teacher, embed, embedder, learned_kmeans
-from embcomp.training.loop import Examples, train
+from embcomp.training.examples import Examples
+from embcomp.training.loop import train
 from embcomp.transfer import Batch, Transfer, build_transfer, target_kind
 
 LOGIT_TEACHER = "logit_teacher"  # not a method of the package: there is nothing it does better than logit_kd

@@ -127,7 +127,7 @@ class Study:
     def _train(self, rows, weights: dict, seed: int):
         from embcomp.config import KnowledgeClipConfig
         from embcomp.knowledge_clip import Captions, caption_vectors, train
-        from embcomp.training.loop import Examples
+        from embcomp.training.examples import Examples
 
         labels = self.labels.select(rows)
         captions = Captions.from_labels(labels, self.prompts)

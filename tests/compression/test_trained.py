@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from embcomp.compression import Compressor, LinearCompressor, MLPCompressor, trained
-from embcomp.compression.fitting import hold_out
-from embcomp.compression.objectives import Bottleneck, prefix_sizes, task_loss
+from embcomp.compression import Compressor, LinearCompressor, MLPCompressor, training
+from embcomp.compression.loop import hold_out
+from embcomp.compression.objectives import Bottleneck, prefix_sizes
 
 TRAINED = [
     {"method": "linear", "objective": "task"},
@@ -41,8 +41,8 @@ def test_every_parameter_moves(data, monkeypatch, options):
             assert moved > 0.5, name
         return history
 
-    original = trained.train
-    monkeypatch.setattr(trained, "train", remember)
+    original = training.train
+    monkeypatch.setattr(training, "train", remember)
     Compressor(**{"n_components": 4, "epochs": 5, "hidden": 8, "validation_share": 0, **options}).fit(X, y)
     assert starts
 
@@ -186,21 +186,6 @@ def test_the_held_out_share_divides_no_group():
     assert set(groups[training]).isdisjoint(groups[held_out])
     assert len(set(groups[held_out])) == 3
     assert len(hold_out(70, 0, torch.Generator())[1]) == 0
-
-
-def test_task_loss_ignores_unknown_labels():
-    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    targets = torch.tensor([0, -1, 2, -1, 1, 0])
-    known = targets >= 0
-    expected = torch.nn.functional.cross_entropy(logits[known], targets[known])
-    torch.testing.assert_close(task_loss(logits, targets), expected)
-    task_loss(logits, targets).backward()
-    assert not logits.grad[~known].any()
-    matrix = torch.tensor([[1.0, float("nan"), 0.0]]).repeat(6, 1)
-    loss = task_loss(logits, matrix, multilabel=True)
-    torch.testing.assert_close(
-        loss, torch.nn.functional.binary_cross_entropy_with_logits(logits[:, [0, 2]], matrix[:, [0, 2]])
-    )
 
 
 @pytest.mark.parametrize("build", [LinearCompressor, lambda a, b: MLPCompressor(a, b, 5)])

@@ -8,7 +8,8 @@ import torch
 from embcomp.config import TrainingConfig, TransferConfig
 from embcomp.data.labels import Labels, encode
 from embcomp.students import build_student
-from embcomp.training.loop import Examples, train
+from embcomp.training.examples import Examples
+from embcomp.training.loop import train
 from embcomp.transfer import Batch, build_transfer
 
 CLASSES, WIDTH, DIM = 3, 16, 10

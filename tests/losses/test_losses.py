@@ -247,6 +247,35 @@ def test_without_any_label_the_loss_is_zero(multi_label):
     assert loss.item() == 0 and (logits.grad == 0).all()
 
 
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 3.0, 1.0]).double()])
+def test_classes_as_numbers_are_the_same_as_a_matrix(weights):
+    logits = vectors(6, 3).requires_grad_()
+    index, matrix = torch.tensor([0, -1, 2, -1, 1, 0]), one_hot([0, 0, 2, 0, 1, 0])
+    matrix[[1, 3]] = NAN
+    losses = [prediction_loss(logits, labels, False, weights) for labels in (index, matrix)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-12)
+    known = index >= 0
+    assert losses[0].item() == pytest.approx(F.cross_entropy(logits[known], index[known], weights).item(), abs=1e-12)
+    gradients = [torch.autograd.grad(loss, logits)[0] for loss in losses]
+    torch.testing.assert_close(*gradients)
+    assert not gradients[0][~known].any()
+
+
+def test_with_several_labels_the_weights_are_those_of_the_positives():
+    logits, weights = vectors(4, 3), torch.tensor([0.5, 3.0, 1.0]).double()
+    labels = (vectors(4, 3, seed=1) > 0).double()
+    expected = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights)
+    assert prediction_loss(logits, labels, True, weights).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("weights", [None, torch.ones(3).double()])
+def test_classes_of_which_none_is_known_cost_nothing(weights):
+    logits = vectors(4, 3).requires_grad_()
+    for labels in (torch.full((4,), -1), torch.full((4, 3), NAN).double()):
+        loss = prediction_loss(logits, labels, False, weights)
+        assert loss.item() == 0 and not torch.autograd.grad(loss, logits)[0].any()
+
+
 class LargestTensor(TorchDispatchMode):
     """Notes the most numbers that any operation returned."""
 

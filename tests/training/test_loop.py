@@ -10,7 +10,8 @@ from embcomp.data.labels import Labels, encode
 from embcomp.errors import DataError
 from embcomp.students import build_student
 from embcomp.students.inference import predict_logits
-from embcomp.training.loop import Examples, sampling_weights, train
+from embcomp.training.examples import Examples, sampling_weights
+from embcomp.training.loop import train
 from embcomp.transfer import Transfer, build_transfer
 
 FAST = TrainingConfig(

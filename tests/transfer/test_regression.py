@@ -25,7 +25,7 @@ from embcomp.compression import Compressor
 from embcomp.config import TransferConfig
 from embcomp.errors import ConfigError
 from embcomp.losses import REGRESSIONS, cosine_distance, distance_correlation, prediction_loss
-from embcomp.training.loop import sampling_weights
+from embcomp.training.examples import sampling_weights
 from embcomp.transfer import build_transfer
 from embcomp.transfer.regression import cluster_balanced
 

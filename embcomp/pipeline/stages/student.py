@@ -24,7 +24,7 @@ from embcomp.students.classifier import Classifier
 from embcomp.students.inference import predict_logits
 from embcomp.teachers import embedder
 from embcomp.training.distill import teach
-from embcomp.training.loop import Examples
+from embcomp.training.examples import Examples
 from embcomp.transfer import compares_over_time, target_kind
 
 VERSION = 2  # raised when another student comes of the same inputs

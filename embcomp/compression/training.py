@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.compression import closed_form
-from embcomp.compression.fitting import Schedule, train
+from embcomp.compression.loop import Schedule, train
 from embcomp.compression.modules import LinearCompressor, MLPCompressor, fold_input, fold_output
 from embcomp.compression.objectives import Bottleneck, prefix_sizes
 from embcomp.compression.problem import Problem, Solution

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embcomp.compression.batches import Gatherer, shuffled
+from embcomp.compression.batches import Gatherer, minibatches
 from embcomp.compression.frame import Frame
 from embcomp.compression.objectives import Bottleneck
 from embcomp.compression.rows import Rows
 from embcomp.errors import DataError
+from embcomp.learning import EarlyStopping
 
 EVALUATION_ROWS = 4096
 # With fewer steps between them, checks would see noise and stop small sets at once.
@@ -61,18 +61,19 @@ def train(
     list of dict
         Per check: ``epoch``, ``train`` and ``validation`` loss, and the terms of the latter.
     """
-    gather = Gatherer(rows, max(schedule.batch_size, EVALUATION_ROWS))
+    gather = Gatherer(rows, EVALUATION_ROWS)
     training, held_out = hold_out(len(rows), schedule.validation_share, generator, groups)
     optimizer = torch.optim.AdamW(_parameter_groups(model, schedule.weight_decay), lr=schedule.learning_rate)
     history = [{"epoch": 0, "train": None, **evaluate(model, gather, frame, targets, held_out)}]
-    best, best_state = history[0].get("validation", np.inf), copy.deepcopy(model.state_dict())
-    stale, interval = 0, math.ceil(STEPS_PER_CHECK / math.ceil(len(training) / schedule.batch_size))
+    stopping = EarlyStopping(model, schedule.patience)
+    if len(held_out):
+        stopping.offer(-history[0]["validation"])
+    interval = math.ceil(STEPS_PER_CHECK / math.ceil(len(training) / schedule.batch_size))
     for epoch in range(1, schedule.epochs + 1):
         model.train()
         total = torch.zeros(())
-        for places in shuffled(len(training), schedule.batch_size, generator):
-            index = training[places]
-            loss = model.losses(frame.to_(gather(index)), None if targets is None else targets[index])["total"]
+        for index, batch in minibatches(rows, schedule.batch_size, generator, training):
+            loss = model.losses(frame.to_(batch), None if targets is None else targets[index])["total"]
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -83,16 +84,12 @@ def train(
             continue
         scores = evaluate(model, gather, frame, targets, held_out)
         history.append({"epoch": epoch, "train": float(total) / len(training), **scores})
-        if not len(held_out):
-            continue
-        if scores["validation"] < best:
-            best, best_state, stale = scores["validation"], copy.deepcopy(model.state_dict()), 0
-        else:
-            stale += 1
-            if stale >= schedule.patience:
+        if len(held_out):
+            stopping.offer(-scores["validation"])
+            if stopping.exhausted:
                 break
     if len(held_out):
-        model.load_state_dict(best_state)
+        stopping.restore()
     return history
 
 

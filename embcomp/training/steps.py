@@ -1,0 +1,60 @@
+"""Steps down a loss of several terms, and what the terms were."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from embcomp.errors import DataError
+
+
+class Descent:
+    """An optimiser that keeps count of the loss terms it was given.
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+
+    Attributes
+    ----------
+    sums : dict of str to float
+        Of each term since :meth:`means` was last asked.
+    count : int
+        Steps since.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer):
+        self.optimiser = optimiser
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def step(self, terms: dict[str, Tensor], number: int) -> None:
+        """Take one step down the sum of `terms`.
+
+        Parameters
+        ----------
+        terms : dict of str to Tensor, scalars
+        number : int
+            Steps taken before, for the message.
+
+        Raises
+        ------
+        DataError
+            The loss is not finite.
+        """
+        loss = sum(terms.values())
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        if not torch.isfinite(loss):
+            raise DataError(f"the loss is not finite at step {number} ({values}); lower training.learning_rate")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.count += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Mean of each term over the steps since this was last asked."""
+        means = {name: total / self.count for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
