@@ -1,4 +1,4 @@
-"""Projections that need no training: PCA, LDA, random, and the least-squares way back.
+"""Projections that need no training: PCA, LDA, random; and the least-squares decoder of any of them.
 
 All work on moments, never on rows, so their cost does not grow with n.
 Every projection is a weight of shape ``(d, dim)`` acting on centred rows.
@@ -116,7 +116,7 @@ def shrunk_pair(
     return within, shrink(total, amount)
 
 
-def lda(within: np.ndarray, total: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def lda(within: np.ndarray, total: np.ndarray, count: int) -> np.ndarray:
     """Directions that separate classes best, as scikit-learn's ``eigen`` solver finds them.
 
     Solves ``S_b v = value S_w v`` with ``S_b = S_t - S_w`` (Fisher 1936;
@@ -131,10 +131,8 @@ def lda(within: np.ndarray, total: np.ndarray, count: int) -> tuple[np.ndarray, 
 
     Returns
     -------
-    weight : ndarray of shape (count, dim)
+    ndarray of shape (count, dim)
         Scaled to unit variance within classes.
-    values : ndarray of shape (count,)
-        Variance between over variance within classes.
 
     Raises
     ------
@@ -143,13 +141,12 @@ def lda(within: np.ndarray, total: np.ndarray, count: int) -> tuple[np.ndarray, 
     """
     total -= within
     try:
-        values, weight = leading_eigh(total, count, within)
+        return leading_eigh(total, count, within)[1]
     except np.linalg.LinAlgError:
         raise DataError(
             "the covariance within classes is singular (fewer rows than dimensions, or constant dimensions); "
             "set shrinkage above 0"
         ) from None
-    return weight, values
 
 
 def widen(weight: np.ndarray, covariance: np.ndarray, count: int) -> np.ndarray:
@@ -178,7 +175,7 @@ def widen(weight: np.ndarray, covariance: np.ndarray, count: int) -> np.ndarray:
 
 
 def decoder(weight: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least-squares linear way back from ``z = W x``, and what it needs.
+    """Least-squares linear decoder of ``z = W x``, and what it needs.
 
     Returns
     -------
@@ -191,10 +188,10 @@ def decoder(weight: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.
     """
     cross = covariance @ weight.T
     gram = weight @ cross
-    return solve_back(cross, gram), gram
+    return solve_decoder(cross, gram), gram
 
 
-def solve_back(cross: np.ndarray, gram: np.ndarray) -> np.ndarray:
+def solve_decoder(cross: np.ndarray, gram: np.ndarray) -> np.ndarray:
     """``cross gram^+`` for a positive semi-definite `gram` ``(d, d)``; shape ``(dim, d)``.
 
     Components are put on one scale first: the code may mix tiny and large ones.

@@ -10,7 +10,7 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from embcomp.compression.closed_form import solve_back
+from embcomp.compression.closed_form import solve_decoder
 from embcomp.compression.frame import Frame
 from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank, fold_input, fold_output
 from embcomp.compression.problem import Problem, Solution
@@ -55,7 +55,7 @@ class Decoders:
     @cached_property
     def retained_variance(self) -> np.ndarray:
         """Share of the variance that the first k components give back, shape ``(d,)``, non-decreasing."""
-        # Cholesky's factor takes from each code what those before it already tell.
+        # Cholesky's factor takes from each code what those before it already explain.
         scale = np.sqrt(self.component_variance)
         inverse = np.where(scale > 1e-6 * scale.max(), 1 / np.maximum(scale, 1e-300), 0.0)
         lower = _cholesky(inverse[:, None] * self.gram * inverse)
@@ -64,7 +64,7 @@ class Decoders:
 
     def least_squares(self) -> LinearCompressor:
         """Linear decoder from raw codes to raw embeddings."""
-        back = solve_back(self.cross, self.gram) * self.scale[:, None]
+        back = solve_decoder(self.cross, self.gram) * self.scale[:, None]
         return LinearCompressor.from_affine(torch.from_numpy(back), torch.from_numpy(self.mean - back @ self.code_mean))
 
     def first(self, size: int) -> Decoders:
@@ -74,7 +74,7 @@ class Decoders:
         return part
 
     def fold(self, solution: Solution, frame: Frame) -> nn.Module:
-        """Make the solution's encoder, and its decoder, speak raw embeddings; return the encoder."""
+        """Make the solution's encoder take raw embeddings, and its decoder give them; return the encoder."""
         mean, scale = torch.from_numpy(frame.mean), torch.from_numpy(frame.scale)
         fold_input(solution.encoder, mean, scale)
         if solution.decoder is not None:

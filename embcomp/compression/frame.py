@@ -18,7 +18,7 @@ from embcomp.errors import DataError
 
 
 class ConstantColumnWarning(UserWarning):
-    """Some dimensions never change; they are kept unscaled and tell nothing."""
+    """Some dimensions never change; they are kept unscaled and carry no information."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What scikit-learn wants of a fitted estimator, read from :class:`Fitted`."""
+"""What scikit-learn expects of a fitted estimator, read from :class:`Fitted`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rungs of the ladder: each turns moments, and rows where it must, into a module."""
+"""The methods: each turns moments, and rows where it must, into a module."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def lda_weight(problem: Problem) -> np.ndarray:
         within, total = closed_form.shrunk_pair(
             frame.covariance(moments, degrees=moments.mass), means, priors, float(params["shrinkage"] or 0.0)
         )
-    weight, _ = closed_form.lda(within, total, min(count, most))
+    weight = closed_form.lda(within, total, min(count, most))
     return weight if count <= most else closed_form.widen(weight, problem.frame.covariance(problem.moments), count)
 
 

@@ -76,7 +76,7 @@ class Bottleneck(nn.Module):
 
 
 def prefix_outputs(reader: nn.Module, code: Tensor, sizes: Sequence[int]) -> Tensor:
-    """What `reader` says of each prefix of the code, the rest being zero, ``(len(sizes), n, out)``.
+    """Outputs of `reader` for each prefix of the code, the rest being zero, ``(len(sizes), n, out)``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The constructor's parameters: checked in ``fit``, where scikit-learn wants it."""
+"""The constructor's parameters: checked in ``fit``, as scikit-learn requires."""
 
 from __future__ import annotations
 

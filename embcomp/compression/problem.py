@@ -1,4 +1,4 @@
-"""What a rung of the ladder is given and what it gives back."""
+"""What a method is given, and what it gives back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embcomp.compression.targets import Targets
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything a rung may look at.
+    """Everything a method may look at.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Problem:
 
 @dataclass
 class Solution:
-    """What a rung found, in the frame.
+    """What a method found, in the frame.
 
     Attributes
     ----------

@@ -55,8 +55,8 @@ class Quantiser:
     Attributes
     ----------
     low_, high_ : ndarray of shape (d,), float32
-        The range for float16 and int8; for binary the values the two bits stand for,
-        the means of what lies below and above.
+        The range for float16 and int8; for binary the means of what lies below and
+        above the threshold, which the two bits are decoded to.
     threshold_ : ndarray of shape (d,), float32
         Between them.
 

@@ -130,7 +130,6 @@ class FactoredMoments:
     mean: np.ndarray
     variance: np.ndarray
     factor: np.ndarray
-    n_classes: int = 0
 
     @property
     def n_features(self) -> int:

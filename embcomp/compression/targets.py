@@ -161,5 +161,5 @@ def _matrix(values: np.ndarray, classes: Sequence[Any] | None) -> Targets:
     with np.errstate(all="ignore"):
         varied = (np.nansum(values, axis=0) > 0) & (np.nansum(1 - values, axis=0) > 0)
     if classes is None and not varied.any():
-        raise DataError("labels hold one class only: every column is constant; nothing can be told apart")
+        raise DataError("labels hold one class only: every column is constant; there is nothing to separate")
     return Targets(values, list(range(values.shape[1])) if classes is None else list(classes))

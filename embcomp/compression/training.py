@@ -1,4 +1,4 @@
-"""Train a rung: from its closed-form start, in coordinates that suit Adam, and back."""
+"""Train a method from its closed-form start, in coordinates that suit Adam."""
 
 from __future__ import annotations
 

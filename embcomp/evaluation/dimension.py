@@ -1,8 +1,7 @@
 """How small may the target be? Scores against the dimension, and one recommended size.
 
-For every rung of the compressor ladder and every size: how much variance comes
-back, how well a linear probe tells the classes apart, and how many nearest
-neighbours of the full embedding remain. All on rows of held-out groups; scaler,
+For every compression method and every size: how much variance comes back, how well a linear probe separates the
+classes, and how many nearest neighbours of the full embedding remain. All on rows of held-out groups; scaler,
 compressor and probe see training rows only.
 """
 
@@ -27,12 +26,12 @@ from embcomp.compression import METHODS, Compressor
 from embcomp.compression.rows import as_rows
 from embcomp.compression.targets import Targets, encode
 from embcomp.errors import DataError, choose
-from embcomp.learning import Logistic
+from embcomp.learning import STRENGTH, Logistic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RUNGS = ("random", "pca", "lda", "linear", "mlp")
+DEFAULT_METHODS = ("random", "pca", "lda", "linear", "mlp")
 MEASURES = {"score": "probe score", "retained": "variance retained", "overlap": "nearest neighbours kept"}
 QUERIES = 1000
 
@@ -42,11 +41,11 @@ def dimension_curve(
     y: Any,
     groups: Any = None,
     dims: Sequence[int] | None = None,
-    methods: Sequence[str] = RUNGS,
+    methods: Sequence[str] = DEFAULT_METHODS,
     *,
     folds: int = 5,
     neighbours: int = 10,
-    probe_strength: float = 0.01,
+    probe_strength: float = STRENGTH,
     nested: bool = True,
     seed: int = 0,
     options: dict[str, Any] | None = None,
@@ -66,7 +65,7 @@ def dimension_curve(
     dims : sequence of int, optional
         Sizes; by default the powers of two up to 256, below dim and the smallest fold's rows.
     methods : sequence of str
-        Rungs, any of :data:`embcomp.compression.METHODS`.
+        Any of :data:`embcomp.compression.METHODS`.
     folds : int, default=5
         At most the number of groups.
     neighbours : int, default=10
@@ -106,16 +105,16 @@ def dimension_curve(
     plan = [(method, sizes) for method in methods for sizes in _shared_fits(method, dims, nested)]
     records, done = [], 0
     for fold, (train, test) in enumerate(splits):
-        judge = _Judge(data, targets, train, test, neighbours, probe_strength, seed)
-        records.append({"fold": fold, "method": "identity", "dim": data.shape[1], **judge.full})
+        measure = _Fold(data, targets, train, test, neighbours, probe_strength, seed)
+        records.append({"fold": fold, "method": "identity", "dim": data.shape[1], **measure.full})
         labels = targets.values[train]
         for method, sizes in plan:
             compressor = Compressor(
                 max(sizes), method, **{"nested": nested and len(sizes) > 1, "wide": True, "center": True, **base}
             )
-            compressor.fit(judge.train, labels, groups=group_codes[train])
+            compressor.fit(measure.train, labels, groups=group_codes[train])
             records += [
-                {"fold": fold, "method": method, "dim": size, **judge(compressor.truncate(size))} for size in sizes
+                {"fold": fold, "method": method, "dim": size, **measure(compressor.truncate(size))} for size in sizes
             ]
             done += 1
             if progress is not None:
@@ -166,7 +165,7 @@ def recommend(curve: pd.DataFrame, margin: float = 0.02, method: str | None = No
         From :func:`dimension_curve`.
     margin : float, default=0.02
     method : str, optional
-        Look at this rung alone; by default at all, and among equal sizes take the best score.
+        Look at this method alone; by default at all, and among equal sizes take the best score.
     """
     full = curve[curve["method"] == "identity"].iloc[-1]
     compressed = curve[curve["method"] != "identity"]
@@ -225,11 +224,11 @@ def plot_curve(curve: pd.DataFrame, path: str | os.PathLike | None = None, margi
     return figure
 
 
-class _Judge:
+class _Fold:
     """Measures compressors on one fold, always against the same full embedding."""
 
     def __init__(self, data, targets: Targets, train, test, neighbours: int, strength: float, seed: int):
-        # Units of the teacher's dimensions differ; every rung starts from the standardised embedding.
+        # Units of the teacher's dimensions differ; every method starts from the standardised embedding.
         scaler = StandardScaler().fit(data[train])
         self.train, self.test = (scaler.transform(data[rows]).astype(np.float32) for rows in (train, test))
         self.labels, self.truth = targets.values[train], targets.values[test]

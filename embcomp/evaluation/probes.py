@@ -18,7 +18,7 @@ from embcomp.students import StudentOutput, frame_mask
 Predict = Callable[..., np.ndarray]
 
 
-def linear_probe(vectors: np.ndarray, labels: Labels, strength: float = 0.01) -> Predict:
+def linear_probe(vectors: np.ndarray, labels: Labels) -> Predict:
     """Logistic regression on standardised vectors; fitted on the rows given and nothing else.
 
     Parameters
@@ -27,8 +27,6 @@ def linear_probe(vectors: np.ndarray, labels: Labels, strength: float = 0.01) ->
     labels : Labels
         Every clip has one, and not every class need occur. Several labels a clip: one regression per class,
         on the clips for which that class is known.
-    strength : float, default=0.01
-        Inverse of the L2 penalty (scikit-learn's C).
 
     Returns
     -------
@@ -37,7 +35,7 @@ def linear_probe(vectors: np.ndarray, labels: Labels, strength: float = 0.01) ->
         them standardised by its mean and deviation instead of the training rows'; the regression is the same.
     """
     targets = labels.matrix if labels.multi_label else labels.index
-    return _on_standardised(vectors, lambda rows: Logistic(rows, targets, len(labels.classes), strength).probabilities)
+    return _on_standardised(vectors, lambda rows: Logistic(rows, targets, len(labels.classes)).probabilities)
 
 
 def knn_probe(vectors: np.ndarray, labels: Labels, neighbours: int = 5) -> Predict:
@@ -109,11 +107,11 @@ class EmbeddingOf(nn.Module):
 
 
 def _on_standardised(vectors: np.ndarray, fit: Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]) -> Predict:
-    at_home = StandardScaler().fit(vectors)
-    predict = fit(at_home.transform(vectors))
+    own = StandardScaler().fit(vectors)
+    predict = fit(own.transform(vectors))
 
     def standardise_and_predict(rows: np.ndarray, standardise_on: np.ndarray | None = None) -> np.ndarray:
-        scaler = at_home if standardise_on is None else StandardScaler().fit(standardise_on)
+        scaler = own if standardise_on is None else StandardScaler().fit(standardise_on)
         return predict(scaler.transform(rows))
 
     return standardise_and_predict
@@ -127,8 +125,8 @@ def _neighbours(vectors: np.ndarray, matrix: np.ndarray, count: int):
     def predict(rows: np.ndarray) -> np.ndarray:
         distances, nearest = model.kneighbors(rows)
         weights = 1 / np.maximum(distances, 1e-9)[..., None]
-        told = (weights * known[nearest]).sum(1)
+        mass = (weights * known[nearest]).sum(1)
         found = (weights * known[nearest] * values[nearest]).sum(1)
-        return np.where(told > 0, found / np.maximum(told, 1e-30), shares).astype(np.float32)
+        return np.where(mass > 0, found / np.maximum(mass, 1e-30), shares).astype(np.float32)
 
     return predict

@@ -1,4 +1,4 @@
-"""Scores of students and of probes, at home and on other data sets."""
+"""Scores of students and of probes, in-domain and cross-dataset."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ class Predictions:
         cells = Labels(self.classes, self.truth, self.multi_label).cells
         name = "labels" if self.multi_label else "label"
         table = pd.DataFrame({"id": self.ids, "group": self.groups, name: cells})
-        chances = pd.DataFrame(self.probabilities, columns=[f"p:{name}" for name in self.classes])
+        columns = pd.DataFrame(self.probabilities, columns=[f"p:{name}" for name in self.classes])
         write_text(
-            path, pd.concat([table, chances], axis=1).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+            path, pd.concat([table, columns], axis=1).to_csv(index=False, float_format="%.6g", lineterminator="\n")
         )
 
     @classmethod
@@ -127,12 +127,12 @@ def as_rows(pieces: Sequence[Predictions], threshold: float = 0.5) -> Rows:
     kinds = {(piece.classes, piece.multi_label) for piece in pieces}
     if len(kinds) != 1:
         raise DataError("predictions of different classes cannot be scored together; give those of one task")
-    truth, chances, groups = (
+    truth, probabilities, groups = (
         np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("truth", "probabilities", "groups")
     )
     students = np.repeat(np.arange(len(pieces)), [len(piece.ids) for piece in pieces])
     classes, multi_label = kinds.pop()
-    return Rows.of(truth, chances, len(classes), groups, students, multi_label, threshold)
+    return Rows.of(truth, probabilities, len(classes), groups, students, multi_label, threshold)
 
 
 def score_rows(pieces: Sequence[Predictions], config: EvaluationConfig, about: dict) -> list[dict]:
@@ -184,7 +184,7 @@ class Evaluation:
     predictions : Predictions
         Of the student as trained.
     left_out : dict of str to int
-        Labels the student does not know and the clips that went with them.
+        Labels the student does not know, and how many clips have them.
     not_tested : tuple of str
         Classes without a clip.
     reestimated : Predictions, optional

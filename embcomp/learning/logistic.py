@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+# Inverse of the L2 penalty, on standardised vectors.
+STRENGTH = 0.01
+
 
 class Logistic:
     """One softmax regression over classes, or one sigmoid regression for each of several labels.
@@ -35,7 +38,7 @@ class Logistic:
     """
 
     def __init__(
-        self, vectors: np.ndarray, labels: np.ndarray, n_classes: int, strength: float = 0.01, max_iter: int = 200
+        self, vectors: np.ndarray, labels: np.ndarray, n_classes: int, strength: float = STRENGTH, max_iter: int = 200
     ):
         self.n_classes = n_classes
         self.columns: list[_Regression] | None = None

@@ -12,7 +12,7 @@ import pandas as pd
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import MissingDependencyError
-from embcomp.evaluation.dimension import RUNGS, Recommendation, dimension_curve, plot_curve, recommend
+from embcomp.evaluation.dimension import DEFAULT_METHODS, Recommendation, dimension_curve, plot_curve, recommend
 from embcomp.storage.files import write_text
 from embcomp.teachers import StoredTeacher
 
@@ -45,7 +45,7 @@ def sweep(
     *,
     splits: Sequence[str] = (),
     dims: Sequence[int] | None = None,
-    methods: Sequence[str] = RUNGS,
+    methods: Sequence[str] = DEFAULT_METHODS,
     margin: float = 0.02,
     folds: int = 5,
     seed: int = 0,

@@ -61,9 +61,9 @@ def validate(student: nn.Module, examples: Examples, monitor: str) -> tuple[floa
     logits = predict_logits(student, examples.features, examples.lengths)
     labels = examples.labels
     loss = float(prediction_loss(logits, torch.from_numpy(labels.matrix), labels.multi_label))
-    chances = (logits.sigmoid() if labels.multi_label else logits.softmax(1)).numpy()
+    probabilities = (logits.sigmoid() if labels.multi_label else logits.softmax(1)).numpy()
     name = monitored(monitor, labels.multi_label)
-    found = score(name, labels.matrix, chances, len(labels.classes), multi_label=labels.multi_label)
+    found = score(name, labels.matrix, probabilities, len(labels.classes), multi_label=labels.multi_label)
     if math.isnan(found):
         return -loss, loss
     return (found if METRICS[name].higher_is_better else -found), loss
@@ -228,7 +228,7 @@ class _Run:
         try:
             torch.save(content, temporary)
             os.replace(temporary, path)
-        except (OSError, RuntimeError) as error:  # torch tells a full disk by a RuntimeError
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             temporary.unlink(missing_ok=True)
             raise EmbcompError(
                 f"cannot write the checkpoint {path}: {getattr(error, 'strerror', None) or error}"

@@ -13,7 +13,7 @@ from embcomp.learning import Logistic
 NEVER = -1e4
 
 
-def logistic_scores(vectors: np.ndarray, labels: Labels, strength: float = 0.01) -> np.ndarray:
+def logistic_scores(vectors: np.ndarray, labels: Labels) -> np.ndarray:
     """Class scores of a logistic regression fitted on the labelled rows, for all rows.
 
     One softmax regression where a clip has one label, else one binary regression per class;
@@ -25,8 +25,6 @@ def logistic_scores(vectors: np.ndarray, labels: Labels, strength: float = 0.01)
     vectors : ndarray of shape (n, dim)
     labels : Labels
         Of the same n clips, some of them perhaps without a label.
-    strength : float, default=0.01
-        Inverse of the L2 penalty (scikit-learn's C).
 
     Returns
     -------
@@ -47,7 +45,7 @@ def logistic_scores(vectors: np.ndarray, labels: Labels, strength: float = 0.01)
         )
     rows = StandardScaler().fit(vectors[known]).transform(vectors)
     targets = labels.matrix if labels.multi_label else labels.index
-    found = Logistic(rows[known], targets[known], len(labels.classes), strength).scores(rows).astype(np.float32)
+    found = Logistic(rows[known], targets[known], len(labels.classes)).scores(rows).astype(np.float32)
     learned = ~np.isnan(found).all(axis=0)
     if labels.multi_label:
         if not learned.any():

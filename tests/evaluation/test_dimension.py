@@ -5,7 +5,7 @@ import pytest
 
 from embcomp.compression import Compressor
 from embcomp.errors import ConfigError, DataError
-from embcomp.evaluation.dimension import RUNGS, dimension_curve, plot_curve, recommend
+from embcomp.evaluation.dimension import DEFAULT_METHODS, dimension_curve, plot_curve, recommend
 
 FAST = {"epochs": 5, "hidden": 8}
 
@@ -27,7 +27,7 @@ def curve(data):
 
 def test_the_curve_has_every_rung_and_size_and_the_full_embedding(curve):
     assert list(curve.columns[:3]) == ["method", "dim", "score"]
-    assert len(curve) == len(RUNGS) * 4 + 1
+    assert len(curve) == len(DEFAULT_METHODS) * 4 + 1
     full = curve[curve["method"] == "identity"].iloc[0]
     assert (full["dim"], full["retained"], full["overlap"], full["behind"]) == (24, 1, 1, 0)
     for measure in ("score", "retained", "overlap"):
@@ -157,7 +157,7 @@ def test_the_plot_is_written_and_says_what_it_shows(curve, tmp_path):
     assert len(figure.axes) == 3
     assert str(recommend(curve, 0.05)) in figure.get_suptitle()
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == [*RUNGS, "all 24"]
+    assert labels == [*DEFAULT_METHODS, "all 24"]
 
 
 @pytest.mark.slow
