@@ -55,8 +55,8 @@ class Quantiser:
     Attributes
     ----------
     low_, high_ : ndarray of shape (d,), float32
-        The range for float16 and int8; for binary the means of what lies below and
-        above the threshold, which the two bits are decoded to.
+        The range for float16 and int8; for binary what bits 0 and 1 decode to: the means of
+        what lies below and above the threshold.
     threshold_ : ndarray of shape (d,), float32
         Between them.
 
