@@ -23,6 +23,7 @@ COMMANDS = {
     "apply": "Compress stored embeddings with a fitted compressor.",
     "distill": "Train a student.",
     "evaluate": "Score a student on labelled clips.",
+    "export": "Write a trained model as one file for another runtime.",
     "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",
     "doctor": "Check that embcomp works on this machine.",

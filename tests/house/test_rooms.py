@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transfer": {"students", "losses", "learning", "data", "config"},
     "training": GROUND | {"students", "losses", "learning", "metrics", "transfer", "teachers", "compression"},
     "evaluation": GROUND | {"students", "compression", "learning", "metrics"},
+    "export": GROUND | {"students", "teachers", "compression", "metrics"},
     "report": {"evaluation", "students", "metrics", "storage"},
     "demo": {"storage", "config"},
     "knowledge_clip": GROUND | {"losses", "students", "transfer", "training"},

@@ -1,0 +1,118 @@
+"""Export what was trained to another runtime."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from embcomp.cli import common
+
+LOSSY = 4  # exit code for a file that lost more than the limits allow
+
+
+@click.command("export")
+@click.argument("artifact", type=common.FOLDER)
+@click.option("--to", required=True, metavar="FORMAT", help="onnx. An unknown name lists all.")
+@click.option("--out", required=True, type=common.MANIFEST, help="Output file; the parity report goes to OUT.json.")
+@click.option("--int8", is_flag=True, help="Quantise to 8 bits; needs --calibrate.")
+@click.option("--calibrate", type=common.MANIFEST, help="Manifest with the calibration clips for --int8.")
+@click.option(
+    "--check",
+    type=common.MANIFEST,
+    help="Manifest to compare on.  [default: half of the groups of --calibrate, or generated sounds]",
+)
+@click.option(
+    "--input", "given", default="waveform", show_default=True, help="waveform, or logmel for a graph without front end."
+)
+@click.option("--samples", default="float32", show_default=True, help="Waveform samples: float32 in [-1, 1], or int16.")
+@click.option("--embedding", is_flag=True, help="Add the student's embedding to the outputs.")
+@click.option("--threshold", default=0.5, show_default=True, help="Decision threshold of a multi-label student.")
+@click.option("--min-agreement", default=0.99, show_default=True, help="Smallest share of clips with the same class.")
+@click.option("--max-loss", default=0.005, show_default=True, help="Largest drop of the score.")
+@click.option(
+    "--min-cosine", default=0.999, show_default=True, help="For a teacher or compressor: smallest mean cosine."
+)
+@click.option(
+    "--calibration-clips",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Clips to calibrate on, at most.",
+)
+@click.option(
+    "--check-clips", default=2000, show_default=True, type=click.IntRange(1), help="Clips to compare on, at most."
+)
+@common.split_option
+@common.seed_option
+@common.skip_bad_option
+@common.allow_outside_option
+@common.threads_option
+def export(
+    artifact: Path,
+    to: str,
+    out: Path,
+    int8: bool,
+    calibrate: Path | None,
+    check: Path | None,
+    given: str,
+    samples: str,
+    embedding: bool,
+    threshold: float,
+    min_agreement: float,
+    max_loss: float,
+    min_cosine: float,
+    calibration_clips: int,
+    check_clips: int,
+    splits,
+    seed: int,
+    skip_bad: bool,
+    allow_outside: bool,
+    threads: int,
+) -> None:
+    """Write ARTIFACT (a student, k-means teacher or compressor) as one file for another runtime.
+
+    The file contains the front end and takes waveforms. Every export is compared with its source: if the two agree on
+    too few clips, or the score drops, the file is kept as NAME.lossy and the exit code is 4. --split selects clips
+    of --check, or of --calibrate if that is the only manifest.
+
+    \b
+    Example:
+      embcomp export student --to onnx --out student.onnx --check test.csv
+    """
+    from embcomp.engines.local import set_threads
+    from embcomp.errors import ConfigError
+    from embcomp.export.parity import Limits
+    from embcomp.export.source import ExportOptions
+    from embcomp.export.writing import export_artifact
+
+    def manifest(path: Path | None, chosen: tuple[str, ...]):
+        return None if path is None else common.read_manifest(path, chosen, allow_outside)
+
+    set_threads(threads)
+    if splits and check is None and calibrate is None:
+        raise ConfigError("--split selects clips of a manifest; give --check or --calibrate")
+    written = export_artifact(
+        artifact,
+        out,
+        to,
+        options=ExportOptions(given, samples, embedding, threshold),
+        int8=int8,
+        check=manifest(check, splits),
+        calibrate=manifest(calibrate, () if check is not None else splits),
+        limits=Limits(min_agreement, max_loss, min_cosine),
+        calibration_clips=calibration_clips,
+        check_clips=check_clips,
+        skip_bad=skip_bad,
+        seed=seed,
+        progress=lambda text: click.echo(f"  {text}", err=True),
+    )
+    click.echo("\n".join([str(written.path), *(f"  {line}" for line in written.parity.lines())]))
+    for clip in written.bad:
+        click.echo(f"  left out: {clip}", err=True)
+    if written.parity.failures:
+        for failure in written.parity.failures:
+            click.echo(f"not the same model: {failure}", err=True)
+        click.echo(f"the file was kept as {written.path.name}", err=True)
+        sys.exit(LOSSY)

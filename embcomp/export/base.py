@@ -1,0 +1,94 @@
+"""What a format of exported files is: one class with a name, what it needs, and how it writes."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from embcomp.errors import ConfigError, MissingDependencyError
+from embcomp.export.info import ModelInfo
+from embcomp.export.source import Source
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Clips that decide how numbers are rounded to 8 bits.
+
+    Attributes
+    ----------
+    rows : list of ndarray
+        Waveforms (samples,) in [-1, 1] from which the ranges of activations are taken, class-balanced.
+    validation : list of ndarray
+        Further clips, on which the layers that stay in float are chosen; where there are none, `rows`.
+    """
+
+    rows: list[np.ndarray]
+    validation: list[np.ndarray] = field(default_factory=list)
+
+
+class Format(ABC):
+    """A file format. Adding one touches two files: its own, and the tuple in `embcomp.export.formats`.
+
+    Attributes
+    ----------
+    name : str
+        As ``--to`` takes it.
+    suffix : str
+        Of its files, with the dot.
+    summary : str
+        One line for help texts.
+    extra : str
+        Of the package, which installs what the format needs; empty where it needs nothing.
+    modules : tuple of str
+        What must import.
+    sources : tuple of str
+        Kinds of `ModelInfo` it can hold.
+    int8 : bool
+        Whether it can hold 8-bit numbers.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    summary: ClassVar[str]
+    extra: ClassVar[str] = ""
+    modules: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ("classifier",)
+    int8: ClassVar[bool] = True
+
+    def check(self, source: Source, path: Path, int8: bool) -> None:
+        """Refuse before anything runs.
+
+        Raises
+        ------
+        MissingDependencyError
+            A package is not installed, or does not import.
+        ConfigError
+            The format cannot hold this, or the file's name has another suffix.
+        """
+        for name in self.modules:
+            try:
+                importlib.import_module(name)
+            except (ImportError, OSError) as error:
+                reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not import ({error})"
+                raise MissingDependencyError(
+                    f"--to {self.name} needs {name}, which {reason}: pip install -e '.[{self.extra}]' in a clone of embcomp"
+                ) from None
+        if source.info.kind not in self.sources:
+            raise ConfigError(
+                f"--to {self.name} takes a {' or '.join(self.sources)}, not a {source.info.kind}; use --to onnx"
+            )
+        if int8 and (not self.int8 or source.info.kind != "classifier"):
+            raise ConfigError(f"--int8 is of students, not of a {source.info.kind}; leave it out")
+        if path.suffix != self.suffix:
+            raise ConfigError(
+                f"--to {self.name} writes {self.suffix} files; name it {path.with_suffix(self.suffix).name}"
+            )
+
+    @abstractmethod
+    def write(self, source: Source, path: Path, calibration: Calibration | None = None) -> ModelInfo:
+        """Write the file `path`; with clips to calibrate on, in 8 bits. Returns what the file says of itself."""

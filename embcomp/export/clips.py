@@ -1,0 +1,152 @@
+"""Which clips an export is calibrated on and which it is checked on: never the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from embcomp.audio.clips import Clips
+from embcomp.data.labels import Labels, map_labels
+from embcomp.data.manifest import Manifest
+from embcomp.data.splits import validation_split
+from embcomp.errors import BadClip, ConfigError, DataError, ManifestError
+from embcomp.export.info import ModelInfo
+
+CALIBRATION_CLIPS = 200
+CHECK_CLIPS = 2000
+CHECK_SHARE = 0.5  # of the manifest calibrated on, by group, where no other is given to check on
+
+
+@dataclass(frozen=True)
+class ClipChoice:
+    """What was chosen.
+
+    Attributes
+    ----------
+    check : Clips, or None
+        To compare the exported file on.
+    labels : Labels, or None
+        Of `check`; NaN where the model does not know a label.
+    audio : str
+        What `check` is, in words.
+    calibration : Clips, or None
+        Class-balanced.
+    validation : Clips, or None
+        Further clips of the same manifest, in neither of the others.
+    bad : tuple of BadClip
+        Left out.
+    """
+
+    check: Clips | None = None
+    labels: Labels | None = None
+    audio: str = "generated tones, noise and sweeps"
+    calibration: Clips | None = None
+    validation: Clips | None = None
+    bad: tuple[BadClip, ...] = field(default=())
+
+
+def choose_clips(
+    info: ModelInfo,
+    check: Manifest | None = None,
+    calibrate: Manifest | None = None,
+    *,
+    seen: frozenset[str] = frozenset(),
+    calibration_clips: int = CALIBRATION_CLIPS,
+    check_clips: int = CHECK_CLIPS,
+    skip_bad: bool = False,
+    seed: int = 0,
+) -> ClipChoice:
+    """Choose clips to calibrate and to check on.
+
+    Where only `calibrate` is given, half of its groups are kept to check on. The same audio is never in both, under
+    whatever name.
+
+    Parameters
+    ----------
+    seen : frozenset of str
+        Content hashes of the clips the model was trained on; how many of those checked are among them is said.
+    calibration_clips, check_clips : int
+        At most so many; more are drawn from, equally often from each class.
+
+    Raises
+    ------
+    DataError
+        Nothing is left to check on.
+    AudioError
+        Clips cannot be used and `skip_bad` is false.
+    """
+    if calibration_clips < 1 or check_clips < 1:
+        raise ConfigError("the number of clips to calibrate or check on must be 1 or more")
+    if check is None and calibrate is None:
+        return ClipChoice()
+    rng = np.random.default_rng(seed)
+    calibration = validation = None
+    used: set[str] = set()
+    bad: list[BadClip] = []
+    if calibrate is not None:
+        clips, left_out = Clips(calibrate, info.sample_rate, info.window).usable(skip_bad)
+        bad += left_out
+        labels = _labels(clips.manifest, info)
+        pool = np.arange(len(clips))
+        if check is None:
+            pool, held = _by_group(clips.manifest, labels, seed)
+            check = clips.manifest.select(held)
+        drawn = _balanced(labels.for_splits, pool, calibration_clips, rng)
+        rest = _balanced(labels.for_splits, np.setdiff1d(pool, drawn), calibration_clips, rng)
+        hashes = clips.hashes()
+        used = {hashes[row] for row in (*drawn, *rest)}
+        calibration = _part(clips, drawn)
+        validation = _part(clips, rest) if len(rest) else None
+    clips, left_out = Clips(check, info.sample_rate, info.window).usable(skip_bad)
+    bad += [clip for clip in left_out if clip not in bad]
+    hashes = clips.hashes()
+    free = np.flatnonzero([key not in used for key in hashes])
+    if not len(free):
+        raise DataError(
+            f"every clip to check on is one that was calibrated on; give --check another manifest than {check.name!r}"
+        )
+    labels = _labels(clips.manifest, info)
+    drawn = np.sort(_balanced(labels.for_splits, free, check_clips, rng))
+    audio = clips.manifest.name + (f", {len(drawn)} of its {len(free)} clips" if len(drawn) < len(free) else "")
+    if known := sum(hashes[row] in seen for row in drawn):
+        audio += f", {known} of them trained on"
+    return ClipChoice(_part(clips, drawn), labels.select(drawn), audio, calibration, validation, tuple(bad))
+
+
+def waveforms(clips: Clips) -> Iterator[np.ndarray]:
+    """Clips decoded one by one, float32 (samples,)."""
+    return (clips.decode(row) for row in range(len(clips)))
+
+
+def _labels(manifest: Manifest, info: ModelInfo) -> Labels:
+    """Over the model's classes, a row for every clip; NaN where a clip has no label the model knows."""
+    classes = info.labels or ("",)
+    matrix = np.full((len(manifest), len(classes)), np.nan, dtype=np.float32)
+    known = {name.strip().removeprefix("?") for cell in manifest.labels for name in cell.split("|")} & set(info.labels)
+    if known:  # else the clips can be compared, not scored
+        mapped = map_labels(manifest.labels, classes, multi_label=info.multi_label)
+        matrix[mapped.kept] = mapped.labels.matrix
+    return Labels(tuple(classes), matrix, info.multi_label)
+
+
+def _part(clips: Clips, rows: np.ndarray) -> Clips:
+    return Clips(clips.manifest.select(rows), clips.sample_rate, clips.seconds)
+
+
+def _by_group(manifest: Manifest, labels: Labels, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in two parts that share no group."""
+    try:
+        return validation_split(labels.for_splits, manifest.groups, CHECK_SHARE, seed)
+    except ManifestError as error:
+        raise DataError(
+            f"the clips to calibrate on cannot be parted by group ({error}); give --check a manifest of its own"
+        ) from None
+
+
+def _balanced(strata: np.ndarray, rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `count` of `rows`, from each class in turn."""
+    queues = [rng.permutation(rows[strata[rows] == label]) for label in np.unique(strata[rows])]
+    turns = [(place, number, row) for number, queue in enumerate(queues) for place, row in enumerate(queue)]
+    return np.array([row for _, _, row in sorted(turns)[:count]], dtype=np.int64)
