@@ -8,14 +8,18 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from embcomp.students.output import masked
 
+# torch before 2.7 does not tell exporting from compiling.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
 
 def channels_last(x: Tensor) -> Tensor:
     """Maps (n, channels, bands, frames) with the channels of a place side by side in memory.
 
     Convolutions and batch norms of small maps are faster so. It must be asked for behind the first convolution:
     maps of one channel look the same in both layouts, and whatever follows would keep the slower one.
+    An exported graph has no layout of memory; asking for one would bind it to clips of a least length.
     """
-    return x.contiguous(memory_format=torch.channels_last)
+    return x if _is_exporting() else x.contiguous(memory_format=torch.channels_last)
 
 
 class NormReLU(nn.BatchNorm2d):
