@@ -41,6 +41,16 @@ def bar(total: int, what: str) -> Any:
     return tqdm(total=total, desc=what, disable=not sys.stderr.isatty(), leave=False)
 
 
+def progress_of(shown: Any) -> Callable[[int, int], None]:
+    """A callback that shows ``(done, total)`` on a bar."""
+
+    def update(done: int, total: int) -> None:
+        shown.total = total
+        shown.update(done - shown.n)
+
+    return update
+
+
 def stage_progress() -> Callable[[str, int, int], None]:
     """A progress callback for runs: a bar per stage on a terminal, otherwise a line per finished stage."""
     bars: dict[str, Any] = {}

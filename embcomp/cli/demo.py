@@ -28,10 +28,10 @@ def demo(out: Path, overrides: tuple[str, ...]) -> None:
     from embcomp.config import load
     from embcomp.demo import CONFIG, render
 
-    with common.bar(544, "render") as shown:
-        sets = render(out / "sounds", progress=lambda done, total: shown.update(done - shown.n))
+    with common.bar(1, "render") as shown:
+        sets = render(out / "sounds", progress=common.progress_of(shown))
     click.echo(
-        f"two sets of synthetic sounds (not recordings; scores on them say nothing about real audio): {sets.home} {sets.abroad}",
+        f"two sets of synthetic sounds (not recordings; scores on them say nothing about real audio): {sets.plain} {sets.shifted}",
         err=True,
     )
     config = load(CONFIG, overrides)

@@ -70,11 +70,6 @@ def predict(
 
     set_threads(threads)
     with common.bar(1, "predict") as shown:
-
-        def progress(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
         found = label(
             student,
             audio,
@@ -83,7 +78,7 @@ def predict(
             threshold=threshold,
             recursive=recursive,
             skip_bad=skip_bad,
-            progress=progress,
+            progress=common.progress_of(shown),
         )
     form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
     text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)

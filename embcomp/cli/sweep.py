@@ -52,11 +52,6 @@ def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds:
 
     set_threads(threads)
     with common.bar(1, "sweep") as shown:
-
-        def progress(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
         found = embcomp.sweep(
             store,
             embcomp.Manifest.read(manifest),
@@ -67,7 +62,7 @@ def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds:
             margin=margin,
             folds=folds,
             seed=seed,
-            progress=progress,
+            progress=common.progress_of(shown),
         )
     if found.no_plot:
         click.echo(f"no plot: {found.no_plot}", err=True)

@@ -1,8 +1,8 @@
-"""Two small sets of synthetic sounds for the quick start: one at home, one abroad.
+"""Two small sets of synthetic sounds for the quick start, ``demo`` and ``demo_shifted``.
 
-Both hold the same eight families of sounds. Abroad they are played on other
-instruments in other registers, in live and noisy rooms, through narrow lines,
-so that what a model learned at home meets a real shift of domain.
+Both contain the same eight families of sounds. The shifted set has other
+instruments in other registers, reverberant and noisy rooms and narrow-band
+lines, so that a model trained on the first set meets a domain shift.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["CONFIG", "FAMILIES", "DemoSets", "Instrument", "render"]
 
 CONFIG = Path(__file__).with_name("demo.toml")  # the comparison run on the two sets
 
-FORMAT_VERSION = 1  # counts up whenever the same seed would give other bytes
-HOME_CLIPS = 384
-ABROAD_CLIPS = 160
-LOWEST_SAMPLE_RATE = 8000  # in Hz; the formants and the band edges need this much room
+FORMAT_VERSION = 2  # raised whenever the same seed gives other bytes
+CLIPS = 384
+SHIFTED_CLIPS = 160
+LOWEST_SAMPLE_RATE = 8000  # in Hz, for the formants and the band edges
 FULL_SCALE = 32767  # of a 16-bit sample
 
 README = """Synthetic sounds: {set}
@@ -39,7 +39,7 @@ Nothing was recorded, and no instrument, voice or room is real. The set shows ho
 tools work; scores on it say nothing about real audio.
 
 {clips} clips, {families} families (the labels): {labels}.
-A group is one instrument: clips that share their timbre, so a split must not part them.
+A group is one instrument: its clips share their timbre, so a split must keep them together.
 Seed {seed}, {sample_rate} Hz, mono, 16 bit.
 """
 
@@ -51,72 +51,75 @@ class Setting:
     Attributes
     ----------
     name : str
-        Folder, and the start of every group.
+        Of the data set and its folder, and the start of every group.
+    seed : int
+        Mixed into every random choice, so that the sets differ.
     instruments : int
         Groups per family.
     register : tuple of (float, float)
         Pitches of the instruments, in Hz.
     scene : callable
-        Draws where a clip is played.
+        Draws the recording conditions of a clip.
     """
 
     name: str
+    seed: int
     instruments: int
     register: tuple[float, float]
     scene: Callable[[np.random.Generator, np.random.Generator], conditions.Scene]
 
 
-HOME = Setting("home", 8, (180.0, 420.0), conditions.home)
-ABROAD = Setting("abroad", 5, (110.0, 600.0), conditions.abroad)
+PLAIN = Setting("demo", 0x71D60CD0, 8, (180.0, 420.0), conditions.plain)
+SHIFTED = Setting("demo_shifted", 0x251C42DC, 5, (110.0, 600.0), conditions.shifted)
 
 
 @dataclass(frozen=True)
 class DemoSets:
-    """Where the two sets lie.
+    """Folders of the two sets.
 
     Attributes
     ----------
-    home, abroad : Path
-        Folders, each with ``manifest.csv``, ``audio/``, ``README.txt`` and ``demo.json``.
+    plain, shifted : Path
+        Each with ``manifest.csv``, ``audio/``, ``README.txt`` and ``demo.json``.
     """
 
-    home: Path
-    abroad: Path
+    plain: Path
+    shifted: Path
 
     @property
-    def home_manifest(self) -> Path:
-        """Manifest of the set at home."""
-        return self.home / "manifest.csv"
+    def plain_manifest(self) -> Path:
+        """Manifest of the set to train on."""
+        return self.plain / "manifest.csv"
 
     @property
-    def abroad_manifest(self) -> Path:
-        """Manifest of the set abroad."""
-        return self.abroad / "manifest.csv"
+    def shifted_manifest(self) -> Path:
+        """Manifest of the shifted set."""
+        return self.shifted / "manifest.csv"
 
 
 def render(
     folder: str | os.PathLike,
     *,
     seed: int = 0,
-    home_clips: int = HOME_CLIPS,
-    abroad_clips: int = ABROAD_CLIPS,
+    clips: int = CLIPS,
+    shifted_clips: int = SHIFTED_CLIPS,
     sample_rate: int = 16000,
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoSets:
-    """Render both sets into `folder`, or do nothing where they already stand with the same settings.
+    """Render both sets into `folder`, unless they are already there with the same settings.
 
-    A set made with other settings is replaced. Each appears whole or not at all.
+    A set rendered with other settings is replaced. Each set appears complete or not at all.
 
     Parameters
     ----------
     folder : path
-        Receives ``home/`` and ``abroad/``.
+        Gets the folders ``demo/`` and ``demo_shifted/``.
     seed : int, default=0
         Not negative. The same seed gives the same files, byte for byte with the same
         numpy, scipy and libsndfile.
-    home_clips, abroad_clips : int
-        Clips of each set, all families together; at least one per family. A larger set
-        holds the clips of a smaller one unchanged.
+    clips, shifted_clips : int
+        Number of clips in each set, at least one per family. A larger set contains the
+        clips of a smaller one unchanged.
     sample_rate : int, default=16000
         In Hz, at least 8000.
     progress : callable, optional
@@ -130,25 +133,25 @@ def render(
     Raises
     ------
     ConfigError
-        A setting is out of range, or a folder of that name holds something else.
+        A setting is out of range, or a folder of that name contains something else.
     EmbcompError
-        The disk refuses.
+        A file cannot be written.
     """
     check("seed", seed, 0)
-    check("home_clips", home_clips, len(FAMILIES))
-    check("abroad_clips", abroad_clips, len(FAMILIES))
+    check("clips", clips, len(FAMILIES))
+    check("shifted_clips", shifted_clips, len(FAMILIES))
     check("sample_rate", sample_rate, LOWEST_SAMPLE_RATE)
     folder = Path(folder)
-    total, before = home_clips + abroad_clips, 0
-    for setting, clips in ((HOME, home_clips), (ABROAD, abroad_clips)):
+    total, before = clips + shifted_clips, 0
+    for setting, count in ((PLAIN, clips), (SHIFTED, shifted_clips)):
 
         def report(done: int, before: int = before) -> None:
             if progress is not None:
                 progress(before + done, total)
 
-        render_set(folder / setting.name, setting, clips, seed, sample_rate, report)
-        before += clips
-    return DemoSets(folder / HOME.name, folder / ABROAD.name)
+        render_set(folder / setting.name, setting, count, seed, sample_rate, report)
+        before += count
+    return DemoSets(folder / PLAIN.name, folder / SHIFTED.name)
 
 
 def check(name: str, value: int, least: int) -> None:
@@ -160,7 +163,7 @@ def check(name: str, value: int, least: int) -> None:
 def render_set(
     target: Path, setting: Setting, clips: int, seed: int, sample_rate: int, report: Callable[[int], None]
 ) -> None:
-    """Render one set into the folder `target`; `report` is told how many clips are done."""
+    """Render one set into the folder `target`; `report` is called with the number of clips done."""
     made = {
         "made_by": "embcomp.demo",
         "format": FORMAT_VERSION,
@@ -170,7 +173,7 @@ def render_set(
         "sample_rate": int(sample_rate),
     }
     rows = plan(setting, clips)
-    if stands(target, made, rows):
+    if is_rendered(target, made, rows):
         report(clips)
         return
     with new_folder(target) as temporary:
@@ -186,12 +189,12 @@ def render_set(
 
 
 def plan(setting: Setting, clips: int) -> list[tuple[str, int, int]]:
-    """Family, instrument and take of each clip, dealt so that families and then instruments come out even."""
+    """Family, instrument and take of each clip, the same number for every family and, as far as possible, instrument."""
     families = list(FAMILIES)
     rows = []
     for number in range(clips):
-        deal, family = divmod(number, len(families))
-        take, instrument = divmod(deal, setting.instruments)
+        turn, family = divmod(number, len(families))
+        take, instrument = divmod(turn, setting.instruments)
         rows.append((families[family], instrument, take))
     return sorted(rows)
 
@@ -202,9 +205,8 @@ def clip_path(family: str, instrument: int, take: int) -> str:
 
 
 def generator(seed: int, setting: Setting, family: str, instrument: int, stream: int) -> np.random.Generator:
-    """Random numbers of one clip (its take + 1) or of its instrument (stream 0), whatever else is rendered."""
-    names = [zlib.crc32(name.encode()) for name in (setting.name, family)]
-    return np.random.default_rng([seed, *names, instrument, stream])
+    """Generator of one clip (its take + 1) or of its instrument (stream 0), independent of what else is rendered."""
+    return np.random.default_rng([seed, setting.seed, zlib.crc32(family.encode()), instrument, stream])
 
 
 def render_clip(setting: Setting, family: str, instrument: int, take: int, seed: int, sample_rate: int) -> np.ndarray:
@@ -236,27 +238,27 @@ def write_manifest(path: Path, setting: Setting, rows: list[tuple[str, int, int]
         writer.writerow(["path", "label", "group", "dataset"])
         for family, instrument, take in rows:
             group = f"{setting.name}_{family}_{instrument:02d}"
-            writer.writerow([clip_path(family, instrument, take), family, group, f"demo_{setting.name}"])
+            writer.writerow([clip_path(family, instrument, take), family, group, setting.name])
 
 
-def stands(target: Path, made: dict, rows: list[tuple[str, int, int]]) -> bool:
-    """Whether `target` already holds this very set.
+def is_rendered(target: Path, made: dict, rows: list[tuple[str, int, int]]) -> bool:
+    """Whether `target` already contains exactly this set.
 
     Raises
     ------
     ConfigError
-        It holds files that this module did not make and so must not replace.
+        It contains files that this module did not write and must not replace.
     """
     if not target.exists():
         return False
     if not target.is_dir():
-        raise ConfigError(f"{target} is a file where the demo wants a folder; choose another folder")
+        raise ConfigError(f"{target} is a file and the demo needs a folder there; choose another folder")
     if not any(target.iterdir()):
         return False
     if not (target / "demo.json").exists():
-        raise ConfigError(f"{target} holds other files (no demo.json), which are kept; choose another folder")
+        raise ConfigError(f"{target} contains other files (no demo.json), which are kept; choose another folder")
     needed = ["manifest.csv", "README.txt", *(clip_path(*row) for row in rows)]
     try:
         return read_json(target / "demo.json") == made and all((target / name).is_file() for name in needed)
-    except ArtifactError:  # a record that cannot be read is as good as none
+    except ArtifactError:  # an unreadable record counts as none
         return False

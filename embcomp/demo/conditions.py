@@ -1,4 +1,4 @@
-"""Where the synthetic sounds are heard: the room, its noise, the loudspeaker or line, and the level."""
+"""Recording conditions of the synthetic sounds: room, noise, loudspeaker or line, and level."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from embcomp.demo.parts import LOG_1000, between
 
-QUIETEST_FREQUENCY = 40.0  # in Hz; spectral slopes are flat below, where they would otherwise grow without end
+QUIETEST_FREQUENCY = 40.0  # in Hz; spectral slopes are flat below, where they would otherwise grow without bound
 FULL_BAND = (20.0, 1e5)  # in Hz: neither edge touches a sound
 TELEPHONE = (200.0, 3600.0)
 SMALL_SPEAKER = (350.0, 7000.0)
 MUFFLED = (60.0, 2500.0)
-NOISY_SHARE = 0.15  # of the clips at home
+NOISY_SHARE = 0.15  # of the clips of the plain set
 EDGE_ORDER = 3  # of the Butterworth slopes at the edges of a band: 18 dB per octave
 
 
@@ -52,15 +52,15 @@ class Scene:
     level: float
 
 
-def home(rng: np.random.Generator, place: np.random.Generator) -> Scene:
-    """A scene at home: a dry room and a good microphone, but some of the clips are noisy.
+def plain(rng: np.random.Generator, place: np.random.Generator) -> Scene:
+    """Conditions of the plain set: a dry room and a good microphone; some of the clips are noisy.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Draws what differs from clip to clip.
+        For what differs between clips.
     place : numpy.random.Generator
-        Draws what the clips of one group share: the room and the line.
+        For what the clips of one group share: the room and the line.
     """
     noisy = rng.uniform() < NOISY_SHARE
     return Scene(
@@ -75,8 +75,8 @@ def home(rng: np.random.Generator, place: np.random.Generator) -> Scene:
     )
 
 
-def abroad(rng: np.random.Generator, place: np.random.Generator) -> Scene:
-    """A scene abroad: live rooms, more noise, narrow lines; parameters are those of :func:`home`."""
+def shifted(rng: np.random.Generator, place: np.random.Generator) -> Scene:
+    """Conditions of the shifted set: reverberant rooms, more noise, narrow-band lines; parameters as in :func:`plain`."""
     lines = (TELEPHONE, SMALL_SPEAKER, MUFFLED, FULL_BAND)
     return Scene(
         onset=rng.uniform(0, 0.2),
@@ -91,17 +91,17 @@ def abroad(rng: np.random.Generator, place: np.random.Generator) -> Scene:
 
 
 def record(rng: np.random.Generator, sound: np.ndarray, scene: Scene, sample_rate: int) -> np.ndarray:
-    """Play a sound in a scene.
+    """Record a sound in a scene.
 
-    The room is white noise with an exponential decay, the plainest model of
-    diffuse reverberation (Moorer, "About this reverberation business",
-    Computer Music Journal 3(2), 1979). Everything is done to one spectrum:
-    the filters so have no phase, which is no matter for what is learned here.
+    The room response is white noise with an exponential decay, the simplest model
+    of diffuse reverberation (Moorer, "About this reverberation business",
+    Computer Music Journal 3(2), 1979). All filters multiply one spectrum and are
+    zero-phase, which does not matter here.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Draws the noise and the echoes.
+        For the noise and the echoes.
     sound : ndarray of shape (samples,)
         The dry note.
     scene : Scene
@@ -128,9 +128,9 @@ def record(rng: np.random.Generator, sound: np.ndarray, scene: Scene, sample_rat
     echoes *= scene.wet / np.sqrt(np.sum(echoes**2))
     spectrum = rfft(dry, size) * (1 + rfft(echoes, size))
     hiss = rfft(rng.normal(size=samples), size) * 10 ** (scene.noise_slope * octaves / 20)
-    heard = irfft(spectrum, size)[:samples]
-    # The noise is set against the sound in the room; both then go through the same line.
-    hiss *= rms(heard) / rms(irfft(hiss, size)[:samples]) * 10 ** (-scene.snr / 20)
+    in_room = irfft(spectrum, size)[:samples]
+    # The SNR is that in the room; sound and noise then pass through the same line.
+    hiss *= rms(in_room) / rms(irfft(hiss, size)[:samples]) * 10 ** (-scene.snr / 20)
     low, high = scene.band
     line = 1 / np.sqrt(1 + (frequencies / high) ** (2 * EDGE_ORDER))
     line /= np.sqrt(1 + (low / np.maximum(frequencies, 1.0)) ** (2 * EDGE_ORDER))

@@ -205,7 +205,7 @@ def main(data, names, variants, teacher: str, seeds: int, overrides, out: Path) 
         if data is None:
             from embcomp.demo import render
 
-            data, names = render(out / "sounds").home.parent, ("demo",)
+            data, names = render(out / "sounds").plain.parent, ("demo",)
         found = []
         torch.set_num_threads(1)
         for name in names or ("esc10",):

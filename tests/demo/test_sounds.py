@@ -18,7 +18,7 @@ from embcomp.errors import ConfigError
 soundfile = pytest.importorskip("soundfile")
 
 RATE = 16000  # in Hz
-SMALL = {"home_clips": 24, "abroad_clips": 16}
+SMALL = {"clips": 24, "shifted_clips": 16}
 # Undamped and noiseless, so that a model's partials can be measured.
 CLEAN = Instrument(pitch=220.0, damping=0.0, noise=0.0, brightness=0.9, shape=0.3)
 
@@ -84,7 +84,7 @@ def test_string_sounds_at_the_pitch_asked_for(pitch):
 @pytest.mark.parametrize(
     ("family", "ratios"), [("bar", BAR_RATIOS[:4]), ("membrane", MEMBRANE_RATIOS[:4]), ("bell", BELL_RATIOS[:5])]
 )
-def test_partials_stand_where_theory_has_them(family, ratios):
+def test_partials_are_where_theory_puts_them(family, ratios):
     sound = FAMILIES[family](np.random.default_rng(2), CLEAN, RATE)
     if family == "membrane":
         sound = sound[int(0.15 * RATE) :]  # by then the pitch has settled
@@ -123,12 +123,12 @@ def test_record_keeps_the_level_and_the_band():
 
 
 def test_manifest_is_complete_and_groups_hold_one_label(sets):
-    for name, folder, count in (("home", sets.home, 24), ("abroad", sets.abroad, 16)):
+    for name, folder, count in (("demo", sets.plain, 24), ("demo_shifted", sets.shifted, 16)):
         table = rows(folder)
         assert list(table[0]) == ["path", "label", "group", "dataset"]
         assert len(table) == count == len({row["path"] for row in table})
         assert {row["path"] for row in table} == {f"audio/{path.name}" for path in (folder / "audio").iterdir()}
-        assert {row["dataset"] for row in table} == {f"demo_{name}"}
+        assert {row["dataset"] for row in table} == {name}
         assert set(Counter(row["label"] for row in table).values()) == {count // len(FAMILIES)}
         for row in table:
             assert row["group"].startswith(f"{name}_{row['label']}_")
@@ -138,7 +138,7 @@ def test_manifest_is_complete_and_groups_hold_one_label(sets):
 
 def test_clips_are_16_bit_mono_audible_and_differ_in_length(sets):
     lengths = set()
-    for folder in (sets.home, sets.abroad):
+    for folder in (sets.plain, sets.shifted):
         for row in rows(folder):
             info = soundfile.info(folder / row["path"])
             assert (info.samplerate, info.channels, info.subtype, info.format) == (RATE, 1, "PCM_16", "FLAC")
@@ -151,21 +151,21 @@ def test_clips_are_16_bit_mono_audible_and_differ_in_length(sets):
 
 def test_same_seed_same_bytes_other_seed_other_bytes(sets, tmp_path):
     demo.render(tmp_path / "again", **SMALL)
-    assert contents(tmp_path / "again") == contents(sets.home.parent)
+    assert contents(tmp_path / "again") == contents(sets.plain.parent)
     demo.render(tmp_path / "other", seed=1, **SMALL)
-    ours, others = contents(sets.home.parent), contents(tmp_path / "other")
+    ours, others = contents(sets.plain.parent), contents(tmp_path / "other")
     assert ours.keys() == others.keys()
     assert not any(ours[name] == others[name] for name in ours if name.endswith(".flac"))
 
 
 def test_larger_set_holds_the_smaller_one(sets, tmp_path):
-    larger = demo.render(tmp_path, home_clips=40, abroad_clips=8)
-    ours, theirs = contents(sets.home / "audio"), contents(larger.home / "audio")
+    larger = demo.render(tmp_path, clips=40, shifted_clips=8)
+    ours, theirs = contents(sets.plain / "audio"), contents(larger.plain / "audio")
     assert ours.items() < theirs.items()
 
 
 def test_full_sets_have_several_clips_in_every_group():
-    for setting, clips in ((demo.HOME, demo.HOME_CLIPS), (demo.ABROAD, demo.ABROAD_CLIPS)):
+    for setting, clips in ((demo.PLAIN, demo.CLIPS), (demo.SHIFTED, demo.SHIFTED_CLIPS)):
         groups = Counter((family, instrument) for family, instrument, _ in demo.plan(setting, clips))
         assert len(groups) == len(FAMILIES) * setting.instruments
         assert len(set(groups.values())) == 1 and min(groups.values()) >= 4
@@ -177,42 +177,42 @@ def test_second_call_does_no_work(sets, monkeypatch):
 
     monkeypatch.setattr(demo, "render_clip", refuse)
     calls = []
-    assert demo.render(sets.home.parent, **SMALL, progress=lambda *done: calls.append(done)) == sets
+    assert demo.render(sets.plain.parent, **SMALL, progress=lambda *done: calls.append(done)) == sets
     assert calls[-1] == (40, 40)
     with pytest.raises(AssertionError, match="rendered again"):
-        demo.render(sets.home.parent, seed=7, **SMALL)
-    assert len(rows(sets.home)) == 24, "a failed rendering must leave the old set alone"
+        demo.render(sets.plain.parent, seed=7, **SMALL)
+    assert len(rows(sets.plain)) == 24, "a failed rendering must leave the old set alone"
 
 
 def test_missing_clip_or_damaged_record_is_rendered_again(tmp_path):
-    sets = demo.render(tmp_path, home_clips=8, abroad_clips=8)
+    sets = demo.render(tmp_path, clips=8, shifted_clips=8)
     before = contents(tmp_path)
-    next((sets.home / "audio").iterdir()).unlink()
-    (sets.abroad / "demo.json").write_text("{")
-    demo.render(tmp_path, home_clips=8, abroad_clips=8)
+    next((sets.plain / "audio").iterdir()).unlink()
+    (sets.shifted / "demo.json").write_text("{")
+    demo.render(tmp_path, clips=8, shifted_clips=8)
     assert contents(tmp_path) == before
 
 
 def test_progress_counts_both_sets(tmp_path):
     calls = []
-    demo.render(tmp_path, home_clips=9, abroad_clips=8, progress=lambda *done: calls.append(done))
+    demo.render(tmp_path, clips=9, shifted_clips=8, progress=lambda *done: calls.append(done))
     assert calls == [(done, 17) for done in range(1, 18)]
 
 
 def test_files_of_others_are_not_replaced(tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "diary.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds other files"):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "diary.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="contains other files"):
         demo.render(tmp_path, **SMALL)
-    assert (tmp_path / "home" / "diary.txt").read_text() == "mine"
+    assert (tmp_path / "demo" / "diary.txt").read_text() == "mine"
     (tmp_path / "else").mkdir()
-    (tmp_path / "else" / "home").write_text("a file")
+    (tmp_path / "else" / "demo").write_text("a file")
     with pytest.raises(ConfigError, match="is a file"):
         demo.render(tmp_path / "else", **SMALL)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"seed": -1}, {"seed": 1.5}, {"home_clips": 7}, {"abroad_clips": 0}, {"sample_rate": 4000}]
+    "wrong", [{"seed": -1}, {"seed": 1.5}, {"clips": 7}, {"shifted_clips": 0}, {"sample_rate": 4000}]
 )
 def test_settings_out_of_range_are_named(tmp_path, wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -45,7 +45,7 @@ def test_without_data_the_demo_sets_are_rendered_and_compared_on(recipe, tmp_pat
 
     rendered = demo.render
     monkeypatch.setattr(
-        demo, "render", lambda folder, progress: rendered(folder, home_clips=16, abroad_clips=16, progress=progress)
+        demo, "render", lambda folder, progress: rendered(folder, clips=16, shifted_clips=16, progress=progress)
     )
     done = called(recipe, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output

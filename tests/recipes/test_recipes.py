@@ -31,7 +31,7 @@ def places(recipe: str) -> set[str]:
     if recipe in WITH_DATA:
         return {layout.manifest for layout in script(recipe).LAYOUTS}
     layouts = importlib.import_module("recipes.sets").LAYOUTS
-    return {"home/manifest.csv", "abroad/manifest.csv", *(layout.manifest for layout in layouts)}
+    return {"demo/manifest.csv", "demo_shifted/manifest.csv", *(layout.manifest for layout in layouts)}
 
 
 # What is in the repository
