@@ -274,7 +274,7 @@ def whole_way(folder: Path) -> float:
     from embcomp.storage.store import write_store
     from embcomp.students.classifier import Classifier
     from embcomp.students.prediction import predict
-    from embcomp.teachers import KMeansTeacher, embed
+    from embcomp.teachers import embed, learned_teacher
     from embcomp.training.distill import distill, fit_compressor
 
     config = parse(
@@ -304,9 +304,8 @@ def whole_way(folder: Path) -> float:
     manifest = Manifest.read(folder / "manifest.csv")
     clips = Clips(manifest, config.audio.sample_rate, config.audio.seconds)
     hashes = clips.hashes()
-    teacher = KMeansTeacher.learn([clips.batch(np.arange(len(clips)))], len(clips), config.teacher)
-    teacher.save(folder / "teacher")
-    store = embed(clips, hashes, KMeansTeacher.load(folder / "teacher"), folder / "embeddings")
+    teacher = learned_teacher(clips, config.variants[0].teacher, folder / "teacher", "self-test")
+    store = embed(clips, hashes, teacher, folder / "embeddings")
     labels = encode(manifest.labels)
     fit_compressor(config.variants[0].compressor, np.asarray(store), labels, hashes, 0).save(folder / "compressor")
     vectors = Compressor.load(folder / "compressor").transform(store)

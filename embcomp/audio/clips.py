@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class Clips:
     def samples(self) -> int:
         """Length of the longest clip possible, samples."""
         return round(self.seconds * self.sample_rate)
+
+    def at(self, sample_rate: int) -> Clips:
+        """The same clips, decoded at another rate (Hz)."""
+        return self if sample_rate == self.sample_rate else replace(self, sample_rate=sample_rate)
 
     def decode(self, row: int) -> np.ndarray:
         """Clip `row` as float32 (samples,).

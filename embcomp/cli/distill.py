@@ -15,7 +15,7 @@ from embcomp.cli import common
     "--targets", type=common.FOLDER, help="Store of targets, needed by every method except none and clip_teacher."
 )
 @click.option(
-    "--teacher", "spec", metavar="kmeans:FOLDER", help="Teacher to run at every step, needed by clip_teacher."
+    "--teacher", "spec", metavar="NAME:ARGUMENT", help="Teacher to run at every step, needed by clip_teacher."
 )
 @click.option(
     "--transfer", "method", default="compressed", show_default=True, help="Transfer method; a wrong name lists all."
@@ -60,22 +60,20 @@ def distill(
       embcomp distill train.csv --targets targets --transfer compressed --out student
     """
     from embcomp.config import parse_overrides
+    from embcomp.config.schema import toml_value
     from embcomp.data.manifest import Manifest
     from embcomp.engines.local import set_threads
-    from embcomp.errors import ConfigError
     from embcomp.storage.store import EmbeddingStore
-    from embcomp.teachers import KMeansTeacher, check_runs
+    from embcomp.teachers import open_teacher
     from embcomp.training.distill import distill as train_student
 
     set_threads(threads)
-    config = parse_overrides([*overrides, f'transfer.method="{method}"'])
-    variant = config.variants[0]
-    teacher = None
+    chosen = [f"transfer.method={toml_value(method)}"]
     if spec is not None:
-        argument = check_runs(spec)
-        if not argument:
-            raise ConfigError("--teacher needs a fitted teacher, kmeans:FOLDER; embcomp embed saves one as OUT.teacher")
-        teacher = KMeansTeacher.load(argument)
+        chosen.append(f"teacher.spec={toml_value(spec)}")
+    config = parse_overrides([*chosen, *overrides])
+    variant = config.variants[0]
+    teacher = open_teacher(variant.teacher) if spec is not None else None
     with common.bar(variant.training.steps, "train") as shown:
         student = train_student(
             Manifest.read(manifest, allow_outside).with_splits(splits),

@@ -12,7 +12,9 @@ from embcomp.cli import common
 
 @click.command()
 @click.argument("manifest", type=common.MANIFEST)
-@click.option("--teacher", "spec", required=True, metavar="KIND[:ARG]", help="kmeans, kmeans:FOLDER or store:PATH.")
+@click.option(
+    "--teacher", "spec", required=True, metavar="KIND[:ARG]", help="For example kmeans, kmeans:FOLDER or store:PATH."
+)
 @common.out_option
 @click.option(
     "--seconds",
@@ -60,33 +62,33 @@ def embed(
     from embcomp import teachers
     from embcomp.audio.clips import Clips
     from embcomp.config import parse_overrides
+    from embcomp.config.schema import toml_value
     from embcomp.data.manifest import Manifest
     from embcomp.engines.local import set_threads
     from embcomp.storage.files import fingerprint
 
     set_threads(threads)
-    kind, argument = teachers.parse_spec(spec)
+    config = parse_overrides([f"teacher.spec={toml_value(spec)}", *overrides])
+    settings = config.variants[0].teacher
+    if "seed" in settings.options():
+        settings = replace(settings, seed=seed)
     whole = Manifest.read(manifest, allow_outside)
     chosen = whole.with_splits(splits)
     with common.bar(len(chosen), "check") as shown:
-        clips, bad = Clips(chosen, teachers.KMeansTeacher.sample_rate, seconds).usable(skip_bad, shown.update)
+        clips, bad = Clips(chosen, config.audio.sample_rate, seconds).usable(skip_bad, shown.update)
     hashes = clips.hashes()
-    if kind == "store":
-        store = teachers.stored_embeddings(clips.manifest, hashes, teachers.StoredTeacher(argument, whole), out)
+    if settings.learns:
+        key = fingerprint([settings.options(), hashes, seconds])
+        teacher = teachers.learned_teacher(clips, settings, out.with_name(f"{out.name}.teacher"), key)
     else:
-        config = replace(parse_overrides(overrides).teacher, seed=seed)
-        if argument:
-            teacher = teachers.KMeansTeacher.load(argument, config.frames)
-        else:
-            key = fingerprint([teachers.kmeans_settings(config), hashes, seconds])
-            teacher = teachers.learned_kmeans(clips, config, out.with_name(f"{out.name}.teacher"), key)
-        with common.bar(len(clips), "embed") as shown:
-            store = teachers.embed(clips, hashes, teacher, out, progress=shown.update, dtype=dtype)
+        teacher = teachers.open_teacher(settings, whole)
+    with common.bar(len(clips), "embed") as shown:
+        store = teachers.embed(clips, hashes, teacher, out, progress=shown.update, dtype=dtype)
     click.echo(
         f"{len(store)} clips, {store.dim} dimensions{f' {store.frames} times' if store.frames > 1 else ''}: {out}"
         + (f" ({len(bad)} unusable clips left out)" if bad else "")
     )
     for clip in bad:
         click.echo(f"  left out: {clip}", err=True)
-    if kind == "kmeans" and (cut := clips.longer()):
+    if teacher.runs and (cut := clips.longer()):
         click.echo(f"  {cut} clips are longer than {seconds:g} s and were cut there; see --seconds", err=True)

@@ -7,7 +7,7 @@ of the user's choice.
 
 from embcomp.knowledge_clip.captions import TEMPLATES, Captions, default_prompts, read_captions, read_prompts
 from embcomp.knowledge_clip.model import KnowledgeClip
-from embcomp.knowledge_clip.objective import Objective
+from embcomp.knowledge_clip.objective import KnowledgeClipConfig, Objective
 from embcomp.knowledge_clip.scores import concept_accuracy, retrieval
 from embcomp.knowledge_clip.text_teacher import caption_vectors
 from embcomp.knowledge_clip.training import train
@@ -16,6 +16,7 @@ __all__ = [
     "TEMPLATES",
     "Captions",
     "KnowledgeClip",
+    "KnowledgeClipConfig",
     "Objective",
     "caption_vectors",
     "concept_accuracy",

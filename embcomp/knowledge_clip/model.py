@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embcomp.config import AudioConfig, StudentConfig, parse
+from embcomp.config import AudioConfig, parse, read_choice, to_dict
 from embcomp.errors import ArtifactError, DataError, EmbcompError
 from embcomp.knowledge_clip.text_encoder import TextEncoder
 from embcomp.losses import prototype_logits
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
-from embcomp.students import StudentOutput, build_student
+from embcomp.students import StudentOutput, StudentSettings, build_student
 from embcomp.students.classifier import Classifier
 
 BATCH = 256
@@ -33,7 +33,7 @@ class KnowledgeClip:
     text_encoder : TextEncoder
     audio : AudioConfig
         How its input is made.
-    student : StudentConfig
+    student : StudentSettings
     temperature : float
         Divides cosines, as learned.
     seen : frozenset of str
@@ -43,7 +43,8 @@ class KnowledgeClip:
 
     Examples
     --------
-    >>> model = KnowledgeClip.new(AudioConfig(), StudentConfig(width=16), seed=0)
+    >>> from embcomp.students import DSCNN
+    >>> model = KnowledgeClip.new(AudioConfig(), DSCNN.Settings(width=16), seed=0)
     >>> model.embed_text(["a dog barks"]).shape
     torch.Size([1, 64])
     """
@@ -51,18 +52,17 @@ class KnowledgeClip:
     audio_encoder: nn.Module
     text_encoder: TextEncoder
     audio: AudioConfig
-    student: StudentConfig
+    student: StudentSettings
     temperature: float = 0.07
     seen: frozenset[str] = frozenset()
     about: dict = field(default_factory=dict)
 
     @classmethod
-    def new(cls, audio: AudioConfig, student: StudentConfig, seed: int, text: Mapping[str, int] | None = None):
+    def new(cls, audio: AudioConfig, student: StudentSettings, seed: int, text: Mapping[str, int] | None = None):
         """Random weights drawn from `seed`; `text` holds sizes of the `TextEncoder` other than its width."""
-        options = {key: value for key, value in asdict(student).items() if key != "kind"}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_student(student.kind, 1, audio.n_mels, **options)
+            network = build_student(student, 1, audio.n_mels)
             network.classify = nn.Identity()
             encoder = TextEncoder(**{**(text or {}), "width": network.embedding_width})
         return cls(network, encoder, audio, student)
@@ -109,7 +109,7 @@ class KnowledgeClip:
         """Write an artifact folder; `notes` are further JSON files, by name."""
         config = {
             "audio": asdict(self.audio),
-            "student": asdict(self.student),
+            "student": to_dict(self.student),
             "text": self.text_encoder.sizes,
             "temperature": self.temperature,
             "about": self.about,
@@ -128,8 +128,9 @@ class KnowledgeClip:
         """
         config, weights = load_artifact(path, "knowledge clip")
         try:
-            read = parse({"audio": config["audio"], "student": config["student"]})
-            audio, student = read.audio, read.student
+            audio = parse({"audio": config["audio"]}).audio
+            # Earlier versions saved the settings of all students with each.
+            student = read_choice("student", config["student"], strict=False)
             text, temperature = dict(config["text"]), float(config["temperature"])
             # On the meta device a wrong size costs nothing; the weights then decide.
             with torch.device("meta"):

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embcomp.config import KnowledgeClipConfig
 from embcomp.errors import ConfigError, choose
 from embcomp.losses import contrastive_loss, prototype_logits
 from embcomp.transfer.clusters import ConceptClassifier, Concepts
 
 SHARPEST = 100.0  # the largest factor on the cosines, as in CLIP
+
+
+@dataclass(frozen=True)
+class KnowledgeClipConfig:
+    """Weights and sizes of the objective."""
+
+    alpha: float = 1.0  # of the text encoder's distance from the text teacher
+    beta: float = 0.01  # of the concepts
+    gamma: float = 1.0  # of the contrast
+    temperature: float = 0.07  # of the contrast, at the start; it is learned
+    concepts: int = 16  # k-means clusters of the captions
+    concept_labels: str = "soft"  # or hard
+    reduction: str = "mean"  # over the captions of a batch, of the squared distance; or sum, as written in the paper
 
 
 class Objective(nn.Module):

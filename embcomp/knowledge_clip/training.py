@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from embcomp.audio.augment import augment
-from embcomp.config import AudioConfig, KnowledgeClipConfig, StudentConfig, TrainingConfig
+from embcomp.config import AudioConfig, TrainingConfig
 from embcomp.errors import ConfigError, DataError
 from embcomp.knowledge_clip.captions import Captions
 from embcomp.knowledge_clip.model import KnowledgeClip
-from embcomp.knowledge_clip.objective import Objective
+from embcomp.knowledge_clip.objective import KnowledgeClipConfig, Objective
+from embcomp.students import DSCNN, StudentSettings
 from embcomp.training.examples import Examples, sampling_weights
 from embcomp.training.steps import Descent
 
@@ -48,7 +49,7 @@ def train(
     vectors: np.ndarray,
     *,
     audio: AudioConfig,
-    student: StudentConfig | None = None,
+    student: StudentSettings | None = None,
     config: KnowledgeClipConfig | None = None,
     training: TrainingConfig | None = None,
     text: dict[str, int] | None = None,
@@ -71,7 +72,7 @@ def train(
         Of the text teacher, for ``captions.texts``; see `caption_vectors`.
     audio : AudioConfig
         How the features were made; kept with the model.
-    student : StudentConfig, optional
+    student : StudentSettings, optional
         The audio encoder. Its embedding is the shared space.
     text : dict, optional
         Sizes of the `TextEncoder`, its width aside.
@@ -92,7 +93,7 @@ def train(
         A setting is out of range, or asks for what this loop does not do.
     """
     student, config, training = (
-        student or StudentConfig(),
+        student or DSCNN.Settings(),
         config or KnowledgeClipConfig(),
         training or TrainingConfig(),
     )

@@ -19,7 +19,6 @@ from embcomp.evaluation.scores import headline, summarise
 from embcomp.pipeline import run
 from embcomp.report.tables import escaped
 from embcomp.storage.files import write_json, write_text
-from embcomp.teachers import parse_spec
 from embcomp.training.devices import check_device
 
 PAIRS, LEFT_OUT = "pairs", "one left out"
@@ -94,7 +93,7 @@ def matrix(
     progress = progress or (lambda stage, done, total: None)
     check_device(config.device)
     for variant in config.variants:
-        if parse_spec(variant.teacher.spec)[0] == "store":
+        if not variant.teacher.choice.runs:
             raise ConfigError(
                 f"{variant.teacher.spec}: stored embeddings belong to one manifest; a matrix needs a teacher that runs"
             )

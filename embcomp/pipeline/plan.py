@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embcomp.config import TeacherConfig, VariantConfig
+from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.compressor import CompressorJob, compressor_job
 from embcomp.pipeline.stages.embeddings import EmbeddingsJob, embeddings_job
@@ -14,8 +14,8 @@ from embcomp.pipeline.stages.probe import plan_embedding_probe, plan_floor, plan
 from embcomp.pipeline.stages.scoring import Tested
 from embcomp.pipeline.stages.student import plan_student
 from embcomp.pipeline.workspace import Split
-from embcomp.teachers import check_runs
-from embcomp.transfer import build_transfer, target_kind
+from embcomp.teachers import TeacherSettings
+from embcomp.transfer import Source
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         context = self.context
-        self._embeddings_of: dict[tuple[TeacherConfig, str], EmbeddingsJob] = {}
+        self._embeddings_of: dict[tuple[TeacherSettings, str], EmbeddingsJob] = {}
         jobs = [features_job(context, number) for number in range(len(context.datasets))]
         jobs += [features_job(context, 0, shift) for shift in context.shifts]
         self.features = {job.path: job for job in jobs}
@@ -58,22 +58,17 @@ class Plan:
 
     def _add(self, variant: VariantConfig, split: Split, probed: set[str]) -> Tested:
         """The student of a variant and what it needs; probes on the vectors that are not among `probed`."""
-        kind = target_kind(variant.transfer)
-        if variant.transfer.method in ("embedding", "embedding_kd"):
-            # Options that contradict each other are refused before anything is computed.
-            build_transfer(variant.transfer, False)
-        if kind == "teacher":
-            check_runs(variant.teacher.spec)
-        if kind == "none":
+        source = variant.transfer.source
+        if source == Source.NONE:
             return plan_student(self.context, variant, split, None, None)
         embeddings = self._embeddings(variant, split)
         compressor = None
-        if variant.transfer.method == "compressed":
+        if variant.transfer.compresses:
             job = compressor_job(self.context, variant, split, embeddings[0])
             self.compressors[job.path] = job
             compressor = Path(job.path)
         if self.context.config.evaluation.probe:
-            targets = [None, compressor] if kind == "compressed" else [None]
+            targets = [None, compressor] if source == Source.TARGET else [None]
             for target in targets:
                 name = str(target or embeddings[0])
                 if name not in probed:

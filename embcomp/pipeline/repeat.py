@@ -112,7 +112,7 @@ def repeat(
     if out.resolve() == folder.resolve():
         raise ConfigError(f"{out} is the run itself, where nothing would be done again; choose another --out")
     before, environment = read_scores(folder / "scores.csv"), read_json(folder / "environment.json")
-    result = run(settings.load(folder / "config.toml", overrides), out, progress)
+    result = run(settings.load(folder / "config.toml", overrides, strict=False), out, progress)
     differing, compared, missing, added = compare_scores(before, read_scores(out / "scores.csv"))
     found = Repetition(
         result,

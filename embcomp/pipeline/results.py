@@ -20,7 +20,6 @@ from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.scoring import Tested, scored_clips
 from embcomp.report import build, markdown_summary, to_html
 from embcomp.storage.files import read_json, write_json, write_text
-from embcomp.transfer import target_kind
 
 
 def score_table(plan: Plan) -> pd.DataFrame:
@@ -122,7 +121,7 @@ def write_results(
 
 def _index(plan: Plan) -> list[dict]:
     """What predictions.json says: every test, and where what made it lies; paths start from the run's folder."""
-    kinds = {variant.name: target_kind(variant.transfer) for variant in plan.context.config.variants}
+    kinds = {variant.name: str(variant.transfer.source) for variant in plan.context.config.variants}
 
     def place(path: str | Path | None) -> str | None:
         return None if path is None else Path(path).relative_to(plan.context.space.folder).as_posix()

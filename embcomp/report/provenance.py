@@ -60,9 +60,7 @@ def origin(sources: list[Source]) -> Section:
 
 def _command(source: Source) -> str:
     if source.kind == "run":
-        return (
-            f"embcomp run {shlex.quote(str(source.path / 'config.toml'))} --out {shlex.quote(f'{source.path}-again')}"
-        )
+        return f"embcomp run --from {shlex.quote(str(source.path))} --out {shlex.quote(f'{source.path}-again')}"
     return ""
 
 

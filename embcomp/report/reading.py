@@ -82,7 +82,7 @@ class Entry:
     path : Path
         Its predictions.
     targets : str
-        What the student learned from, see `embcomp.transfer.target_kind`; "probe" for a probe.
+        What the student learned from, see `embcomp.transfer.Source`; "probe" for a probe.
     student, embedding : Path or None
         The student, and the vectors of the clips it trained on; None where there are none.
     """

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor, nn
 
-from embcomp.config import AudioConfig, StudentConfig, parse
+from embcomp.config import AudioConfig, parse, read_choice, to_dict
 from embcomp.errors import ArtifactError, EmbcompError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
-from embcomp.students import build_student
+from embcomp.students import StudentSettings, build_student
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Classifier:
     classes : tuple of str
     audio : AudioConfig
         How its input is made.
-    student : StudentConfig
+    student : StudentSettings
     multi_label : bool
     seen : frozenset of str
         Content hashes of the clips it was trained or validated on; the same audio
@@ -38,20 +38,19 @@ class Classifier:
     network: nn.Module
     classes: tuple[str, ...]
     audio: AudioConfig
-    student: StudentConfig
+    student: StudentSettings
     multi_label: bool = False
     seen: frozenset[str] = frozenset()
     about: dict = field(default_factory=dict)
 
     @classmethod
     def new(
-        cls, classes: Sequence[str], audio: AudioConfig, student: StudentConfig, multi_label: bool, seed: int
+        cls, classes: Sequence[str], audio: AudioConfig, student: StudentSettings, multi_label: bool, seed: int
     ) -> Classifier:
         """A student with random weights drawn from `seed`."""
-        options = {key: value for key, value in asdict(student).items() if key != "kind"}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_student(student.kind, len(classes), audio.n_mels, **options)
+            network = build_student(student, len(classes), audio.n_mels)
         return cls(network, tuple(classes), audio, student, multi_label)
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -64,7 +63,7 @@ class Classifier:
             "classes": list(self.classes),
             "multi_label": self.multi_label,
             "audio": asdict(self.audio),
-            "student": asdict(self.student),
+            "student": to_dict(self.student),
             "about": self.about,
             "seen": sorted(self.seen),
         }
@@ -81,8 +80,9 @@ class Classifier:
         """
         config, tensors = load_artifact(path, "student")
         try:
-            read = parse({"audio": config["audio"], "student": config["student"]})
-            audio, student = read.audio, read.student
+            audio = parse({"audio": config["audio"]}).audio
+            # Earlier versions saved the settings of all students with each.
+            student = read_choice("student", config["student"], strict=False)
             classes = tuple(map(str, config["classes"]))
             # On the meta device a wrong size costs nothing; the weights then decide.
             with torch.device("meta"):

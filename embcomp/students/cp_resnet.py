@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from embcomp.students.base import Student
 from embcomp.students.norm import NormReLU, channels_last
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask, masked
+from embcomp.students.output import StudentOutput, frame_mask, masked
 from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
 # Kernels of the two convolutions of each block for rho = 7, stage by stage.
@@ -43,7 +46,7 @@ class Residual(nn.Module):
         return masked(torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x)), mask)
 
 
-class CPResNet(nn.Module):
+class CPResNet(Student):
     """CP-ResNet with rho = 7 and 128 channels, the OpenMIC student of EAsT.
 
     Koutini et al. 2019, "The Receptive Field as a Regularizer in Deep Convolutional Neural Networks for
@@ -63,8 +66,8 @@ class CPResNet(nn.Module):
     ----------
     n_classes : int
     n_mels : int, default=128
-    norm : str, default="clip"
-        Input normalisation, see `InputNorm`.
+    **options
+        Fields of `CPResNet.Settings`.
 
     Attributes
     ----------
@@ -77,10 +80,12 @@ class CPResNet(nn.Module):
     clips fill their rows, to `StudentOutput`.
     """
 
-    def __init__(self, n_classes: int, n_mels: int = 128, norm: str = "clip"):
-        super().__init__()
+    name = "cp_resnet"
+    summary = "CP-ResNet as published by EAsT for OpenMIC, 5.5 M parameters, embedding 512"
+
+    def __init__(self, n_classes: int, n_mels: int = 128, **options: Any):
+        super().__init__(n_classes, n_mels, **options)
         self.embedding_width = 4 * WIDTH
-        self.norm = InputNorm(norm, n_mels)
         self.stem = nn.Conv2d(1, WIDTH, 5, stride=2, padding=2, bias=False)
         self.stem_norm = NormReLU(WIDTH)
         self.stages = nn.ModuleList()

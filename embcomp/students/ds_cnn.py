@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from torch import Tensor, nn
 
+from embcomp.config import setting
+from embcomp.students.base import Student, StudentSettings
 from embcomp.students.norm import NormReLU, channels_last
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+from embcomp.students.output import StudentOutput, frame_mask
 from embcomp.students.pooling import mean_over_time, over_bands, strided
 
 STAGES = (1, 4)  # the separable blocks that end a stage; the convolution across bands ends the third
@@ -35,7 +40,7 @@ class Separable(nn.Module):
         return (x + y if self.skip else y), mask
 
 
-class DSCNN(nn.Module):
+class DSCNN(Student):
     """Depthwise-separable CNN on log-mels (the family of Zhang et al. 2017, "Hello Edge").
 
     A strided 3x3 stem, five separable blocks (time and bands shrink 8 times each), one depthwise
@@ -46,14 +51,8 @@ class DSCNN(nn.Module):
     ----------
     n_classes : int
     n_mels : int, default=64
-    width : int, default=64
-        Channels of the middle blocks; the stem has a quarter, the last blocks twice as many.
-    embedding : int, default=64
-        Width of the embedding.
-    norm : str, default="clip"
-        Input normalisation, see `InputNorm`.
-    dropout : float, default=0.1
-        On the embedding, before the classifier.
+    **options
+        Fields of `DSCNN.Settings`.
 
     Attributes
     ----------
@@ -71,19 +70,22 @@ class DSCNN(nn.Module):
     torch.Size([2, 10])
     """
 
-    def __init__(
-        self,
-        n_classes: int,
-        n_mels: int = 64,
-        width: int = 64,
-        embedding: int = 64,
-        norm: str = "clip",
-        dropout: float = 0.1,
-    ):
-        super().__init__()
+    name = "ds_cnn"
+    summary = "depthwise-separable CNN, 62 k parameters by default"
+
+    @dataclass(frozen=True)
+    class Settings(StudentSettings):
+        width: int = setting(
+            64, "channels of the middle blocks; the stem has a quarter, the last blocks twice as many", at_least=8
+        )
+        embedding: int = setting(64, "width of the embedding", at_least=1)
+        dropout: float = setting(0.1, "on the embedding, before the classifier", at_least=0, at_most=0.95)
+
+    def __init__(self, n_classes: int, n_mels: int = 64, **options: Any):
+        super().__init__(n_classes, n_mels, **options)
+        width, embedding = self.settings.width, self.settings.embedding
         stem, double = width // 4, 2 * width
         self.embedding_width = embedding
-        self.norm = InputNorm(norm, n_mels)
         self.stem = nn.Conv2d(1, stem, 3, stride=2, padding=1, bias=False)
         self.stem_norm = NormReLU(stem)
         # The first block already has a stride: at full size it would cost as much as all the others.
@@ -94,7 +96,7 @@ class DSCNN(nn.Module):
         self.across = nn.Conv2d(double, double, (bands, 1), groups=double, bias=False)
         self.across_norm = NormReLU(double)
         self.project = nn.Linear(double, embedding)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(self.settings.dropout)
         self.classify = nn.Linear(embedding, n_classes)
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:

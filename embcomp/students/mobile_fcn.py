@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from torch import Tensor, nn
 
+from embcomp.config import setting
+from embcomp.students.base import Student, StudentSettings
 from embcomp.students.ds_cnn import Separable
 from embcomp.students.norm import NormReLU, channels_last
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+from embcomp.students.output import StudentOutput, frame_mask
 from embcomp.students.pooling import max_pool, over_bands, pooled_mean
 
 STEM = ((1, 64, (2, 4)), (64, 128, (2, 3)))  # channels in, out, and the window of bands and frames pooled after
@@ -21,7 +26,7 @@ SEPARABLE = (
 DROPPED_BEFORE = (2, 4)  # separable layers that dropout precedes, and that begin a stage
 
 
-class MobileFCN(nn.Module):
+class MobileFCN(Student):
     """Mobile-FCN, the MagnaTagATune student of EAsT.
 
     Choi et al. 2016, "Automatic tagging using deep convolutional neural networks" (arXiv 1606.00298), with
@@ -41,10 +46,8 @@ class MobileFCN(nn.Module):
     ----------
     n_classes : int
     n_mels : int, default=96
-    norm : str, default="clip"
-        Input normalisation, see `InputNorm`.
-    dropout : float, default=0.5
-        At three places, as published; ``student.dropout`` of a run's settings takes its place.
+    **options
+        Fields of `MobileFCN.Settings`.
 
     Attributes
     ----------
@@ -57,14 +60,20 @@ class MobileFCN(nn.Module):
     clips fill their rows, to `StudentOutput`.
     """
 
-    def __init__(self, n_classes: int, n_mels: int = 96, norm: str = "clip", dropout: float = 0.5):
-        super().__init__()
+    name = "mobile_fcn"
+    summary = "Mobile-FCN as published by EAsT for MagnaTagATune, 0.3 M parameters, embedding 256"
+
+    @dataclass(frozen=True)
+    class Settings(StudentSettings):
+        dropout: float = setting(0.5, "at three places, as published", at_least=0, at_most=0.95)
+
+    def __init__(self, n_classes: int, n_mels: int = 96, **options: Any):
+        super().__init__(n_classes, n_mels, **options)
         self.embedding_width = SEPARABLE[-1][1]
-        self.norm = InputNorm(norm, n_mels)
         self.stem = nn.ModuleList(nn.Conv2d(into, out, 3, padding=1, bias=False) for into, out, _ in STEM)
         self.stem_norms = nn.ModuleList(NormReLU(out) for _, out, _ in STEM)
         self.blocks = nn.ModuleList(Separable(into, out, 1, residual=False) for into, out, _ in SEPARABLE)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(self.settings.dropout)
         self.classify = nn.Linear(self.embedding_width, n_classes)
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,17 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from embcomp.audio.logmel import LogMel
-from embcomp.config import TeacherConfig
+from embcomp.config import seed_setting, setting
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
 from embcomp.storage.files import fingerprint
+from embcomp.teachers.base import Teacher, TeacherSettings
 
 N_MELS = 64
 SAMPLE_RATE = 16_000
 ITERATIONS = 15
 
 
-class KMeansTeacher:
+class KMeansTeacher(Teacher):
     """Dictionary of log-mel patches, learned from unlabelled clips, then frozen.
 
     Patches of a few frames are standardised one by one, whitened by PCA and
@@ -52,7 +55,21 @@ class KMeansTeacher:
     """
 
     name = "kmeans"
+    summary = "a dictionary of log-mel patches learned from the training clips, or kmeans:FOLDER"
     sample_rate = SAMPLE_RATE
+
+    @dataclass(frozen=True)
+    class Settings(TeacherSettings):
+        patch_frames: int = setting(12, "frames of a log-mel patch", at_least=1)
+        whitened: int = setting(128, "dimensions kept of a patch", at_least=1)
+        centroids: int = setting(512, at_least=2)
+        patches: int = setting(60_000, "log-mel patches to learn from", at_least=100)
+        frames: int = setting(1, "vectors per clip, each of an equal share of its time", at_least=1)
+        seed: int = seed_setting()
+
+        @property
+        def learns(self) -> bool:
+            return not self.argument
 
     def __init__(self, mean: Tensor, whiten: Tensor, centroids: Tensor, frames: int = 1):
         # In one memory layout, whether learned just now or read back: products then round the same.
@@ -64,9 +81,11 @@ class KMeansTeacher:
         self._logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
 
     @classmethod
-    def learn(
-        cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], clips: int, config: TeacherConfig
-    ) -> KMeansTeacher:
+    def open(cls, settings: Settings, manifest: Manifest | None = None) -> KMeansTeacher:
+        return cls.load(settings.argument, settings.frames)
+
+    @classmethod
+    def learn(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], clips: int, settings: Settings) -> KMeansTeacher:
         """Learn the dictionary.
 
         Parameters
@@ -74,35 +93,35 @@ class KMeansTeacher:
         batches : iterable of (waveforms (k, samples), lengths (k,))
         clips : int
             How many clips `batches` holds in all; each gives its share of the patches.
-        config : TeacherConfig
+        settings : KMeansTeacher.Settings
 
         Raises
         ------
         DataError
             Fewer patches than centroids.
         """
-        generator = torch.Generator().manual_seed(config.seed)
+        generator = torch.Generator().manual_seed(settings.seed)
         logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
-        quota = -(-config.patches // max(clips, 1))
+        quota = -(-settings.patches // max(clips, 1))
         drawn = []
         for waveforms, lengths in batches:
-            for patches in _patches(logmel, waveforms, lengths, config.patch_frames):
+            for patches in _patches(logmel, waveforms, lengths, settings.patch_frames):
                 drawn.append(patches[torch.randperm(len(patches), generator=generator)[:quota]])
         patches = _standardise(torch.cat(drawn)) if drawn else torch.zeros(0, 1)
-        if len(patches) < config.centroids:
+        if len(patches) < settings.centroids:
             raise DataError(
-                f"{len(patches)} log-mel patches cannot be parted into {config.centroids} centroids; lower teacher.centroids"
+                f"{len(patches)} log-mel patches cannot be parted into {settings.centroids} centroids; lower teacher.centroids"
             )
         # All patches are in memory, so that two passes do what `embcomp.compression.moments` does in one.
         mean = patches.mean(0)
         centred = (patches - mean).double()
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
-        keep = min(config.whitened, centred.shape[1])
+        keep = min(settings.whitened, centred.shape[1])
         # The small constant keeps directions that hold nothing but rounding from being blown up.
         scale = (values[-keep:] + 1e-2 * values[-keep:].mean()).rsqrt()
         whiten = (vectors[:, -keep:] * scale).float()
-        centroids = _spherical_kmeans((patches - mean) @ whiten, config.centroids, generator)
-        return cls(mean, whiten, centroids, config.frames)
+        centroids = _spherical_kmeans((patches - mean) @ whiten, settings.centroids, generator)
+        return cls(mean, whiten, centroids, settings.frames)
 
     def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Embed clips.

@@ -6,21 +6,23 @@ import math
 import os
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
 
 from embcomp.data.manifest import Manifest
-from embcomp.errors import MissingDependencyError, StoreError
+from embcomp.errors import ConfigError, MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
 from embcomp.storage.files import file_hash, fingerprint
 from embcomp.storage.store import EmbeddingStore
+from embcomp.teachers.base import Teacher, TeacherSettings
 
 MAX_EXPANSION = 100  # of a compressed array: real vectors shrink by less
 
 
-class StoredTeacher:
+class StoredTeacher(Teacher):
     """Reads vectors instead of computing them.
 
     Accepted are an embcomp store; ``FILE.npy`` with one row per manifest row in
@@ -44,6 +46,19 @@ class StoredTeacher:
     """
 
     name = "store"
+    summary = "embeddings you already have: store:PATH"
+    runs = False
+
+    @dataclass(frozen=True)
+    class Settings(TeacherSettings):
+        def conflict(self) -> str:
+            return "" if self.argument else "the teacher 'store' needs a path: store:PATH"
+
+    @classmethod
+    def open(cls, settings: Settings, manifest: Manifest | None = None) -> StoredTeacher:
+        if manifest is None:
+            raise ConfigError("stored vectors belong to the rows of a manifest; none was given")
+        return cls(settings.argument, manifest)
 
     def __init__(self, path: str | os.PathLike, manifest: Manifest):
         self.path = Path(path) if Path(path).is_absolute() or Path(path).exists() else manifest.folder / path

@@ -14,7 +14,7 @@ from torch import nn
 from embcomp.audio.clips import Clips
 from embcomp.audio.features import compute_features
 from embcomp.compression import Compressor
-from embcomp.config import AudioConfig, CompressorConfig, VariantConfig
+from embcomp.config import AudioConfig, CompressorConfig, VariantConfig, to_dict
 from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.data.splits import validation_split
@@ -26,7 +26,7 @@ from embcomp.teachers import Teacher, embedder
 from embcomp.training.devices import check_device
 from embcomp.training.examples import Examples
 from embcomp.training.loop import TrainingResult, train
-from embcomp.transfer import build_transfer, compares_over_time, target_kind
+from embcomp.transfer import Source, build_transfer
 
 
 def teach(
@@ -34,7 +34,6 @@ def teach(
     audio: AudioConfig,
     fit: Examples,
     validation: Examples,
-    manifest: Manifest,
     targets: np.ndarray | None,
     start: nn.Module | None = None,
     teacher: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -53,8 +52,6 @@ def teach(
     audio : AudioConfig
         How the features were made; kept with the student.
     fit, validation : Examples
-    manifest : Manifest
-        The clips of `fit`, in order.
     targets : ndarray of shape (n, d), or None
         Frozen vectors of the clips of `fit`; (n, k, d) for a method that compares over time.
     start : nn.Module, optional
@@ -72,7 +69,7 @@ def teach(
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         transfer = build_transfer(variant.transfer, fit.labels.multi_label, start, teacher)
-        transfer.prepare(targets, fit.labels, manifest, classifier.network.embedding_width)
+        transfer.prepare(targets, fit.labels, classifier.network.embedding_width)
         result = train(
             classifier.network,
             transfer,
@@ -161,17 +158,17 @@ def distill(
     check_device(device)
     audio = audio or AudioConfig()
     out = Path(out)
-    kind = target_kind(variant.transfer)
-    if kind == "teacher" and teacher is None:
+    source = variant.transfer.source
+    if source == Source.TEACHER and teacher is None:
         raise ConfigError(
-            f"transfer method {variant.transfer.method!r} runs a teacher; give --teacher kmeans:FOLDER, "
+            f"transfer method {variant.transfer.method!r} runs a teacher; give --teacher NAME:FOLDER, "
             "or use --transfer clip_samples with --targets STORE"
         )
-    if kind != "teacher" and teacher is not None:
+    if source != Source.TEACHER and teacher is not None:
         raise ConfigError(
             f"transfer method {variant.transfer.method!r} runs no teacher; leave --teacher out, or use --transfer clip_teacher"
         )
-    reads = kind in ("embedding", "compressed")
+    reads = source in (Source.EMBEDDING, Source.TARGET)
     if reads and targets is None:
         raise ConfigError(
             f"transfer method {variant.transfer.method!r} learns from targets; give --targets STORE, or use --transfer none"
@@ -181,13 +178,13 @@ def distill(
     manifest = clips.manifest
     ids = np.array(manifest.ids, dtype=object)
     labels = encode(manifest.labels)
-    vectors = targets.take(manifest.ids, compares_over_time(variant.transfer)) if reads else None
+    vectors = targets.take(manifest.ids, variant.transfer.over_time) if reads else None
     key = fingerprint(
         [
             [manifest.ids, hashes, manifest.labels, manifest.groups.tolist(), validation, seed, device],
-            {name: section for name, section in asdict(variant).items() if name not in ("name", "teacher")},
+            {name: section for name, section in to_dict(variant).items() if name not in ("name", "teacher")},
             asdict(audio),
-            targets.settings if reads else teacher.fingerprint() if kind == "teacher" else None,
+            targets.settings if reads else teacher.fingerprint() if source == Source.TEACHER else None,
         ]
     )
     checkpoint = out.with_name(f".{out.name}.{key[:16]}.checkpoint.pt")
@@ -199,16 +196,16 @@ def distill(
         raise ArtifactError(f"another student stands at {out}; delete it or choose another --out")
     features = compute_features(clips, hashes, audio, cache or out.with_name(f".{out.name}.logmel"))
     fit, held = validation_split(labels.for_splits, manifest.groups, validation, seed)
-    if kind == "none":
+    if source == Source.NONE:
         fit = fit[labels.labelled[fit]]
     start = None
-    if kind == "embedding" and variant.transfer.method == "compressed":
+    if variant.transfer.joint:
         rows_hashes = [hashes[row] for row in fit]
         start = fit_compressor(
             variant.compressor, vectors[fit], labels.select(fit), rows_hashes, seed, start_only=True
         ).to_module()
     in_loop = None
-    if kind == "teacher":
+    if source == Source.TEACHER:
         in_loop = embedder(Clips(manifest.select(fit), audio.sample_rate, audio.seconds), teacher)
     # Its name says what it is of: another method must not go on from it.
     classifier, result = teach(
@@ -216,7 +213,6 @@ def distill(
         audio,
         Examples(*features.load(ids[fit].tolist()), labels.select(fit)),
         Examples(*features.load(ids[held].tolist()), labels.select(held)),
-        manifest.select(fit),
         vectors[fit] if vectors is not None else None,
         start,
         in_loop,
@@ -231,7 +227,7 @@ def distill(
         "method": variant.transfer.method,
         "seed": seed,
         "train_dataset": manifest.name,
-        **({"teacher": teacher.name, "dim": teacher.dim} if kind == "teacher" else _targets_of(targets)),
+        **({"teacher": teacher.name, "dim": teacher.dim} if source == Source.TEACHER else _targets_of(targets)),
     }
     classifier.save(out, {"history.json": result.history})
     checkpoint.unlink(missing_ok=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embcomp.config import Choice, ChoiceSettings
 from embcomp.data.labels import Labels
-from embcomp.data.manifest import Manifest
 from embcomp.losses import prediction_loss
 from embcomp.students import StudentOutput
 
@@ -84,10 +86,10 @@ class Batch:
             return own
         partner = look_up(self.mixing.partners)
         if own.dim() == 3:
-            partner = self._heard(partner, self.mixing.lengths)
+            partner = self._at_the_same_time(partner, self.mixing.lengths)
         return self.mixing.of(own, partner)
 
-    def _heard(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def _at_the_same_time(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Of a partner's vectors over time, (n, k, d), those that sound in the middle of each share of the clip."""
         count = vectors.shape[1]
         middle = (torch.arange(count, device=vectors.device) + 0.5) / count * self.lengths.unsqueeze(1)
@@ -96,8 +98,49 @@ class Batch:
         return vectors.gather(1, place.unsqueeze(2).expand_as(vectors))
 
 
-class Transfer(nn.Module):
-    """Base of the methods, and the baseline ``none``: the student learns from labels alone.
+class Source(StrEnum):
+    """What a method learns from, beside labels."""
+
+    NONE = "none"
+    EMBEDDING = "embedding"  # cached, one or several vectors a clip
+    TARGET = "compressed"  # embeddings compressed beforehand
+    TEACHER = "teacher"  # nothing is cached: the teacher runs at every step
+
+
+@dataclass(frozen=True)
+class TransferSettings(ChoiceSettings):
+    """Base of the settings of transfer methods."""
+
+    choice: ClassVar[type[Transfer]]
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.choice.name
+
+    @property
+    def source(self) -> Source:
+        """What the method learns from with these settings."""
+        return self.choice.learns_from
+
+    @property
+    def compresses(self) -> bool:
+        """Whether a compressor comes between the teacher and the student."""
+        return False
+
+    @property
+    def joint(self) -> bool:
+        """Whether that compressor is trained together with the student."""
+        return False
+
+    @property
+    def over_time(self) -> bool:
+        """Whether it takes every vector that a teacher has of a clip, (n, k, d), instead of their mean."""
+        return False
+
+
+class Transfer(Choice, nn.Module):
+    """Base of the methods: by itself, the student learns from labels alone.
 
     A method is prepared once and then asked for the loss of each batch. What it
     owns as parameters is trained with the student; targets are buffers, never
@@ -105,26 +148,49 @@ class Transfer(nn.Module):
 
     Parameters
     ----------
-    multi_label : bool
+    multi_label : bool, default=False
         Whether the task is multi-label.
+    **options
+        Fields of the class's ``Settings``.
 
     Attributes
     ----------
+    learns_from : Source
     needs_labels : bool
         Whether what the method adds to the loss comes from labels, be it in `prepare`.
         A clip without a label is welcome either way.
     over_time : bool
         Whether the loss compares moments of a clip, so that its frames must stay where they are.
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown, out of range, or contradicts another.
     """
 
+    section = "transfer"
+    Settings = TransferSettings
+    learns_from: ClassVar[Source] = Source.NONE
     needs_labels = True
     over_time = False
 
-    def __init__(self, multi_label: bool = False):
+    def __init__(self, multi_label: bool = False, **options: Any):
         super().__init__()
         self.multi_label = multi_label
+        self.settings = self.settings_of(**options)
 
-    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
+    @classmethod
+    def build(
+        cls,
+        settings: TransferSettings,
+        multi_label: bool,
+        compressor: nn.Module | None = None,
+        teacher: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Transfer:
+        """The method with `settings`; see `embcomp.transfer.build_transfer`."""
+        return cls(multi_label, **settings.options())
+
+    def prepare(self, targets: np.ndarray | None, labels: Labels, width: int) -> None:
         """Take what the loss will need of the clips to fit on.
 
         Parameters
@@ -133,8 +199,6 @@ class Transfer(nn.Module):
             Frozen vectors, one per clip; (n, k, d) for methods that compare over time.
         labels : Labels
             Of the same clips.
-        manifest : Manifest
-            The same clips.
         width : int
             Width of the student's embedding.
         """
@@ -155,13 +219,14 @@ class Transfer(nn.Module):
 class TargetTransfer(Transfer):
     """A method that keeps one frozen vector per clip; on its own, it needs no label."""
 
+    learns_from = Source.EMBEDDING
     needs_labels = False
 
-    def __init__(self, multi_label: bool = False):
-        super().__init__(multi_label)
+    def __init__(self, multi_label: bool = False, **options: Any):
+        super().__init__(multi_label, **options)
         self.register_buffer("targets", torch.empty(0), persistent=False)
 
-    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
+    def prepare(self, targets: np.ndarray | None, labels: Labels, width: int) -> None:
         self.targets = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float32))
 
     def vectors(self, rows: Tensor) -> Tensor:

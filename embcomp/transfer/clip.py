@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from torch import Tensor, nn
 
+from embcomp.config import setting
 from embcomp.data.labels import Labels
-from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError
 from embcomp.losses import contrastive_loss, prototype_logits, softmax_twice_loss
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer
+from embcomp.transfer.base import Batch, TargetTransfer, TransferSettings
+
+
+@dataclass(frozen=True)
+class ContrastSettings(TransferSettings):
+    """Settings that the contrastive methods share."""
+
+    weight: float = setting(0.5, "of the contrastive term; that of the prediction is 1", at_least=0, at_most=1)
+    contrast_temperature: float = setting(0.07, "divides the cosines", at_least=0.001)
+    faithful: bool = setting(
+        False, "as the published code: no temperature, one direction, a second softmax in the task loss"
+    )
 
 
 class ContrastiveTransfer(TargetTransfer):
@@ -19,40 +33,28 @@ class ContrastiveTransfer(TargetTransfer):
     ``L = L_pred + weight * L_clip`` (Nair 2024, arXiv 2404.06170, whose weight is 0.5). Teacher
     vectors pass a trained affine projection to the student's width and are compared by cosine.
 
-    Parameters
-    ----------
-    weight : float
-        Of the contrastive term; that of the prediction is 1.
-    temperature : float > 0, default=0.07
-        Divides the cosines.
-    multi_label : bool
-    faithful : bool, default=False
-        As the published code: no temperature, only the student's direction, and a second softmax
-        in the task loss.
-
     Raises
     ------
     ConfigError
         ``faithful`` for several labels per clip: the published code knows one.
     """
 
-    def __init__(
-        self, weight: float = 0.5, temperature: float = 0.07, multi_label: bool = False, faithful: bool = False
-    ):
-        super().__init__(multi_label)
-        if faithful and multi_label:
+    Settings = ContrastSettings
+
+    def __init__(self, multi_label: bool = False, **options: Any):
+        super().__init__(multi_label, **options)
+        if self.settings.faithful and multi_label:
             raise ConfigError(
                 "transfer.faithful: the published code is for one label per clip; set it to false for clips with several"
             )
-        self.weight, self.faithful = weight, faithful
-        self.temperature = 1.0 if faithful else temperature
+        self.temperature = 1.0 if self.settings.faithful else self.settings.contrast_temperature
 
-    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
-        super().prepare(targets, labels, manifest, width)
+    def prepare(self, targets: np.ndarray | None, labels: Labels, width: int) -> None:
+        super().prepare(targets, labels, width)
         self.projection = nn.Linear(self.targets.shape[1], width)
 
     def prediction(self, output: StudentOutput, batch: Batch) -> Tensor:
-        if self.faithful:
+        if self.settings.faithful:
             return softmax_twice_loss(output.logits.float(), batch.labels)
         return super().prediction(output, batch)
 
@@ -63,5 +65,5 @@ class ContrastiveTransfer(TargetTransfer):
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         vectors, matches = self.partners(batch)
         logits = prototype_logits(output.embedding.float(), self.projection(vectors), self.temperature)
-        contrast = contrastive_loss(logits, matches, symmetric=not self.faithful)
-        return {"prediction": self.prediction(output, batch), "contrast": self.weight * contrast}
+        contrast = contrastive_loss(logits, matches, symmetric=not self.settings.faithful)
+        return {"prediction": self.prediction(output, batch), "contrast": self.settings.weight * contrast}

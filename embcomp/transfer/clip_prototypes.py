@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from embcomp.config import setting
 from embcomp.data.labels import Labels
-from embcomp.data.manifest import Manifest
 from embcomp.errors import DataError
 from embcomp.transfer.base import Batch
-from embcomp.transfer.clip import ContrastiveTransfer
+from embcomp.transfer.clip import ContrastiveTransfer, ContrastSettings
 
 
 class ClipPrototypes(ContrastiveTransfer):
@@ -19,30 +22,23 @@ class ClipPrototypes(ContrastiveTransfer):
     CLIP-Embed-KD (Nair 2024, arXiv 2404.06170): the mean embedding of up to 100 clips of each class
     stands for the teacher, which is then no longer needed. The target is the clip's class.
     See `ContrastiveTransfer` for the loss and its options.
-
-    Parameters
-    ----------
-    clips : int, default=100
-        At most this many clips, chosen at random, make a class mean.
     """
 
+    name = "clip_prototypes"
+    summary = "class means of the embedding, by contrast (CLIP-Embed-KD)"
     needs_labels = True
 
-    def __init__(
-        self,
-        weight: float = 0.5,
-        temperature: float = 0.07,
-        clips: int = 100,
-        multi_label: bool = False,
-        faithful: bool = False,
-    ):
-        super().__init__(weight, temperature, multi_label, faithful)
-        self.clips = clips
+    @dataclass(frozen=True)
+    class Settings(ContrastSettings):
+        prototypes: int = setting(100, "at most this many clips, chosen at random, make a class mean", at_least=1)
+
+    def __init__(self, multi_label: bool = False, **options: Any):
+        super().__init__(multi_label, **options)
         self.register_buffer("prototypes", torch.empty(0), persistent=False)
         self.register_buffer("present", torch.empty(0), persistent=False)
 
-    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
-        super().prepare(targets, labels, manifest, width)
+    def prepare(self, targets: np.ndarray | None, labels: Labels, width: int) -> None:
+        super().prepare(targets, labels, width)
         of_class = torch.from_numpy(labels.matrix == 1)
         if not of_class.any():
             raise DataError(
@@ -52,7 +48,7 @@ class ClipPrototypes(ContrastiveTransfer):
         order = torch.randperm(len(of_class))
         chosen = torch.zeros_like(of_class)
         shuffled = of_class[order]
-        chosen[order] = shuffled & (shuffled.cumsum(0) <= self.clips)
+        chosen[order] = shuffled & (shuffled.cumsum(0) <= self.settings.prototypes)
         counts = chosen.sum(0).unsqueeze(1)
         self.prototypes = (chosen.T.float() @ self.targets) / counts.clamp(min=1)
         self.present = counts.squeeze(1) > 0

@@ -20,9 +20,12 @@ class ClipSamples(ContrastiveTransfer):
     for the mix of the two vectors; its partners are mixes of the same two.
     """
 
+    name = "clip_samples"
+    summary = "the clips' own embeddings, by contrast within the batch"
+
     def partners(self, batch: Batch) -> tuple[Tensor, Tensor]:
         vectors = self.target_of(batch)
-        if self.faithful:
+        if self.settings.faithful:
             matches = vectors.new_ones(len(vectors)).diag()
         else:
             same = batch.rows.unsqueeze(1) == batch.rows

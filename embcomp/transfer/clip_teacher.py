@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embcomp.data.labels import Labels
-from embcomp.data.manifest import Manifest
+from embcomp.errors import ConfigError
+from embcomp.transfer.base import Source, TransferSettings
 from embcomp.transfer.clip_samples import ClipSamples
 
 
@@ -21,7 +23,7 @@ class ClipTeacher(ClipSamples):
     `ClipSamples` trains the same student from vectors computed once.
     See `ContrastiveTransfer` for the loss and its options.
 
-    Differs from the paper: the teacher hears the clips without the student's augmentation, which
+    Differs from the paper: the teacher gets the clips without the student's augmentation, which
     is what lets its vectors be cached; a clip that was drawn twice is embedded once.
 
     Parameters
@@ -30,20 +32,29 @@ class ClipTeacher(ClipSamples):
         Row numbers, int64 (n,), of the clips given to `prepare`, to their embeddings (n, d).
     """
 
-    def __init__(
-        self,
-        teacher: Callable[[np.ndarray], np.ndarray],
-        weight: float = 0.5,
-        temperature: float = 0.07,
-        multi_label: bool = False,
-        faithful: bool = False,
-    ):
-        super().__init__(weight, temperature, multi_label, faithful)
+    name = "clip_teacher"
+    summary = "the same, from a teacher that runs at every step (CLIP-Teacher-KD)"
+    learns_from = Source.TEACHER
+
+    def __init__(self, teacher: Callable[[np.ndarray], np.ndarray], multi_label: bool = False, **options: Any):
+        super().__init__(multi_label, **options)
         self.teacher = teacher
 
-    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
+    @classmethod
+    def build(
+        cls,
+        settings: TransferSettings,
+        multi_label: bool,
+        compressor: nn.Module | None = None,
+        teacher: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> ClipTeacher:
+        if teacher is None:
+            raise ConfigError("clip_teacher runs a teacher at every step, and got none; clip_samples takes vectors")
+        return cls(teacher, multi_label, **settings.options())
+
+    def prepare(self, targets: np.ndarray | None, labels: Labels, width: int) -> None:
         # One clip tells how wide the teacher is; no vector is kept.
-        super().prepare(self.teacher(np.zeros(1, dtype=np.int64)), labels, manifest, width)
+        super().prepare(self.teacher(np.zeros(1, dtype=np.int64)), labels, width)
         self.targets = torch.empty(0)
 
     def vectors(self, rows: Tensor) -> Tensor:

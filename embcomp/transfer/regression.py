@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embcomp.config import setting
 from embcomp.data.labels import Labels
-from embcomp.data.manifest import Manifest
-from embcomp.errors import choose
 from embcomp.losses import REGRESSIONS
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer
+from embcomp.transfer.base import Batch, TargetTransfer, TransferSettings
 
 
 def linear_head(width: int, dim: int) -> nn.Module:
@@ -34,44 +36,40 @@ class RegressionTransfer(TargetTransfer):
     counterpart of compressing the teacher; S-SONDO (El Adlouni et al. 2026, arXiv 2604.24933)
     with ``weight=1``, an MLP and the cosine. With ``weight=1`` the student's classifier
     learns nothing.
-
-    Parameters
-    ----------
-    weight : float in [0, 1]
-    head : {"linear", "mlp"}
-    distance : {"cosine", "mse", "l1", "kl"}
-        See `embcomp.losses.REGRESSIONS`; all but the cosine depend on the scale of the targets.
-    clusters : int, default=0
-        Part the targets by k-means and draw every cluster equally often (S-SONDO took 50),
-        instead of every class; 0 leaves drawing to the loop.
     """
 
-    def __init__(
-        self,
-        weight: float = 0.5,
-        head: str = "linear",
-        distance: str = "cosine",
-        clusters: int = 0,
-        multi_label: bool = False,
-    ):
-        super().__init__(multi_label)
-        self.weight, self.clusters = weight, clusters
-        self.make_head = choose("head", head, HEADS)
-        self.distance = choose("regression distance", distance, REGRESSIONS)
+    name = "regression"
+    summary = "the raw embedding, predicted through a head on the student's side (S-SONDO)"
+
+    @dataclass(frozen=True)
+    class Settings(TransferSettings):
+        weight: float = setting(0.5, "of the distance; the prediction has the rest", at_least=0, at_most=1)
+        head: str = setting("linear", "from student embedding to teacher space", choices=tuple(HEADS))
+        regression_distance: str = setting(
+            "cosine", "all but the cosine depend on the scale of the targets", choices=tuple(REGRESSIONS)
+        )
+        clusters: int = setting(
+            0, "draw k-means clusters of the teacher's space equally often (S-SONDO took 50); 0 does not", at_least=0
+        )
+
+    def __init__(self, multi_label: bool = False, **options: Any):
+        super().__init__(multi_label, **options)
+        self.distance = REGRESSIONS[self.settings.regression_distance]
         self.drawn: Tensor | None = None
 
-    def prepare(self, targets: np.ndarray | None, labels: Labels, manifest: Manifest, width: int) -> None:
-        super().prepare(targets, labels, manifest, width)
-        self.head = self.make_head(width, self.targets.shape[1])
-        if self.clusters:
-            self.drawn = cluster_balanced(self.targets.numpy(), self.clusters)
+    def prepare(self, targets: np.ndarray | None, labels: Labels, width: int) -> None:
+        super().prepare(targets, labels, width)
+        self.head = HEADS[self.settings.head](width, self.targets.shape[1])
+        if self.settings.clusters:
+            self.drawn = cluster_balanced(self.targets.numpy(), self.settings.clusters)
 
     def sampling_weights(self) -> Tensor | None:
         return self.drawn
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         distance = self.distance(self.head(output.embedding.float()), self.target_of(batch))
-        return {"prediction": (1 - self.weight) * self.prediction(output, batch), "distance": self.weight * distance}
+        weight = self.settings.weight
+        return {"prediction": (1 - weight) * self.prediction(output, batch), "distance": weight * distance}
 
 
 def cluster_balanced(vectors: np.ndarray, clusters: int) -> Tensor:

@@ -19,18 +19,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works wi
 
 from embcomp.audio.clips import Clips
 from embcomp.audio.features import compute_features
-from embcomp.config import AudioConfig, StudentConfig, TeacherConfig, TrainingConfig, TransferConfig
+from embcomp.config import AudioConfig, TrainingConfig, read_choice
 from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.engines.local import set_threads
 from embcomp.losses import multiclass_kd
 from embcomp.storage.store import EmbeddingStore
-from embcomp.students import StudentOutput, count_parameters
+from embcomp.students import DSCNN, StudentOutput, count_parameters
 from embcomp.students.classifier import Classifier
-from embcomp.teachers import KMeansTeacher, Teacher, embed, embedder, learned_kmeans
+from embcomp.teachers import KMeansTeacher, Teacher, embed, embedder, learned_teacher
 from embcomp.training.examples import Examples
 from embcomp.training.loop import train
-from embcomp.transfer import Batch, Transfer, build_transfer, target_kind
+from embcomp.transfer import Batch, LogitKD, Source, Transfer, build_transfer
 
 LOGIT_TEACHER = "logit_teacher"  # not a method of the package: there is nothing it does better than logit_kd
 
@@ -72,7 +72,7 @@ class Job:
         return AudioConfig(seconds=self.seconds)
 
 
-class Yamnet:
+class Yamnet(Teacher):
     """A YAMNet in TensorFlow Lite: 1024 numbers for each window of 0.975 s, averaged; needs ai-edge-litert."""
 
     name, sample_rate, dim, frames = "yamnet", 16_000, 1024, 1
@@ -128,10 +128,13 @@ class LogitTeacher(Transfer):
     """
 
     def __init__(
-        self, teacher: Callable[[np.ndarray], np.ndarray], head: tuple[np.ndarray, np.ndarray], config: TransferConfig
+        self,
+        teacher: Callable[[np.ndarray], np.ndarray],
+        head: tuple[np.ndarray, np.ndarray],
+        settings: LogitKD.Settings,
     ):
         super().__init__()
-        self.teacher, self.weight, self.temperature = teacher, config.weight, config.temperature
+        self.teacher, self.weight, self.temperature = teacher, settings.weight, settings.temperature
         self.matrix, self.bias = (torch.from_numpy(part.astype(np.float32)) for part in head)
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, torch.Tensor]:
@@ -188,10 +191,10 @@ def train_epochs(job: Job, clips: Clips) -> dict[str, float]:
     features = compute_features(clips, clips.hashes(), job.audio, Path(job.folder, "logmels"))
     fit = Examples(*features.load(ids), _labels(clips))
     torch.manual_seed(0)
-    classifier = Classifier.new(fit.labels.classes, job.audio, StudentConfig(), False, 0)
+    classifier = Classifier.new(fit.labels.classes, job.audio, DSCNN.Settings(), False, 0)
     started = time.process_time()
     transfer = _transfer(job, clips, fit.labels)
-    transfer.prepare(_targets(job, ids), fit.labels, clips.manifest, classifier.network.embedding_width)
+    transfer.prepare(_targets(job, ids), fit.labels, classifier.network.embedding_width)
     prepared = time.process_time() - started
     steps = math.ceil(len(clips) / job.batch_size)
     total = steps * (job.epochs + 1)
@@ -224,16 +227,14 @@ def _labels(clips: Clips) -> Labels:
 def _transfer(job: Job, clips: Clips, labels: Labels) -> Transfer:
     if job.task == LOGIT_TEACHER:
         head = np.load(Path(job.folder, "head.npy"), allow_pickle=False)
-        return LogitTeacher(
-            embedder(clips, open_teacher(job)), (head[:-1], head[-1]), TransferConfig(method="logit_kd")
-        )
-    config = TransferConfig(method=job.task)
-    teacher = embedder(clips, open_teacher(job)) if target_kind(config) == "teacher" else None
-    return build_transfer(config, False, teacher=teacher)
+        return LogitTeacher(embedder(clips, open_teacher(job)), (head[:-1], head[-1]), LogitKD.Settings())
+    settings = read_choice("transfer", {"method": job.task})
+    teacher = embedder(clips, open_teacher(job)) if settings.source == Source.TEACHER else None
+    return build_transfer(settings, False, teacher=teacher)
 
 
 def _targets(job: Job, ids: list[str]) -> np.ndarray | None:
-    if job.task == LOGIT_TEACHER or target_kind(TransferConfig(method=job.task)) != "embedding":
+    if job.task == LOGIT_TEACHER or read_choice("transfer", {"method": job.task}).source != Source.EMBEDDING:
         return None
     return EmbeddingStore.open(Path(job.folder, "embeddings")).take(ids)
 
@@ -244,8 +245,8 @@ def measure(job: Job) -> dict[str, float]:
     folder = Path(job.folder)
     hashes = clips.hashes()  # reads every file, so that no task meets a cold disk
     if job.task == "learn":
-        config = TeacherConfig(centroids=job.centroids, whitened=job.whitened, patch_frames=job.patch_frames)
-        took = timed(lambda: learned_kmeans(clips, config, folder / "teacher", json.dumps(asdict(config))))
+        settings = KMeansTeacher.Settings(centroids=job.centroids, whitened=job.whitened, patch_frames=job.patch_frames)
+        took = timed(lambda: learned_teacher(clips, settings, folder / "teacher", json.dumps(asdict(settings))))
         return took | {"teacher": teacher_bytes(job)}
     if job.task == "decode":
         return timed(lambda: [clips.decode(row) for row in range(len(clips))])

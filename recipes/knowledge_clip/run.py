@@ -125,8 +125,7 @@ class Study:
         return predictions, numbers, len(test)
 
     def _train(self, rows, weights: dict, seed: int):
-        from embcomp.config import KnowledgeClipConfig
-        from embcomp.knowledge_clip import Captions, caption_vectors, train
+        from embcomp.knowledge_clip import Captions, KnowledgeClipConfig, caption_vectors, train
         from embcomp.training.examples import Examples
 
         labels = self.labels.select(rows)
@@ -136,8 +135,8 @@ class Study:
             captions,
             caption_vectors(self.teacher, captions.texts, seed),
             audio=self.config.audio,
-            student=self.config.student,
-            training=self.config.training,
+            student=self.config.variants[0].student,
+            training=self.config.variants[0].training,
             config=KnowledgeClipConfig(**weights),
             seed=seed,
         )

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from embcomp import config as module
-from embcomp.config import RunConfig, load, parse, parse_overrides, ranges, to_dict, to_toml
+from embcomp.config import RunConfig, load, parse, parse_overrides, to_dict, to_toml
+from embcomp.config.choices import SECTIONS, keys_of
+from embcomp.config.sections import OVERRIDABLE, VariantConfig
 from embcomp.errors import ConfigError, EmbcompError
 
 
@@ -33,17 +34,47 @@ def other_value(value):
     return value + ' "ü" \\ \t'
 
 
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A setting: its default, its limits, and what has to be chosen for it to be one."""
+
+    name: str
+    default: object
+    limits: dict
+    chosen: dict
+
+    def nested(self, value):
+        section, _, name = self.name.rpartition(".")
+        return {section: {**self.chosen, name: value}} if section else {name: value}
+
+    def found(self, config):
+        section, _, name = self.name.rpartition(".")
+        holder = config.variants[0] if section in OVERRIDABLE else config
+        return getattr(getattr(holder, section) if section else holder, name)
+
+    def __str__(self):
+        return "/".join([*self.chosen.values(), self.name])
+
+
 def every_key():
-    for item in dataclasses.fields(RunConfig):
-        value = getattr(RunConfig(), item.name)
-        if dataclasses.is_dataclass(value):
-            for inner in dataclasses.fields(value):
-                yield f"{item.name}.{inner.name}", getattr(value, inner.name)
-        elif item.name != "variants":
-            yield item.name, value
+    for holder in (RunConfig(), VariantConfig()):
+        for item in dataclasses.fields(holder):
+            value = getattr(holder, item.name)
+            if item.name in SECTIONS or item.name == "variants" or (holder is not RunConfig and item.name == "name"):
+                continue
+            if dataclasses.is_dataclass(value):
+                for inner in dataclasses.fields(value):
+                    yield Key(f"{item.name}.{inner.name}", getattr(value, inner.name), inner.metadata, {})
+            else:
+                yield Key(item.name, value, item.metadata, {})
+    for section, about in SECTIONS.items():
+        for name, choice in about.classes.items():
+            text = f"{name}:x" if name == "store" else name
+            for item in keys_of(choice).values():
+                yield Key(f"{section}.{item.name}", item.default, item.metadata, {about.key: text})
 
 
-KEYS = dict(every_key())
+KEYS = list(every_key())
 
 
 def nested(key, value):
@@ -51,15 +82,17 @@ def nested(key, value):
     return {sections[0]: {name: value}} if sections else {name: value}
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", KEYS, ids=str)
 def test_every_setting_can_be_set_and_comes_back_from_toml(key):
-    value = KEYS[key]
-    choices = ranges.CHOICES.get(key)
-    wanted = choices[-1] if choices else [0.5, 2.0] if key == "transfer.stage_weights" else other_value(value)
-    config = parse(nested(key, wanted))
-    section, _, name = key.rpartition(".")
-    found = getattr(getattr(config, section) if section else config, name)
-    assert found == (tuple(wanted) if isinstance(wanted, list) else wanted) != value
+    choices = key.limits.get("choices")
+    wanted = (
+        choices[-1] if choices else [0.5, 2.0] if key.name == "transfer.stage_weights" else other_value(key.default)
+    )
+    if wanted == key.default:
+        wanted = choices[0]
+    over_time = {"training": {"roll": 0.0}} if key.name == "transfer.frames" else {}
+    config = parse(key.nested(wanted) | over_time)
+    assert key.found(config) == (tuple(wanted) if isinstance(wanted, list) else wanted) != key.default
     assert parse(tomllib.loads(to_toml(config))) == config
 
 
@@ -79,7 +112,7 @@ def test_variants_come_back_from_toml():
 
 
 def test_the_defaults_pass_their_own_checks():
-    assert parse({}) == dataclasses.replace(RunConfig(), variants=parse({}).variants)
+    assert parse({}) == RunConfig()
     assert [variant.name for variant in parse({}).variants] == ["compressed"]
 
 
@@ -134,42 +167,50 @@ def test_a_value_of_the_wrong_type_is_refused(content, message):
         parse(content, "here")
 
 
-NUMBERS = [key for key, value in KEYS.items() if isinstance(value, float)]
+NUMBERS = [key for key in KEYS if isinstance(key.default, float)]
 
 
-@pytest.mark.parametrize("key", [key for key in NUMBERS if ranges.AT_LEAST[key] <= 0])
+@pytest.mark.parametrize("key", [key for key in NUMBERS if key.limits["at_least"] <= 0], ids=str)
 def test_a_whole_number_does_for_a_number(key):
-    section, name = key.split(".")
-    value = getattr(getattr(parse(nested(key, 0)), section), name)
+    value = key.found(parse(key.nested(0)))
     assert (value, type(value)) == (0.0, float)
 
 
+def test_every_number_has_a_lower_limit():
+    assert [str(key) for key in KEYS if type(key.default) in (int, float) and key.limits["at_least"] is None] == []
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 10**400])
-@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("key", NUMBERS, ids=str)
 def test_a_number_must_be_finite(key, value):
-    with pytest.raises(ConfigError, match=f"{key} must be finite"):
-        parse(nested(key, value))
+    with pytest.raises(ConfigError, match=f"{key.name} must be finite"):
+        parse(key.nested(value))
 
 
-@pytest.mark.parametrize(
-    ("key", "bound", "beyond"),
-    [*((key, low, low - 1) for key, low in ranges.AT_LEAST.items()), *((key, top, top + 1) for key, top in ranges.AT_MOST.items())],
-)  # fmt: skip
+BOUNDS = [
+    (key, bound, bound + step)
+    for key in KEYS
+    for bound, step in ((key.limits.get("at_least"), -1), (key.limits.get("at_most"), 1))
+    if bound is not None
+]
+
+
+@pytest.mark.parametrize(("key", "bound", "beyond"), BOUNDS, ids=str)
 def test_each_range_holds_its_bound_and_nothing_beyond(key, bound, beyond):
-    kind = type(KEYS[key])
-    parse(nested(key, kind(bound)))
-    with pytest.raises(ConfigError, match=rf"{key} must be at (least|most) .*, not"):
-        parse(nested(key, kind(beyond)))
-    if key.split(".")[0] in module.OVERRIDABLE:
-        with pytest.raises(ConfigError, match=rf"variants\[0\]\.{key} must be at"):
-            parse({"variants": [{"name": "a", **nested(key, kind(beyond))}]})
+    kind = type(key.default)
+    parse(key.nested(kind(bound)))
+    with pytest.raises(ConfigError, match=rf"{key.name} must be at (least|most) .*, not"):
+        parse(key.nested(kind(beyond)))
+    if key.name.split(".")[0] in OVERRIDABLE:
+        with pytest.raises(ConfigError, match=rf"variants\[0\]\.{key.name} must be at"):
+            parse({"variants": [{"name": "a", **key.nested(kind(beyond))}]})
 
 
-@pytest.mark.parametrize("key", ranges.CHOICES)
+@pytest.mark.parametrize("key", [key for key in KEYS if key.limits.get("choices")], ids=str)
 def test_a_choice_names_the_nearest(key):
-    first = ranges.CHOICES[key][0]
+    first = key.limits["choices"][0]
     with pytest.raises(ConfigError, match=f"did you mean '{first}'"):
-        parse(nested(key, first + "x"))
+        parse(key.nested(first + "x"))
 
 
 @pytest.mark.parametrize(
@@ -201,9 +242,7 @@ def test_two_variants_of_one_name_are_refused():
     ],
 )
 def test_an_override_is_toml_or_a_bare_string(override, key, value):
-    config = parse_overrides([override])
-    section, _, name = key.rpartition(".")
-    assert getattr(getattr(config, section) if section else config, name) == value
+    assert Key(key, None, {}, {}).found(parse_overrides([override])) == value
 
 
 @pytest.mark.parametrize("override", ["student.width=16", "student={width=16}"])
@@ -286,7 +325,7 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from([*KEYS, "variants", "audio", "student.x"]), VALUES)
+@given(st.sampled_from([*(key.name for key in KEYS), "variants", "audio", "student.x"]), VALUES)
 def test_any_value_for_any_key_parses_or_is_a_config_error(key, value):
     try:
         config = parse(nested(key, value))
@@ -306,3 +345,78 @@ def test_any_bytes_load_or_are_an_embcomp_error(tmp_path, content):
         assert isinstance(read(tmp_path, content, "data.train=x", "student.width=8"), RunConfig)
     except EmbcompError as error:
         assert isinstance(error, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"transfer": {"method": "none", "weight": 0.3}}, r"transfer\.weight: the transfer method 'none' has no such key; it belongs to: embedding,"),
+        ({"transfer": {"method": "embedding", "kd_weight": 0.3}}, "'embedding' has no such key; it belongs to: embedding_kd$"),
+        ({"transfer": {"method": "embedding", "temprature": 3.0}}, "unknown key 'transfer.temprature': did you mean 'temperature', of embedding_kd, logit_kd"),
+        ({"student": {"kind": "cp_resnet", "width": 32}}, "the student 'cp_resnet' has no such key; it belongs to: ds_cnn"),
+        ({"teacher": {"spec": "store:x", "centroids": 32}}, "the teacher 'store' has no such key; it belongs to: kmeans"),
+        ({"variants": [{"name": "a", "transfer": {"method": "none", "weight": 0.3}}]}, r"variants\[0\]\.transfer\.weight: the transfer method 'none'"),
+        ({"transfer": {"temperature": 3.0}, "variants": [{"name": "a"}, {"name": "b", "transfer": {"method": "none"}}]},
+         r"transfer\.temperature: the transfer method 'compressed' and 'none' have no such key"),
+        ({"transfer": {"method": "non"}}, r"transfer\.method: unknown transfer method 'non': did you mean 'none'"),
+        ({"teacher": {"spec": "stor:x"}}, r"teacher\.spec: unknown teacher 'stor': did you mean 'store'"),
+        ({"teacher": {"spec": 3}}, "teacher.spec must be a string, not 3"),
+        ({"transfer": {"method": "embedding", "frames": True, "student_projector": True}}, "student_projector .* set it to false"),
+        ({"transfer": {"method": "embedding", "frames": True}}, "set training.roll to 0"),
+        ({"teacher": {"spec": "store:x"}, "transfer": {"method": "clip_teacher"}}, "cannot run at every step"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_choice_is_refused_when_the_configuration_is_read(content, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(content)
+
+
+def test_a_shared_key_holds_for_the_variants_whose_choice_has_it():
+    config = parse(
+        {
+            "transfer": {"weight": 0.3, "temperature": 3.0},
+            "variants": [
+                {"name": "none", "transfer": {"method": "none"}},
+                {"name": "kd", "transfer": {"method": "logit_kd"}},
+                {"name": "raw", "transfer": {"method": "embedding", "weight": 0.7}},
+            ],
+        }
+    )
+    none, kd, raw = (variant.transfer for variant in config.variants)
+    assert (kd.weight, kd.temperature, raw.weight) == (0.3, 3.0, 0.7)
+    assert not hasattr(none, "weight") and not hasattr(raw, "temperature")
+    assert parse(tomllib.loads(to_toml(config))) == config
+
+
+def test_an_override_of_the_choice_takes_the_old_ones_settings_with_it(tmp_path):
+    text = (
+        '[teacher]\ncentroids = 32\nframes = 2\n[[variants]]\nname = "a"\nteacher.spec = "kmeans"\nteacher.seed = 3\n'
+    )
+    assert read(tmp_path, text, "teacher.spec=store:x").variants[0].teacher.spec == "store:x"
+    with pytest.raises(ConfigError, match="'store' has no such key"):
+        read(tmp_path, text, "teacher.spec=store:x", "teacher.centroids=8")
+    kept = read(tmp_path, text, "teacher.spec=kmeans:folder").variants[0].teacher
+    assert (kept.argument, kept.centroids, kept.frames, kept.seed) == ("folder", 32, 2, 3)
+
+
+def test_what_earlier_versions_resolved_is_read_without_the_keys_of_other_choices(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[transfer]\nmethod = "none"\nweight = 0.5\nclusters = 0\n[student]\nkind = "cp_resnet"\nwidth = 64\n'
+    )
+    with pytest.raises(ConfigError, match="has no such key"):
+        load(path)
+    found = load(path, strict=False).variants[0]
+    assert (found.transfer.method, found.student.kind) == ("none", "cp_resnet")
+    path.write_text("[transfer]\nwieght = 0.5\n")
+    with pytest.raises(ConfigError, match="did you mean 'weight'"):
+        load(path, strict=False)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_choice_says_what_it_is_and_has_settings_of_its_own(section):
+    classes = SECTIONS[section].classes
+    assert SECTIONS[section].default in classes
+    for name, choice in classes.items():
+        assert choice.section == section and choice.name == name and choice.summary
+        assert choice.Settings.choice is choice

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from helpers.settings import student_settings
 from helpers.tones import write_tones
 
 from embcomp.audio.clips import Clips
 from embcomp.compression import Compressor
-from embcomp.config import AudioConfig, StudentConfig, parse
+from embcomp.config import AudioConfig, parse
 from embcomp.data.guards import (
     joined_groups,
     refuse_duplicates,
@@ -174,7 +175,7 @@ def test_a_compressor_fitted_on_everything_is_caught_in_a_run(home, tmp_path):
 
 def test_a_compressor_fitted_on_everything_is_caught_in_an_evaluation(tones, tmp_path):
     manifest = Manifest.read(tones)
-    student = Classifier.new(["high", "low"], AudioConfig(seconds=0.4, n_mels=24), StudentConfig(width=16), False, 0)
+    student = Classifier.new(["high", "low"], AudioConfig(seconds=0.4, n_mels=24), student_settings(width=16), False, 0)
     hashes = Clips(manifest, 16_000, 0.4).hashes()
     rows = np.random.default_rng(0).normal(size=(24, 8))
     everything, half = (Compressor(4, method="pca").fit(rows[:n], ids=hashes[:n]) for n in (24, 12))

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.settings import student_settings
 from helpers.tones import write_tones
 
 from embcomp.audio.clips import Clips
-from embcomp.config import AudioConfig, EvaluationConfig, StudentConfig
+from embcomp.config import AudioConfig, EvaluationConfig
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError, ManifestError
@@ -18,7 +19,7 @@ from embcomp.storage.artifact import load_artifact, save_artifact
 from embcomp.students.classifier import Classifier
 
 AUDIO = AudioConfig(seconds=0.4, n_mels=24)
-SMALL = StudentConfig(width=16, embedding=16)
+SMALL = student_settings(width=16, embedding=16)
 
 
 @pytest.fixture

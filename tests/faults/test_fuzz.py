@@ -11,11 +11,12 @@ import tomllib
 import numpy as np
 import pytest
 import torch
+from helpers.settings import student_settings
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from embcomp.compression import Compressor
-from embcomp.config import AudioConfig, StudentConfig, load, parse, to_dict, to_toml
+from embcomp.config import AudioConfig, load, parse, to_dict, to_toml
 from embcomp.data.manifest import Manifest
 from embcomp.errors import EmbcompError
 from embcomp.storage.store import EmbeddingStore, write_store
@@ -246,7 +247,7 @@ ARTIFACTS = {
         use_compressor,
     ),
     "student": (
-        lambda path: Classifier.new("ab", AudioConfig(n_mels=8), StudentConfig(width=8, embedding=4), False, 0).save(path),
+        lambda path: Classifier.new("ab", AudioConfig(n_mels=8), student_settings(width=8, embedding=4), False, 0).save(path),
         use_student,
     ),
     "kmeans": (save_kmeans, use_kmeans),

@@ -14,10 +14,11 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from helpers.settings import student_settings, teacher_settings
 from helpers.tones import write_tones
 
 from embcomp.compression import Compressor, Quantiser
-from embcomp.config import AudioConfig, StudentConfig, TeacherConfig
+from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, EmbcompError, StoreError
 from embcomp.evaluation.scores import Predictions
@@ -33,7 +34,7 @@ from embcomp.teachers import KMeansTeacher, StoredTeacher
 from embcomp.training.loop import _Run
 
 BIG = 10**12
-SMALL = StudentConfig(width=8, embedding=4)
+SMALL = student_settings(width=8, embedding=4)
 VECTORS = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 
 
@@ -60,7 +61,7 @@ def harmless(planted, seconds=10.0, megabytes=300):
 def kmeans(path):
     rng = np.random.default_rng(0)
     waves = rng.normal(size=(4, 8000)).astype(np.float32)
-    config = TeacherConfig(centroids=4, patches=100, whitened=8, patch_frames=4)
+    config = teacher_settings(centroids=4, patches=100, whitened=8, patch_frames=4)
     KMeansTeacher.learn([(waves, np.full(4, 8000))], 4, config).save(path)
 
 

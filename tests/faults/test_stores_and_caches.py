@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from helpers.settings import teacher_settings
 from helpers.tones import write_tones
 
 from embcomp.audio.clips import Clips
 from embcomp.audio.features import compute_features
 from embcomp.cli import group
 from embcomp.compression import Compressor
-from embcomp.config import AudioConfig, TeacherConfig
+from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, EmbcompError, StoreError
 from embcomp.storage import arrays, files
@@ -28,7 +29,7 @@ from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers import KMeansTeacher, embed
 
 AUDIO = AudioConfig(seconds=0.3, n_mels=8)
-SMALL = TeacherConfig(centroids=4, patches=300, whitened=8)
+SMALL = teacher_settings(centroids=4, patches=300, whitened=8)
 
 
 class Counting:
@@ -331,7 +332,7 @@ def test_memory_stays_flat_over_fifty_thousand_clips(tmp_path):
     manifest = Manifest.read(tmp_path / "manifest.csv")
     clips = Clips(manifest, 16_000, 0.05)
     learning = Clips(manifest.select(range(200)), 16_000, 0.05)
-    config = TeacherConfig(centroids=4, patches=200, whitened=4, patch_frames=2)
+    config = teacher_settings(centroids=4, patches=200, whitened=4, patch_frames=2)
     teacher = KMeansTeacher.learn(((wave, length) for _, wave, length in learning.batches(64)), 200, config)
     hashes, done, seen = clips.hashes(), 0, []
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from embcomp.config import AudioConfig, StudentConfig
+from embcomp.config import AudioConfig
 from embcomp.evaluation.scores import Predictions
 from embcomp.storage.store import write_store
 from embcomp.students.classifier import Classifier
+from helpers.settings import student_settings
 
 SETTINGS = (("in-domain", "home"), ("cross-dataset", "abroad"), ("cross-dataset, re-estimated", "abroad"))
 METHODS = ("none", "embedding", "compressed", "probe")
@@ -59,7 +60,7 @@ def make_run(folder: Path, names=NAMES, classes=CLASSES, multi_label=False, valu
             pooled = {"seed": "all", "test_dataset": test, "value": value - 0.1 * number, "n": 20}
             rows.append(common | pooled | {"setting": setting, "low": value - 0.25, "high": value + 0.05})
         if method != "probe":
-            student = Classifier.new(classes, AudioConfig(seconds=0.4), StudentConfig(width=16), multi_label, 0)
+            student = Classifier.new(classes, AudioConfig(seconds=0.4), student_settings(width=16), multi_label, 0)
             student.save(folder / f"stages/students/{method}")
     write_store(
         folder / "stages/embeddings/one", list("abcd"), list("abcd"), 6, {}, lambda rows: np.zeros((len(rows), 6))

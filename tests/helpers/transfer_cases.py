@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from embcomp.config import TrainingConfig, TransferConfig
+from embcomp.config import TrainingConfig
 from embcomp.data.labels import Labels, encode
 from embcomp.students import build_student
 from embcomp.training.examples import Examples
 from embcomp.training.loop import train
 from embcomp.transfer import Batch, build_transfer
+from helpers.settings import student_settings, transfer_settings
 
 CLASSES, WIDTH, DIM = 3, 16, 10
 # Without weight decay, which would move what no gradient reaches.
@@ -42,7 +43,7 @@ def teacher_vectors(count=48, seed=0, noise=0.5) -> np.ndarray:
 
 def new_student(seed=0):
     torch.manual_seed(seed)
-    return build_student("ds_cnn", CLASSES, 24, width=16, embedding=WIDTH, dropout=0.0)
+    return build_student(student_settings(width=16, embedding=WIDTH, dropout=0.0), CLASSES, 24)
 
 
 def prepared(method, data, vectors=None, compressor=None, **options):
@@ -50,8 +51,8 @@ def prepared(method, data, vectors=None, compressor=None, **options):
     torch.manual_seed(1)
     vectors = teacher_vectors(len(data.labels)) if vectors is None else vectors
     teacher = vectors.__getitem__ if method == "clip_teacher" else None
-    transfer = build_transfer(TransferConfig(method=method, **options), data.labels.multi_label, compressor, teacher)
-    transfer.prepare(vectors if teacher is None else None, data.labels, None, WIDTH)
+    transfer = build_transfer(transfer_settings(method=method, **options), data.labels.multi_label, compressor, teacher)
+    transfer.prepare(vectors if teacher is None else None, data.labels, WIDTH)
     return transfer
 
 

@@ -7,16 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.settings import student_settings
 from helpers.tones import write_tones
 from helpers.transfer_cases import FAST, examples, moved_by, names
 
 import embcomp
-from embcomp.config import AudioConfig, KnowledgeClipConfig, StudentConfig
+from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, DataError
 from embcomp.knowledge_clip import (
     Captions,
     KnowledgeClip,
+    KnowledgeClipConfig,
     Objective,
     caption_vectors,
     concept_accuracy,
@@ -28,7 +30,7 @@ from embcomp.losses import contrastive_loss
 from embcomp.students.classifier import Classifier
 
 AUDIO = AudioConfig(seconds=0.4, n_mels=24)
-STUDENT = StudentConfig(width=16, embedding=16, dropout=0.0)
+STUDENT = student_settings(width=16, embedding=16, dropout=0.0)
 PROMPTS = {
     "c0": ["a low rumble", "thunder and rumble"],
     "c1": ["a human voice", "somebody speaks"],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from helpers.settings import student_settings
 
 from embcomp.config import EvaluationConfig, VariantConfig, parse
 from embcomp.data.labels import encode
@@ -170,8 +171,8 @@ def test_one_student_learns_and_is_scored(finished, tmp_path):
 
 def test_a_student_of_one_label_is_not_scored_on_several(tmp_path):
     path = write_chords(tmp_path / "chords")
-    from embcomp.config import AudioConfig, StudentConfig
+    from embcomp.config import AudioConfig
 
-    student = Classifier.new(list(PITCHES), AudioConfig(seconds=0.4, n_mels=24), StudentConfig(width=16), False, 0)
+    student = Classifier.new(list(PITCHES), AudioConfig(seconds=0.4, n_mels=24), student_settings(width=16), False, 0)
     with pytest.raises(ManifestError, match="is not one label, and these classes take one label per clip"):
         evaluate(student, Manifest.read(path), cache=tmp_path / "cache")

@@ -11,9 +11,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from helpers.recipe_scripts import RECIPES, ROOT, publish, record_runs, script
+from helpers.settings import transfer_settings
 from helpers.transfer_cases import batch_of, examples, new_student, prepared, teacher_vectors, terms_of
 
-from embcomp.config import TransferConfig, load
+from embcomp.config import load
 from embcomp.errors import DataError
 
 METHODS = ("clip_embed_kd", "embedding_compression")
@@ -131,7 +132,7 @@ def test_caching_never_pays_where_an_epoch_is_no_cheaper(cost):
 def test_plain_kd_in_the_loop_is_plain_kd(process):
     data, vectors, student = examples(), teacher_vectors(), new_student()
     head = process.linear_head(vectors, data.labels)
-    loop = process.LogitTeacher(vectors.__getitem__, head, TransferConfig(method="logit_kd"))
+    loop = process.LogitTeacher(vectors.__getitem__, head, transfer_settings(method="logit_kd"))
     batch = batch_of(data, [3, 9, 3, 14])
     student.eval()
     found, expected = terms_of(loop, student, batch), terms_of(prepared("logit_kd", data), student, batch)

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from helpers.settings import student_settings
 from helpers.tones import write_tones
 from helpers.transfer_cases import CLASSES, examples, prepared, trained
 from torch import nn
 
 from embcomp.cli import group
-from embcomp.config import AudioConfig, StudentConfig
+from embcomp.config import AudioConfig, read_choice
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.evaluation.probes import knn_probe, linear_probe
@@ -30,7 +31,8 @@ from embcomp.students.inference import predict_logits
 def student(kind="ds_cnn", norm="none", seed=0):
     """With statistics that no data has, so that a layer left as it was shows."""
     torch.manual_seed(seed)
-    network = build_student(kind, CLASSES, 24, width=16, embedding=16, norm=norm, dropout=0.0)
+    keys = {"kind": kind, "width": 16, "embedding": 16, "norm": norm, "dropout": 0.0}
+    network = build_student(read_choice("student", keys, strict=False), CLASSES, 24)
     for layer in norms(network):
         nn.init.uniform_(layer.running_mean, -1, 1)
         nn.init.uniform_(layer.running_var, 0.5, 2)
@@ -57,7 +59,7 @@ def learned():
     return network, data
 
 
-@pytest.mark.parametrize("kind", STUDENTS)
+@pytest.mark.parametrize("kind", [student.name for student in STUDENTS])
 def test_statistics_are_those_of_torch_over_all_clips_in_one_batch(kind):
     features, lengths = examples(20, frames=24).features, torch.full((20,), 24)
     whole = student(kind)
@@ -172,7 +174,9 @@ def test_a_probe_recovers_exactly_from_a_shift_and_scale_of_the_whole_set(rng, p
 
 
 def test_evaluate_gives_both_and_leaves_the_artifact(tmp_path):
-    classifier = Classifier.new(["high", "low"], AudioConfig(seconds=0.4, n_mels=24), StudentConfig(width=16), False, 0)
+    classifier = Classifier.new(
+        ["high", "low"], AudioConfig(seconds=0.4, n_mels=24), student_settings(width=16), False, 0
+    )
     classifier.network.eval()
     classifier.save(tmp_path / "student")
     before = file_hash(tmp_path / "student/weights.safetensors")

@@ -2,20 +2,21 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.settings import student_settings
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from embcomp.config import AudioConfig, StudentConfig
+from embcomp.config import AudioConfig
 from embcomp.students import STUDENTS
 from embcomp.students.classifier import Classifier
 from embcomp.students.cost import count_macs, latency, machine, student_cost
 
 
 def student(kind: str = "ds_cnn", seconds: float = 0.5) -> Classifier:
-    return Classifier.new(("a", "b", "c"), AudioConfig(seconds=seconds), StudentConfig(kind=kind), False, 0)
+    return Classifier.new(("a", "b", "c"), AudioConfig(seconds=seconds), student_settings(kind=kind), False, 0)
 
 
-@pytest.mark.parametrize("kind", STUDENTS)
+@pytest.mark.parametrize("kind", [student.name for student in STUDENTS])
 def test_macs_are_half_of_torchs_own_count(kind):
     classifier = student(kind)
     network = classifier.network.eval()

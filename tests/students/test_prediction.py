@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from helpers.settings import student_settings
 from helpers.tones import write_tones
 
 import embcomp
 from embcomp.cli.predict import as_csv, as_json, as_table, predict
-from embcomp.config import AudioConfig, StudentConfig
+from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, ConfigError
 from embcomp.students.classifier import Classifier
@@ -26,7 +27,7 @@ RATE = AUDIO.sample_rate
 
 
 def student(multi_label=False, **audio):
-    found = Classifier.new(["high", "low", "mid"], replace(AUDIO, **audio), StudentConfig(width=16), multi_label, 0)
+    found = Classifier.new(["high", "low", "mid"], replace(AUDIO, **audio), student_settings(width=16), multi_label, 0)
     found.network.eval()
     return found
 

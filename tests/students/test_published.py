@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
 from functools import partial
 
 import pytest
 import torch
 from helpers.outputs import assert_equal_outputs
+from helpers.settings import student_settings
 from torch import nn
 
-from embcomp.config import AudioConfig, StudentConfig
-from embcomp.students import CPResNet, InputNorm, MobileFCN, StudentOutput, build_student, count_parameters, frame_mask
+from embcomp.config import AudioConfig
+from embcomp.errors import ConfigError
+from embcomp.students import (
+    DSCNN,
+    CPResNet,
+    InputNorm,
+    MobileFCN,
+    StudentOutput,
+    build_student,
+    count_parameters,
+    frame_mask,
+)
 from embcomp.students.classifier import Classifier
 from embcomp.students.cp_resnet import Residual
 from embcomp.students.pooling import max_pool, pooled_mean
@@ -46,8 +57,9 @@ def student(kind, norm="clip", n_mels=32):
 @pytest.mark.parametrize("kind, classes, n_mels, count", [("cp_resnet", 20, 128, 5_534_612), ("mobile_fcn", 50, 96, 314_098)])  # fmt: skip
 @pytest.mark.parametrize("norm", InputNorm.KINDS)
 def test_the_parameters_are_as_many_as_published_whatever_the_input(kind, classes, n_mels, count, norm):
-    assert count_parameters(build_student(kind, classes, n_mels, norm=norm)) == count
-    assert count_parameters(build_student(kind, classes, 40, norm=norm)) == count
+    settings = student_settings(kind=kind, norm=norm)
+    assert count_parameters(build_student(settings, classes, n_mels)) == count
+    assert count_parameters(build_student(settings, classes, 40)) == count
 
 
 def test_the_parts_of_cp_resnet_are_those_of_rho_7():
@@ -153,7 +165,7 @@ def test_the_frames_pool_to_the_embedding_which_is_what_the_classifier_sees(kind
 
 def staged(kind):
     """A student in evaluation mode but for its stages, which it gives in training alone."""
-    network = student(kind) if kind in PUBLISHED else build_student(kind, 5, 32, width=16, embedding=24).eval()
+    network = student(kind) if kind in PUBLISHED else DSCNN(5, 32, width=16, embedding=24).eval()
     network.training = True
     return network
 
@@ -197,7 +209,7 @@ def test_dropout_is_as_set_and_where_the_student_has_it():
         assert torch.equal(network(clips(), LENGTHS).logits, network(clips(), LENGTHS).logits)
         network.train()
         assert not torch.equal(network(clips(), LENGTHS).logits, network(clips(), LENGTHS).logits)
-    assert build_student("mobile_fcn", 5, 32, dropout=0.25).dropout.p == 0.25
+    assert build_student(student_settings(kind="mobile_fcn", dropout=0.25), 5, 32).dropout.p == 0.25
 
 
 def test_maxima_and_means_do_not_see_the_padding():
@@ -210,20 +222,32 @@ def test_maxima_and_means_do_not_see_the_padding():
 
 
 @pytest.mark.parametrize("kind", ["ds_cnn", *PUBLISHED])
-def test_all_settings_of_a_student_may_be_given_and_those_it_lacks_change_nothing(kind):
-    options = {key: value for key, value in asdict(StudentConfig()).items() if key != "kind"}
-    network = build_student(kind, 5, 32, **options)
+def test_a_student_has_the_settings_it_uses_and_refuses_others(kind):
+    network = build_student(student_settings(kind=kind), 5, 32)
     assert network.embedding_width == {"ds_cnn": 64, "cp_resnet": 512, "mobile_fcn": 256}[kind]
-    other = build_student(kind, 5, 32, **options | {"width": 32, "embedding": 8})
-    same = [a.shape for a in network.parameters()] == [a.shape for a in other.parameters()]
-    assert same == (kind != "ds_cnn")
-    with pytest.raises(TypeError, match="widht"):
-        build_student(kind, 5, 32, widht=3)
+    if kind == "ds_cnn":
+        other = build_student(student_settings(kind=kind, width=32, embedding=8), 5, 32)
+        assert [a.shape for a in network.parameters()] != [a.shape for a in other.parameters()]
+    else:
+        with pytest.raises(ConfigError, match=f"the student '{kind}' has no such key; it belongs to: ds_cnn"):
+            student_settings(kind=kind, width=32)
+    with pytest.raises(ConfigError, match="student.widht: unknown setting"):
+        type(network)(5, 32, widht=3)
+
+
+def test_a_student_saved_with_the_settings_of_all_students_is_read(tmp_path):
+    saved = Classifier.new(("a", "b"), AudioConfig(n_mels=32), student_settings(kind="mobile_fcn"), False, 0)
+    saved.save(tmp_path / "student")
+    file = tmp_path / "student" / "config.json"
+    content = json.loads(file.read_text())
+    content["student"] |= {"width": 64, "embedding": 64, "dropout": 0.1}  # as versions before 0.2 did
+    file.write_text(json.dumps(content))
+    assert Classifier.load(tmp_path / "student").student == student_settings(kind="mobile_fcn", dropout=0.1)
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)
 def test_a_saved_student_comes_back(kind, tmp_path):
-    saved = Classifier.new(("a", "b"), AudioConfig(n_mels=32), StudentConfig(kind=kind), False, 0)
+    saved = Classifier.new(("a", "b"), AudioConfig(n_mels=32), student_settings(kind=kind), False, 0)
     saved.network.eval()
     saved.save(tmp_path / "student")
     found = Classifier.load(tmp_path / "student")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 import torch
 from helpers.outputs import assert_equal_outputs
+from helpers.settings import student_settings
 
-from embcomp.config import StudentConfig
 from embcomp.errors import ConfigError
 from embcomp.students import DSCNN, STUDENTS, InputNorm, StudentOutput, build_student, count_parameters, frame_mask
 
@@ -25,7 +23,7 @@ def clips(n_mels=32, frames=57):
 def student(norm="clip", n_mels=32, **options):
     """A student in evaluation mode whose norms have seen something."""
     torch.manual_seed(0)
-    network = build_student("ds_cnn", 5, n_mels, width=16, embedding=24, norm=norm, **options)
+    network = build_student(student_settings(width=16, embedding=24, norm=norm, **options), 5, n_mels)
     network.norm.fit(clips(n_mels), LENGTHS)
     network.train()
     with torch.no_grad():
@@ -85,8 +83,7 @@ def test_every_parameter_learns(norm):
 
 @pytest.mark.parametrize("classes", [2, 10, 50])
 def test_the_default_student_has_at_most_a_hundred_thousand_parameters(classes):
-    options = asdict(StudentConfig())
-    assert 10_000 < count_parameters(build_student(options.pop("kind"), classes, 64, **options)) <= 100_000
+    assert 10_000 < count_parameters(build_student(student_settings(), classes, 64)) <= 100_000
 
 
 def test_parameters_that_do_not_learn_are_not_counted():
@@ -142,7 +139,9 @@ def test_dropout_is_off_in_evaluation_and_on_in_training():
 
 def test_an_unknown_student_or_norm_names_the_nearest():
     with pytest.raises(ConfigError, match="unknown student 'ds_cn': did you mean 'ds_cnn'"):
-        build_student("ds_cn", 3, 64)
+        student_settings(kind="ds_cn")
+    with pytest.raises(ConfigError, match="student.norm is 'bands'; did you mean 'band'"):
+        DSCNN(3, 64, norm="bands")
     with pytest.raises(ConfigError, match="unknown input normalisation 'bands': did you mean 'band'"):
         InputNorm("bands", 64)
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.settings import teacher_settings
 from helpers.tones import write_tones
 
 from embcomp.audio.clips import Clips
-from embcomp.config import TeacherConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, DataError, StoreError
-from embcomp.teachers import KMeansTeacher, StoredTeacher, embed, learned_kmeans, parse_spec, stored_embeddings
+from embcomp.teachers import KMeansTeacher, StoredTeacher, Teacher, embed, embedder, learned_teacher, open_teacher
 
-SMALL = TeacherConfig(whitened=16, centroids=8, patches=2000)
+SMALL = teacher_settings(whitened=16, centroids=8, patches=2000)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_same_seed_same_teacher_and_another_seed_another(clips):
     assert learn(clips).fingerprint() == learn(clips).fingerprint()
     assert (
         learn(clips).fingerprint()
-        != learn(clips, TeacherConfig(whitened=16, centroids=8, patches=2000, seed=1)).fingerprint()
+        != learn(clips, teacher_settings(whitened=16, centroids=8, patches=2000, seed=1)).fingerprint()
     )
 
 
@@ -75,7 +75,7 @@ def test_a_clip_shorter_than_a_patch_still_has_an_embedding(clips):
 
 def test_more_centroids_than_patches_is_refused(clips):
     with pytest.raises(DataError, match=r"cannot be parted into 100000 centroids"):
-        learn(clips, TeacherConfig(centroids=100_000))
+        learn(clips, teacher_settings(centroids=100_000))
 
 
 def test_save_and_load(clips, tmp_path):
@@ -96,17 +96,27 @@ def test_weights_that_do_not_fit_together_are_refused(clips, tmp_path):
 
 
 def test_a_teacher_of_other_clips_is_not_reused(clips, tmp_path):
-    learned_kmeans(clips, SMALL, tmp_path / "t", "key")
-    assert learned_kmeans(clips, SMALL, tmp_path / "t", "key").learned_on == "key"
+    learned_teacher(clips, SMALL, tmp_path / "t", "key")
+    assert learned_teacher(clips, SMALL, tmp_path / "t", "key").learned_on == "key"
     with pytest.raises(ArtifactError, match="learned from other clips"):
-        learned_kmeans(clips, SMALL, tmp_path / "t", "other")
+        learned_teacher(clips, SMALL, tmp_path / "t", "other")
 
 
-def test_embed_refuses_another_sample_rate(tones, clips, tmp_path):
+def test_clips_are_decoded_at_the_teachers_rate_whatever_the_students(tones, clips, tmp_path):
     teacher = learn(clips)
-    wrong = Clips(Manifest.read(tones), 8000, 0.4)
-    with pytest.raises(ConfigError, match="takes 16000 Hz, the clips have 8000 Hz"):
-        embed(wrong, wrong.hashes(), teacher, tmp_path / "store")
+    other = Clips(Manifest.read(tones), 8000, 0.4)
+    store = embed(other, other.hashes(), teacher, tmp_path / "store")
+    assert store.settings["sample_rate"] == teacher.sample_rate
+    np.testing.assert_array_equal(store.take(clips.manifest.ids[:3]), teacher.embed(*clips.batch(np.arange(3))))
+    np.testing.assert_array_equal(embedder(other, teacher)(np.arange(3)), store.take(clips.manifest.ids[:3]))
+    settings = SMALL
+    learned = learned_teacher(other, settings, tmp_path / "t", "key")
+    assert learned.fingerprint() == learned_teacher(clips, settings, tmp_path / "u", "key").fingerprint()
+
+
+def test_a_teacher_that_must_be_learned_is_not_opened():
+    with pytest.raises(ConfigError, match="kmeans has to be learned from clips first; .* kmeans:FOLDER"):
+        open_teacher(SMALL)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +124,7 @@ def test_embed_refuses_another_sample_rate(tones, clips, tmp_path):
 )
 def test_bad_specs(spec, message):
     with pytest.raises(ConfigError, match=message):
-        parse_spec(spec)
+        teacher_settings(spec=spec)
 
 
 def test_stored_npy_follows_the_manifest(tones, tmp_path):
@@ -124,7 +134,7 @@ def test_stored_npy_follows_the_manifest(tones, tmp_path):
     teacher = StoredTeacher("emb.npy", manifest)  # a relative path starts at the manifest
     part = manifest.select([5, 2])
     np.testing.assert_array_equal(teacher.rows(part.ids), vectors[[5, 2]])
-    store = stored_embeddings(part, ["a", "b"], teacher, tmp_path / "store")
+    store = embed(Clips(part, 16_000, 1.0), ["a", "b"], teacher, tmp_path / "store")
     np.testing.assert_array_equal(store.take(part.ids), vectors[[5, 2]])
 
 
@@ -173,7 +183,7 @@ def test_embed_is_independent_of_where_it_stopped(tones, clips, tmp_path):
     hashes = clips.hashes()
     whole = embed(clips, hashes, teacher, tmp_path / "whole")
 
-    class Stops:
+    class Stops(Teacher):
         name, sample_rate, dim, fingerprint = teacher.name, teacher.sample_rate, teacher.dim, teacher.fingerprint
 
         def embed(self, waves, lengths):
@@ -200,7 +210,7 @@ def test_the_default_teacher_beats_chance_by_far_on_real_digits(shared):
     rows = np.arange(0, 3000, 5)
     manifest = manifest.select(rows)
     clips = Clips(manifest, 16_000, 1.0)
-    teacher = learn(clips, TeacherConfig(centroids=64, patches=10_000))
+    teacher = learn(clips, teacher_settings(centroids=64, patches=10_000))
     vectors = teacher.embed(*clips.batch(np.arange(len(clips))))
     test = manifest.groups == "theo"
     label = np.array(manifest.labels)

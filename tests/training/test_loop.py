@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.settings import student_settings, transfer_settings
 
 from embcomp.compression import Compressor
-from embcomp.config import TrainingConfig, TransferConfig
+from embcomp.config import TrainingConfig
 from embcomp.data.labels import Labels, encode
 from embcomp.errors import DataError
 from embcomp.students import build_student
@@ -39,7 +40,7 @@ def examples(count=48, seed=0, frames=20) -> Examples:
 
 def new_student(seed=0):
     torch.manual_seed(seed)
-    return build_student("ds_cnn", 3, 24, width=16, embedding=16, norm="clip", dropout=0.1)
+    return build_student(student_settings(width=16, embedding=16, norm="clip", dropout=0.1), 3, 24)
 
 
 def same(one, other):
@@ -72,8 +73,8 @@ def test_every_trainable_parameter_moves_of_the_student_and_of_the_method():
     data = examples()
     vectors = np.random.default_rng(0).normal(size=(48, 10)).astype(np.float32)
     start = Compressor(4, method="linear", objective="task", epochs=0).fit(vectors, data.labels.index).to_module()
-    transfer = build_transfer(TransferConfig(method="compressed", schedule="joint"), False, start)
-    transfer.prepare(vectors, data.labels, None, 16)
+    transfer = build_transfer(transfer_settings(method="compressed", schedule="joint"), False, start)
+    transfer.prepare(vectors, data.labels, 16)
     student = new_student()
     before = {name: tensor.clone() for module in (student, transfer) for name, tensor in module.named_parameters()}
     kept = {}

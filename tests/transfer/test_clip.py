@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.settings import transfer_settings
 from helpers.transfer_cases import (
     WIDTH,
     batch_of,
@@ -20,7 +21,6 @@ from helpers.transfer_cases import (
     trained,
 )
 
-from embcomp.config import TransferConfig
 from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError, DataError
 from embcomp.losses import prediction_loss, softmax_twice_loss
@@ -57,8 +57,8 @@ def test_a_clip_of_several_classes_is_in_the_mean_of_each():
     matrix = np.array([[1, 1, 0], [1, 0, np.nan], [0, 0, 1]], dtype=np.float32)
     vectors = np.diag([2.0, 4.0, 6.0]).astype(np.float32)
     data = Labels(("a", "b", "c"), matrix, True)
-    transfer = build_transfer(TransferConfig(method="clip_prototypes"), True)
-    transfer.prepare(vectors, data, None, WIDTH)
+    transfer = build_transfer(transfer_settings(method="clip_prototypes"), True)
+    transfer.prepare(vectors, data, WIDTH)
     expected = [[1.0, 2.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 6.0]]
     assert transfer.prototypes.tolist() == expected
 
@@ -106,8 +106,8 @@ def test_a_clip_drawn_twice_is_its_own_partner_both_times(method):
 
 def test_a_class_without_a_mean_is_not_compared_with():
     labels = Labels(("c0", "c1", "c2", "c3"), np.pad(examples().labels.matrix, ((0, 0), (0, 1))))
-    transfer = build_transfer(TransferConfig(method="clip_prototypes"), False)
-    transfer.prepare(teacher_vectors(), labels, None, WIDTH)
+    transfer = build_transfer(transfer_settings(method="clip_prototypes"), False)
+    transfer.prepare(teacher_vectors(), labels, WIDTH)
     batch = Batch(torch.empty(0), torch.empty(0), torch.from_numpy(labels.matrix[:6]), torch.arange(6))
     _, matches = transfer.partners(batch)
     assert matches[:, 3].isnan().all() and not matches[:, :3].isnan().any()

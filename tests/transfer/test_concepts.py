@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.settings import transfer_settings
 from helpers.transfer_cases import (
     CLASSES,
     WIDTH,
@@ -21,7 +22,6 @@ from helpers.transfer_cases import (
 )
 from sklearn.metrics import adjusted_rand_score
 
-from embcomp.config import TransferConfig
 from embcomp.errors import ConfigError, DataError
 from embcomp.losses import prediction_loss
 from embcomp.transfer.clusters import ConceptClassifier, Concepts
@@ -153,10 +153,10 @@ def test_fewer_different_vectors_than_concepts_have_one_each():
 def test_misuse_names_the_setting():
     with pytest.raises(ConfigError, match="transfer.concepts is 49; 48 vectors have between 2 and 48 concepts"):
         concepts(concepts=49)
-    with pytest.raises(ConfigError, match="unknown concept labels 'sof': did you mean 'soft'"):
+    with pytest.raises(ConfigError, match="transfer.concept_labels is 'sof'; did you mean 'soft'"):
         concepts(concept_labels="sof")
     vectors = teacher_vectors()
     vectors[3, 2] = np.nan
     with pytest.raises(DataError, match="NaN or infinity"):
         concepts(vectors=vectors)
-    assert TransferConfig().concepts >= 2
+    assert transfer_settings(method="concepts").concepts >= 2

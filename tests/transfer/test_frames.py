@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 from helpers.runs import tiny
+from helpers.settings import student_settings, teacher_settings, transfer_settings
 from helpers.tones import write_tones
 from helpers.transfer_cases import (
     CLASSES,
@@ -30,14 +31,14 @@ from helpers.transfer_cases import (
 from embcomp.audio.clips import Clips
 from embcomp.cli import group
 from embcomp.compression import Compressor
-from embcomp.config import TeacherConfig, TransferConfig, parse
+from embcomp.config import parse
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, DataError, StoreError
 from embcomp.losses import align_frames, distance_correlation, time_shares
 from embcomp.pipeline import run
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.students import StudentOutput, build_student
-from embcomp.teachers import KMeansTeacher, StoredTeacher, embed, stored_embeddings
+from embcomp.teachers import KMeansTeacher, StoredTeacher, embed
 from embcomp.transfer import build_transfer
 
 EAST = ("embedding", "embedding_kd")
@@ -140,7 +141,7 @@ def test_one_vector_per_clip_is_compared_with_every_frame():
 def test_the_last_stage_of_a_published_student_averages_to_its_embedding(kind):
     data = examples(count=6)
     torch.manual_seed(0)
-    student = build_student(kind, CLASSES, 24)
+    student = build_student(student_settings(kind=kind), CLASSES, 24)
     batch = batch_of(data)
     output = student(batch.features, batch.lengths)
     final, default = (prepared("embedding", data, stage_weights=weights) for weights in ((0.0, 0.0, 1.0), ()))
@@ -236,7 +237,7 @@ def test_frames_that_are_compared_in_time_must_not_be_rolled():
 )
 def test_misuse_is_told(options, message):
     with pytest.raises(ConfigError, match=message):
-        build_transfer(TransferConfig(method="embedding", **options), False)
+        build_transfer(transfer_settings(method="embedding", **options), False)
 
 
 def test_a_weight_for_each_stage_of_the_student_or_none():
@@ -269,7 +270,7 @@ def clips(tones):
 
 def learn(clips, frames):
     batches = ((waves, lengths) for _, waves, lengths in clips.batches(8))
-    return KMeansTeacher.learn(batches, len(clips), TeacherConfig(frames=frames, **SMALL))
+    return KMeansTeacher.learn(batches, len(clips), teacher_settings(frames=frames, **SMALL))
 
 
 def test_the_k_means_teacher_pools_over_equal_shares_of_each_clips_own_time(clips):
@@ -314,9 +315,7 @@ def test_a_store_of_several_vectors_gives_their_mean_or_all(clips, tmp_path):
         embed(clips, clips.hashes(), learn(clips, 1), tmp_path / "store")
     with pytest.raises(ValueError, match="3 vectors per clip; give their mean"):
         Compressor(4, method="pca").fit(store)
-    copy = stored_embeddings(
-        clips.manifest, clips.hashes(), StoredTeacher(tmp_path / "store", clips.manifest), tmp_path / "copy"
-    )
+    copy = embed(clips, clips.hashes(), StoredTeacher(tmp_path / "store", clips.manifest), tmp_path / "copy")
     np.testing.assert_array_equal(copy.take(ids, over_time=True), store.take(ids, over_time=True))
 
 
@@ -329,7 +328,8 @@ def test_somebodys_vectors_over_time_are_read(tones, tmp_path):
         teacher = StoredTeacher(tmp_path / name, manifest)
         assert (teacher.frames, teacher.dim) == (3, 5)
         np.testing.assert_allclose(teacher.rows(manifest.ids[4:6]), vectors[4:6].mean(1), rtol=1e-5)
-        store = stored_embeddings(manifest, [""] * len(manifest), teacher, tmp_path / f"{name}.store")
+        clips = Clips(manifest, 16_000, 1.0)
+        store = embed(clips, [""] * len(manifest), teacher, tmp_path / f"{name}.store")
         np.testing.assert_array_equal(store.take(manifest.ids, over_time=True), vectors)
     np.save(tmp_path / "e.npy", vectors[..., None])
     with pytest.raises(StoreError, match="do not fit 24 ids"):
@@ -352,8 +352,8 @@ def test_a_run_and_the_command_line_teach_over_time(tmp_path):
     variants = [
         {"name": "frames", "transfer": {"method": "embedding", **over_time}},
         {"name": "kd", "transfer": {"method": "embedding_kd", **over_time}, "training": {"roll": 0.0, "mixup": 0.0}},
-        {"name": "pooled", "transfer": {"method": "compressed", **over_time}},
-        {"name": "running", "transfer": {"method": "clip_teacher", **over_time}},
+        {"name": "pooled", "transfer": {"method": "compressed"}},
+        {"name": "running", "transfer": {"method": "clip_teacher"}},
     ]
     content = tiny(tmp_path, seeds=[0], split={"folds": 2, "validation": 0.5}, variants=variants, training=training)
     content["data"]["cross"], content["teacher"]["frames"] = [], 3
@@ -364,13 +364,9 @@ def test_a_run_and_the_command_line_teach_over_time(tmp_path):
         assert (store.frames, store.dim) == (3, 24)
 
     def invoke(*arguments):
-        settings = [
-            "training.roll=0",
-            "training.steps=2",
-            "student.width=16",
-            "audio.n_mels=24",
-            "transfer.frames=true",
-        ]
+        settings = ["training.roll=0", "training.steps=2", "student.width=16", "audio.n_mels=24"]
+        if "embedding" in arguments:
+            settings.append("transfer.frames=true")
         options = [part for setting in settings for part in ("--set", setting)]
         done = CliRunner().invoke(group, [*map(str, arguments), *options])
         assert done.exit_code == 0, done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.settings import transfer_settings
 from helpers.transfer_cases import (
     DIM,
     FAST,
@@ -22,7 +23,6 @@ from helpers.transfer_cases import (
 )
 
 from embcomp.compression import Compressor
-from embcomp.config import TransferConfig
 from embcomp.errors import ConfigError
 from embcomp.losses import REGRESSIONS, cosine_distance, distance_correlation, prediction_loss
 from embcomp.training.examples import sampling_weights
@@ -166,10 +166,10 @@ def test_a_projector_beside_a_compressor_is_moved_by_the_distance_alone(stop_gra
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"head": "mpl"}, "unknown head 'mpl': did you mean 'mlp'"),
-        ({"regression_distance": "cosin"}, "unknown regression distance 'cosin': did you mean 'cosine'"),
+        ({"head": "mpl"}, "transfer.head is 'mpl'; did you mean 'mlp'"),
+        ({"regression_distance": "cosin"}, "transfer.regression_distance is 'cosin'; did you mean 'cosine'"),
     ],
 )
 def test_misuse_names_the_nearest(options, message):
     with pytest.raises(ConfigError, match=message):
-        build_transfer(TransferConfig(method="regression", **options), False)
+        build_transfer(transfer_settings(method="regression", **options), False)

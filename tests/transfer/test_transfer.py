@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.settings import student_settings, transfer_settings
 
 from embcomp.compression import Compressor
-from embcomp.config import TransferConfig
 from embcomp.data.labels import encode
 from embcomp.errors import ConfigError, DataError
 from embcomp.losses import distance_correlation, prediction_loss
 from embcomp.students import StudentOutput, build_student
-from embcomp.transfer import METHODS, Batch, build_transfer, target_kind
+from embcomp.transfer import METHODS, Batch, Source, build_transfer
 
 N, CLASSES, WIDTH, DIM = 12, 3, 16, 20
 
@@ -34,7 +34,7 @@ def batch(labels):
 @pytest.fixture
 def student():
     torch.manual_seed(0)
-    return build_student("ds_cnn", CLASSES, 24, width=16, embedding=WIDTH, dropout=0.0)
+    return build_student(student_settings(width=16, embedding=WIDTH, dropout=0.0), CLASSES, 24)
 
 
 def start_module(targets, labels, dim=8):
@@ -43,7 +43,7 @@ def start_module(targets, labels, dim=8):
 
 def prepared(config, targets, labels, **options):
     transfer = build_transfer(config, labels.multi_label, **options)
-    transfer.prepare(targets, labels, None, WIDTH)
+    transfer.prepare(targets, labels, WIDTH)
     return transfer
 
 
@@ -56,14 +56,14 @@ def gradients(loss, module):
 
 def test_none_is_the_prediction_loss_alone(student, batch, labels):
     output = student(batch.features, batch.lengths)
-    terms = prepared(TransferConfig(method="none"), None, labels).loss(output, batch)
+    terms = prepared(transfer_settings(method="none"), None, labels).loss(output, batch)
     assert list(terms) == ["prediction"]
     torch.testing.assert_close(terms["prediction"], prediction_loss(output.logits, batch.labels, False))
 
 
 def test_embedding_weighs_prediction_and_distance(student, batch, labels, targets):
     output = student(batch.features, batch.lengths)
-    terms = prepared(TransferConfig(method="embedding", weight=0.3), targets, labels).loss(output, batch)
+    terms = prepared(transfer_settings(method="embedding", weight=0.3), targets, labels).loss(output, batch)
     torch.testing.assert_close(terms["prediction"], 0.7 * prediction_loss(output.logits, batch.labels, False))
     torch.testing.assert_close(
         terms["distance"], 0.3 * distance_correlation(output.embedding, torch.from_numpy(targets))
@@ -71,7 +71,7 @@ def test_embedding_weighs_prediction_and_distance(student, batch, labels, target
 
 
 def test_embedding_owns_no_parameter_and_its_distance_spares_the_classifier(student, batch, labels, targets):
-    transfer = prepared(TransferConfig(method="embedding"), targets, labels)
+    transfer = prepared(transfer_settings(method="embedding"), targets, labels)
     assert not list(transfer.parameters())
     terms = transfer.loss(student(batch.features, batch.lengths), batch)
     moved = gradients(terms["distance"], student)
@@ -81,7 +81,7 @@ def test_embedding_owns_no_parameter_and_its_distance_spares_the_classifier(stud
 
 
 def joint(targets, labels, **options):
-    config = TransferConfig(method="compressed", schedule="joint", **options)
+    config = transfer_settings(method="compressed", schedule="joint", **options)
     return prepared(config, targets, labels, compressor=start_module(targets, labels))
 
 
@@ -112,18 +112,18 @@ def test_targets_are_not_trained(labels, targets):
 
 @pytest.mark.parametrize("distance", ["distance_correlation", "cosine_distance_difference"])
 def test_widths_may_differ_for_structural_distances(student, batch, labels, targets, distance):
-    transfer = prepared(TransferConfig(method="embedding", distance=distance), targets, labels)
+    transfer = prepared(transfer_settings(method="embedding", distance=distance), targets, labels)
     assert torch.isfinite(transfer.loss(student(batch.features, batch.lengths), batch)["distance"])
 
 
 def test_a_direct_cosine_needs_equal_widths_and_says_so(student, batch, labels, targets):
-    transfer = prepared(TransferConfig(method="embedding", distance="cosine"), targets, labels)
+    transfer = prepared(transfer_settings(method="embedding", distance="cosine"), targets, labels)
     with pytest.raises(DataError, match="compressor.dim to the student's embedding width"):
         transfer.loss(student(batch.features, batch.lengths), batch)
 
 
 def test_rows_pick_their_own_targets(student, labels, targets):
-    transfer = prepared(TransferConfig(method="embedding", weight=1.0), targets, labels)
+    transfer = prepared(transfer_settings(method="embedding", weight=1.0), targets, labels)
     rows = torch.tensor([4, 1, 7, 2])
     output = StudentOutput(torch.zeros(4, CLASSES), torch.from_numpy(targets[rows]), torch.zeros(4, 1, 1))
     batch = Batch(torch.zeros(4, 24, 3), torch.full((4,), 3), torch.from_numpy(labels.matrix[rows]), rows)
@@ -131,21 +131,22 @@ def test_rows_pick_their_own_targets(student, labels, targets):
 
 
 def test_every_method_is_built_and_knows_its_targets():
-    for name in METHODS:
-        assert target_kind(TransferConfig(method=name)) in ("none", "embedding", "compressed", "teacher")
-    assert target_kind(TransferConfig(method="clip_teacher")) == "teacher"
-    assert target_kind(TransferConfig(method="compressed", schedule="joint")) == "embedding"
+    for method in METHODS:
+        assert transfer_settings(method=method.name).source in Source
+    assert transfer_settings(method="clip_teacher").source == Source.TEACHER
+    assert transfer_settings(method="compressed").source == Source.TARGET
+    assert transfer_settings(method="compressed", schedule="joint").source == Source.EMBEDDING
 
 
 @pytest.mark.parametrize(
-    "config, message",
+    "keys, message",
     [
-        (TransferConfig(method="compresed"), "did you mean 'compressed'"),
-        (TransferConfig(method="embedding", distance="distance_corelation"), "did you mean 'distance_correlation'"),
-        (TransferConfig(method="compressed", schedule="joint"), "needs one to start from"),
-        (TransferConfig(method="clip_teacher"), "got none; clip_samples takes vectors"),
+        ({"method": "compresed"}, "did you mean 'compressed'"),
+        ({"method": "embedding", "distance": "distance_corelation"}, "did you mean 'distance_correlation'"),
+        ({"method": "compressed", "schedule": "joint"}, "needs one to start from"),
+        ({"method": "clip_teacher"}, "got none; clip_samples takes vectors"),
     ],
 )
-def test_misuse(config, message):
+def test_misuse(keys, message):
     with pytest.raises(ConfigError, match=message):
-        build_transfer(config, False)
+        build_transfer(transfer_settings(**keys), False)

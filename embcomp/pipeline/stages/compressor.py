@@ -53,15 +53,10 @@ def compressor_path(context: RunContext, variant: VariantConfig, split: Split, e
             split.classes,
             split.seed,
             asdict(variant.compressor),
-            start_only(variant),
+            variant.transfer.joint,
         ]
     )
     return context.space.stage("compressors", key)
-
-
-def start_only(variant: VariantConfig) -> bool:
-    """Whether a variant trains its compressor together with the student and needs its untrained start."""
-    return variant.transfer.schedule == "joint"
 
 
 def compressor_job(context: RunContext, variant: VariantConfig, split: Split, embedding: Path) -> CompressorJob:
@@ -83,6 +78,6 @@ def make_compressor(**fields) -> None:
         split.labels(source, split.fit),
         [source.hash_of[clip] for clip in split.fit],
         split.seed,
-        start_only(variant),
+        start_only=variant.transfer.joint,
     )
     fitted.save(job.path)

@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embcomp.config import TeacherConfig, VariantConfig
+from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext, learning_clips
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
-from embcomp.teachers import (
-    KMeansTeacher,
-    StoredTeacher,
-    Teacher,
-    embed,
-    kmeans_settings,
-    learned_kmeans,
-    parse_spec,
-    stored_embeddings,
-)
+from embcomp.teachers import Teacher, TeacherSettings, embed, learned_teacher, open_teacher
 
 VERSION = 1  # raised when other embeddings come of the same inputs
 TEACHER_VERSION = 1
@@ -48,22 +39,21 @@ class EmbeddingsJob(Job):
         return self.paths
 
 
-def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str], teacher: TeacherConfig) -> Path:
+def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str], teacher: TeacherSettings) -> Path:
     """Where the embeddings of `dataset` lie, by a teacher learned on the clips `learned_on` of the set trained on."""
-    kind, argument = parse_spec(teacher.spec)
-    if kind == "store":
-        made_by: list = [StoredTeacher(argument, dataset.manifest).fingerprint()]
-    elif argument:
-        made_by = [KMeansTeacher.load(argument, teacher.frames).fingerprint(), context.config.audio.seconds]
+    if teacher.learns:
+        made_by: list = [teacher_key(context, learned_on, teacher)]
     else:
-        made_by = [teacher_key(context, learned_on, teacher)]
-    return context.space.stage("embeddings", fingerprint([VERSION, kind, dataset.audio_key, made_by]))
+        made_by = [open_teacher(teacher, dataset.manifest).fingerprint()]
+        if teacher.choice.runs:
+            made_by.append(context.config.audio.seconds)
+    return context.space.stage("embeddings", fingerprint([VERSION, teacher.choice.name, dataset.audio_key, made_by]))
 
 
-def teacher_key(context: RunContext, learned_on: list[str], teacher: TeacherConfig) -> str:
-    """Key of a k-means teacher learned on the clips `learned_on` of the set trained on."""
+def teacher_key(context: RunContext, learned_on: list[str], teacher: TeacherSettings) -> str:
+    """Key of a teacher learned on the clips `learned_on` of the set trained on."""
     clips = [context.source.hash_of[clip] for clip in learned_on]
-    return fingerprint([TEACHER_VERSION, kmeans_settings(teacher), clips, context.config.audio.seconds])
+    return fingerprint([TEACHER_VERSION, teacher.options(), clips, context.config.audio.seconds])
 
 
 def embeddings_job(context: RunContext, variant: VariantConfig, split: Split) -> EmbeddingsJob:
@@ -77,23 +67,18 @@ def make_embeddings(**fields) -> None:
     """Compute what an `EmbeddingsJob` asks for."""
     job = EmbeddingsJob(**fields)
     context = job.context()
-    config = context.variant(job.variant).teacher
-    kind, argument = parse_spec(config.spec)
-    pairs = list(zip(context.datasets, map(Path, job.paths)))
-    if kind == "store":
-        for dataset, path in pairs:
-            teacher = StoredTeacher(argument, dataset.manifest)
-            stored_embeddings(dataset.manifest, list(dataset.hashes), teacher, path)
-        return
-    running = running_teacher(context, learning_clips(context.space.load_split(job.split)), config)
-    for dataset, path in pairs:
-        embed(context.clips(dataset), list(dataset.hashes), running, path, reuse=path.parent)
+    settings = context.variant(job.variant).teacher
+    learned_on = learning_clips(context.space.load_split(job.split))
+    for dataset, path in zip(context.datasets, map(Path, job.paths)):
+        teacher = ready_teacher(context, dataset, learned_on, settings)
+        embed(context.clips(dataset), list(dataset.hashes), teacher, path, reuse=path.parent)
 
 
-def running_teacher(context: RunContext, learned_on: list[str], teacher: TeacherConfig) -> Teacher:
-    """The computing teacher that `teacher` describes, loaded, or learned on clips of the set trained on."""
-    _, argument = parse_spec(teacher.spec)
-    if argument:
-        return KMeansTeacher.load(argument, teacher.frames)
+def ready_teacher(context: RunContext, dataset: Dataset, learned_on: list[str], teacher: TeacherSettings) -> Teacher:
+    """The teacher of `dataset` that `teacher` describes: opened, or learned on clips of the set trained on."""
+    if not teacher.learns:
+        return open_teacher(teacher, dataset.manifest)
     key = teacher_key(context, learned_on, teacher)
-    return learned_kmeans(context.clips(context.source, learned_on), teacher, context.space.stage("teachers", key), key)
+    return learned_teacher(
+        context.clips(context.source, learned_on), teacher, context.space.stage("teachers", key), key
+    )

@@ -12,7 +12,7 @@ from embcomp.data.labels import MappedLabels, map_labels
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
-from embcomp.transfer import target_kind
+from embcomp.transfer import Source
 
 REESTIMATE_VERSION = 1  # raised when adaptation gives other statistics on the same clips
 
@@ -157,11 +157,10 @@ def scored_clips(context: RunContext, number: int, split: Split) -> MappedLabels
 
 def columns(context: RunContext, variant: VariantConfig, split: Split) -> dict[str, Any]:
     """The columns of scores.csv that say how a student was made."""
-    kind = target_kind(variant.transfer)
-    compressed = variant.transfer.method == "compressed"
+    compressed = variant.transfer.compresses
     return {
         "method": variant.transfer.method,
-        "teacher": "" if kind == "none" else variant.teacher.spec,
+        "teacher": "" if variant.transfer.source == Source.NONE else variant.teacher.spec,
         "compressor": f"{variant.compressor.method}/{variant.compressor.objective}" if compressed else "",
         "dim": variant.compressor.dim if compressed else "",
         "seed": split.seed,

@@ -10,10 +10,10 @@ import numpy as np
 
 from embcomp.audio.features import feature_settings
 from embcomp.compression import Compressor
-from embcomp.config import VariantConfig
+from embcomp.config import VariantConfig, to_dict
 from embcomp.evaluation.scores import scored_predictions
 from embcomp.pipeline.stages.base import RunContext, learning_clips
-from embcomp.pipeline.stages.embeddings import running_teacher
+from embcomp.pipeline.stages.embeddings import ready_teacher
 from embcomp.pipeline.stages.features import stored_features
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
 from embcomp.pipeline.workspace import Split
@@ -25,9 +25,9 @@ from embcomp.students.inference import predict_logits
 from embcomp.teachers import embedder
 from embcomp.training.distill import teach
 from embcomp.training.examples import Examples
-from embcomp.transfer import compares_over_time, target_kind
+from embcomp.transfer import Source
 
-VERSION = 2  # raised when another student comes of the same inputs
+VERSION = 3  # raised when another student comes of the same inputs, or its settings are written otherwise
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,6 @@ def student_key(
     """Key of a student."""
     source = context.source
     labels = [source.manifest.labels[row] for row in source.rows(split.fit + split.validation)]
-    # Only what the method uses: a change of the compressor must not retrain the student without a teacher.
-    transfer = asdict(variant.transfer) if embedding is not None else {"method": variant.transfer.method}
     return fingerprint(
         [
             VERSION,
@@ -72,8 +70,8 @@ def student_key(
             fingerprint(labels),
             embedding.name if embedding is not None else None,
             compressor.name if compressor is not None else None,
-            transfer,
-            asdict(variant.student),
+            to_dict(variant.transfer),
+            to_dict(variant.student),
             asdict(variant.training),
             context.config.device,
         ]
@@ -125,20 +123,20 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     features = stored_features(context, source)
     labels = split.labels(source, split.fit)
     fit_ids = np.array(split.fit, dtype=object)
-    kind = target_kind(variant.transfer)
-    if kind == "none":
+    taught_by = variant.transfer.source
+    if taught_by == Source.NONE:
         # Without a teacher a clip without a label has nothing to say.
         labels, fit_ids = labels.select(labels.labelled), fit_ids[labels.labelled]
     fit_ids = fit_ids.tolist()
     start = targets = teacher = None
-    if kind == "teacher":
-        running = running_teacher(context, learning_clips(split), variant.teacher)
+    if taught_by == Source.TEACHER:
+        running = ready_teacher(context, source, learning_clips(split), variant.teacher)
         teacher = embedder(context.clips(source, fit_ids), running)
     elif job.embedding is not None:
-        targets = EmbeddingStore.open(job.embedding).take(fit_ids, compares_over_time(variant.transfer))
+        targets = EmbeddingStore.open(job.embedding).take(fit_ids, variant.transfer.over_time)
     if job.compressor is not None:
         compressor = Compressor.load(job.compressor)
-        if kind == "compressed":
+        if taught_by == Source.TARGET:
             targets = compressor.transform(targets)
         else:
             start = compressor.to_module()
@@ -147,7 +145,6 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
         context.config.audio,
         Examples(*features.load(fit_ids), labels),
         Examples(*features.load(split.validation), split.labels(source, split.validation)),
-        source.manifest.select(source.rows(fit_ids)),
         targets,
         start,
         teacher,

@@ -1,0 +1,126 @@
+"""The teacher contract: a frozen model that turns clips into embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from embcomp.config import Choice, ChoiceSettings
+from embcomp.data.manifest import Manifest
+from embcomp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TeacherSettings(ChoiceSettings):
+    """Base of the settings of teachers.
+
+    Attributes
+    ----------
+    argument : str
+        What follows the colon of ``name:argument``; no key of its own.
+    """
+
+    choice: ClassVar[type[Teacher]]
+
+    argument: str = field(default="", metadata={"hidden": True})
+
+    @property
+    def spec(self) -> str:
+        """``name`` or ``name:argument``."""
+        return f"{self.choice.name}:{self.argument}" if self.argument else self.choice.name
+
+    def named(self) -> dict[str, str]:
+        return {"spec": self.spec}
+
+    @property
+    def learns(self) -> bool:
+        """Whether it must be learned from clips, without their labels, before it can embed any."""
+        return False
+
+
+class Teacher(Choice):
+    """Base of the teachers.
+
+    A teacher that runs declares its sample rate and gets clips decoded at it; windows, pooling,
+    layers and batches are its own affair.
+
+    Attributes
+    ----------
+    runs : bool
+        Whether it computes embeddings from audio; one that does not looks them up, by ids.
+    sample_rate : int
+        Hz; known before a clip is decoded.
+    dim : int
+        Width of an embedding, all frames of a clip together.
+    frames : int
+        Vectors per clip. Where it is k > 1, a row holds k vectors one after the other, of equal shares
+        of the clip's time.
+    """
+
+    section = "teacher"
+    Settings = TeacherSettings
+    runs: ClassVar[bool] = True
+    sample_rate: int
+    dim: int
+    frames: int = 1
+
+    @classmethod
+    def open(cls, settings: TeacherSettings, manifest: Manifest | None = None) -> Teacher:
+        """The teacher that `settings` name, ready to embed.
+
+        Parameters
+        ----------
+        settings : TeacherSettings
+            Of this class, and none that has to be learned first.
+        manifest : Manifest, optional
+            Whole, before any clip was left out: what looks vectors up needs its rows.
+
+        Raises
+        ------
+        ConfigError
+            It has to be learned first.
+        ArtifactError, StoreError
+            Missing, damaged, or of another kind.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def learn(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], clips: int, settings: TeacherSettings) -> Teacher:
+        """Learn from unlabelled clips, where ``settings.learns``.
+
+        Parameters
+        ----------
+        batches : iterable of (waveforms (k, samples), lengths (k,))
+            At `sample_rate`.
+        clips : int
+            How many there are in all.
+        """
+        raise ConfigError(f"the teacher {cls.name} is not learned from clips")
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write what was learned as an artifact folder, which ``name:FOLDER`` opens."""
+        raise ConfigError(f"the teacher {self.name} has nothing of its own to save")
+
+    def fingerprint(self) -> str:
+        """Key of the weights and of every option that changes an embedding."""
+        raise NotImplementedError
+
+    def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Embed clips.
+
+        Parameters
+        ----------
+        waveforms : ndarray of shape (n, samples), float32
+            At `sample_rate`, in [-1, 1].
+        lengths : ndarray of shape (n,)
+            Valid samples of each row.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+        """
+        raise NotImplementedError
