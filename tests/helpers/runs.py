@@ -25,6 +25,8 @@ def tiny(root: Path, **sections) -> dict:
             {"name": "joint", "transfer": {"schedule": "joint"}},
         ],
     }
+    if "kmeans" not in sections.get("teacher", {}).get("spec", "kmeans"):
+        content["teacher"] = {}  # another teacher has settings of its own
     for section, values in sections.items():
         content[section] = {**content[section], **values} if isinstance(values, dict) else values
     return content

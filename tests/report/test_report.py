@@ -102,7 +102,7 @@ def test_a_finished_run_has_every_part(folder):
         "3 groups are in both"
     )
     page = to_html(document)
-    assert "90% interval" in page and "confidence = 0.9" in page and f"embcomp run {folder}/config.toml" in page
+    assert "90% interval" in page and "confidence = 0.9" in page and f"embcomp run --from {folder}" in page
 
 
 def test_without_comparisons_it_claims_nothing(folder):
