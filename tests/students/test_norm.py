@@ -6,8 +6,10 @@ import copy
 
 import pytest
 import torch
+from helpers.settings import student_settings
 from torch import nn
 
+from embcomp.config import read_choice
 from embcomp.students import build_student, frame_mask
 from embcomp.students.norm import NormReLU, channels_last
 from embcomp.students.output import unless_full
@@ -83,7 +85,7 @@ def test_frozen_weights_get_no_gradient_and_the_input_still_does():
 
 @pytest.mark.parametrize("kind", ["ds_cnn", "cp_resnet", "mobile_fcn"])
 def test_the_maps_of_a_student_keep_their_channels_last(kind):
-    network = build_student(kind, 3, 32).train()
+    network = build_student(student_settings(kind=kind), 3, 32).train()
     seen = []
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -96,7 +98,7 @@ def test_the_maps_of_a_student_keep_their_channels_last(kind):
 @pytest.mark.parametrize("kind", ["ds_cnn", "cp_resnet", "mobile_fcn"])
 def test_clips_that_fill_their_rows_need_no_mask(kind):
     torch.manual_seed(0)
-    network = build_student(kind, 3, 32, dropout=0.0).train()
+    network = build_student(read_choice("student", {"kind": kind, "dropout": 0.0}, strict=False), 3, 32).train()
     twin = copy.deepcopy(network)
     features = torch.randn(4, 32, 101)
     network(features, None).logits.sum().backward()
