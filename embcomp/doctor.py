@@ -83,6 +83,8 @@ def _checks(folder: Path, device: str) -> list[tuple[str, Callable[[], Finding]]
         ("torchaudio", check_torchaudio),
         ("onnxruntime", lambda: check_extra("onnxruntime", "onnx", "export to ONNX")),
         ("matplotlib", lambda: check_extra("matplotlib", "viz", "pictures")),
+        *((f"{section}s", lambda section=section: check_choices(section)) for section in ("teacher", "student")),
+        ("transfer methods", lambda: check_choices("transfer")),
         ("self-test", check_itself),
     ]
 
@@ -115,6 +117,14 @@ def check_package(name: str) -> Finding:
     if least and _numbers(found) < _numbers(least):
         return Finding(name, BROKEN, f"{found} is too old", f"pip install --upgrade '{name}>={least}'")
     return Finding(name, OK, found)
+
+
+def check_choices(section: str) -> Finding:
+    """What a configuration may choose for a section."""
+    from embcomp.config.choices import SECTIONS
+
+    about = SECTIONS[section]
+    return Finding(f"{about.what}s", OK, ", ".join(about.classes))
 
 
 def _least(name: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.choices import listing
 
 
-@click.command()
+@click.command(cls=listing("transfer", "student"))
 @click.argument("manifest", type=common.MANIFEST)
 @click.option(
     "--targets", type=common.FOLDER, help="Store of targets, needed by every method except none and clip_teacher."
@@ -17,9 +18,7 @@ from embcomp.cli import common
 @click.option(
     "--teacher", "spec", metavar="NAME:ARGUMENT", help="Teacher to run at every step, needed by clip_teacher."
 )
-@click.option(
-    "--transfer", "method", default="compressed", show_default=True, help="Transfer method; a wrong name lists all."
-)
+@click.option("--transfer", "method", default="compressed", show_default=True, help="Transfer method, see below.")
 @common.out_option
 @click.option(
     "--validation",

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.choices import listing
 
 
-@click.command()
+@click.command(cls=listing("teacher"))
 @click.argument("manifest", type=common.MANIFEST)
 @click.option(
     "--teacher", "spec", required=True, metavar="KIND[:ARG]", help="For example kmeans, kmeans:FOLDER or store:PATH."

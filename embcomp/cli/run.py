@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from embcomp.cli import common
+from embcomp.cli.choices import listing
 
 if TYPE_CHECKING:
     from embcomp.config import RunConfig
 
 
-@click.command()
+@click.command(cls=listing("teacher", "transfer", "student"))
 @click.argument("config", type=common.MANIFEST, required=False)
 @click.option("--from", "source", type=common.FOLDER, help="Repeat this finished run instead and compare the scores.")
 @common.set_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,16 @@ def test_public_names_resolve():
         assert getattr(embcomp, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Compresor'"):
         _ = embcomp.Compresor
+
+
+def test_the_architecture_page_names_every_room_and_no_file_that_is_not_there():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page.split("## Rooms")[1].split("## ")[0]
+    rooms = set(
+        re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if line[:3] == "| `"))
+    )
+    assert rooms == set(MAY_IMPORT) - {"__init__", "__main__"}
+    named = re.findall(r"`((?:\w+/)+\w+\.py)`", page)
+    assert len(named) > 10
+    for name in named:
+        assert (PACKAGE / name).exists() or (ROOT / name).exists() or "NAME" in name, name
