@@ -34,8 +34,8 @@ def simulated(seed, groups: int) -> tuple[Rows, Rows]:
         skill = rng.normal(2.0 + better, 0.7, groups)[group]
         logits = common + 0.5 * rng.normal(size=common.shape) + rng.normal(0, 0.5, (groups, CLASSES))[group]
         logits[np.arange(len(group)), truth] += skill
-        chances = np.exp(logits)
-        found.append(Rows.of(truth, chances / chances.sum(axis=1, keepdims=True), CLASSES, group))
+        probabilities = np.exp(logits)
+        found.append(Rows.of(truth, probabilities / probabilities.sum(axis=1, keepdims=True), CLASSES, group))
     return found[0], found[1]
 
 

@@ -1,4 +1,4 @@
-"""Does embcomp work here? Versions, threads, optional parts, disk, and a self-test of the whole way."""
+"""Does embcomp work here? Versions, threads, optional parts, disk, and a self-test of every step."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def check_extra(name: str, extra: str, use: str) -> Finding:
 
 
 def check_itself() -> Finding:
-    """The whole way in small: tones, log-mels, teacher, compressor, some steps of a student, saved and read back."""
+    """Every step in small: tones, log-mels, teacher, compressor, some steps of a student, saved and read back."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -261,7 +261,7 @@ def check_itself() -> Finding:
             accuracy = whole_way(Path(name))
     finally:
         torch.set_num_threads(threads)
-    found = f"tones to a saved student in {time.perf_counter() - started:.1f} s, {accuracy:.0%} of them told apart"
+    found = f"tones to a saved student in {time.perf_counter() - started:.1f} s, {accuracy:.0%} of them recognised"
     if accuracy < 0.9:
         return Finding(
             "self-test",

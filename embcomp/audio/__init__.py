@@ -1,1 +1,1 @@
-"""From a file to what a model hears: decoding, clips, log-mels, augmentation."""
+"""From a file to the input of a model: decoding, clips, log-mels, augmentation."""

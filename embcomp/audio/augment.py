@@ -97,8 +97,8 @@ def mix(features: Tensor, lengths: Tensor, partners: Tensor, partner_lengths: Te
     Tensor of shape (n, n_mels, frames)
     """
     frames = torch.arange(features.shape[2], device=features.device)
-    heard = (frames % partner_lengths.unsqueeze(1)).unsqueeze(1).expand_as(features)
-    mixed = torch.lerp(partners.gather(2, heard), features, shares.view(-1, 1, 1))
+    place = (frames % partner_lengths.unsqueeze(1)).unsqueeze(1).expand_as(features)
+    mixed = torch.lerp(partners.gather(2, place), features, shares.view(-1, 1, 1))
     return torch.where((frames < lengths.unsqueeze(1)).unsqueeze(1), mixed, features)
 
 

@@ -84,7 +84,7 @@ def decode(
 
 
 def duration(path: str | os.PathLike) -> float:
-    """Length of a file by its header, seconds; 0 where it cannot be told."""
+    """Length of a file by its header, seconds; 0 where it is unknown."""
     import soundfile
 
     try:

@@ -67,7 +67,7 @@ def compute_features(
     progress: Callable[[int], None] | None = None,
     reuse: str | os.PathLike | None = None,
 ) -> Features:
-    """Write the log-mels of `clips` to a store, or open the one that stands there.
+    """Write the log-mels of `clips` to a store, or open the one that is there.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def compute_features(
     Raises
     ------
     StoreError
-        Features of other settings stand at `path`.
+        Features of other settings are at `path`.
     AudioError
         A clip changed since it was hashed.
     """

@@ -1,4 +1,4 @@
-"""Test clips made worse in known ways: noise, gain, a narrower band, a delay."""
+"""Test clips changed in known ways: noise, gain, a narrower band, a delay."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def load(path: str | os.PathLike, overrides: Iterable[str] = (), *, strict: bool
         given_root |= key == ["data", "root"] or (key == ["data"] and isinstance(value, dict) and "root" in value)
         apply_override(content, key, value, override)
     if not given_root and isinstance(content.get("data", {}), dict):
-        # A root on the command line starts where the user stands; one in the file starts at the file.
+        # A root on the command line is relative to the working directory, one in the file to the file.
         data = content.setdefault("data", {})
         if isinstance(data.get("root", ""), str):
             data["root"] = str(path.parent / data.get("root", ""))

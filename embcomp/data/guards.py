@@ -131,7 +131,7 @@ def refuse_duplicates(
         first = parted[0][0]
         other = next(row for row in parted[0] if sides[row] != sides[first])
         raise ManifestError(
-            f"{name} has {len(parted)} clips whose audio stands in more than one {kind}: {ids[first]!r} "
+            f"{name} has {len(parted)} clips whose audio is in more than one {kind}: {ids[first]!r} "
             f"({kind} {sides[first]!r}) is the same audio as {ids[other]!r} ({kind} {sides[other]!r}), so that it could "
             f"be trained on and tested. {advice}"
         )

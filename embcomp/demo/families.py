@@ -1,6 +1,6 @@
 """Eight families of synthetic sounds, each a physical or spectral model of how such a thing sounds.
 
-Registers and envelopes overlap on purpose: what tells the families apart is
+Registers and envelopes overlap on purpose: what distinguishes the families is
 the ratio of their partials, how those decay, and their noise.
 
 References
@@ -117,7 +117,7 @@ def pipe(rng: np.random.Generator, instrument: Instrument, sample_rate: int) -> 
             break
         even = 1 - 0.95 * instrument.shape if harmonic % 2 == 0 else 1.0
         level = even * harmonic ** -(3.6 - 1.6 * note.hardness) * between(0.6, 1.6, rng.uniform())
-        # Higher harmonics speak later, which is heard as the soft start of a flute.
+        # Higher harmonics start later: the soft start of a flute.
         rise = 1 - np.exp(-note.time / (attack * (1 + 0.25 * harmonic)))
         tone += level * rise * np.sin(harmonic * phase + rng.uniform(0, 2 * np.pi))
     breath = rng.normal(size=note.samples)

@@ -117,11 +117,11 @@ def modes(note: Note, frequencies, amplitudes, decays, phases, stretch=None) -> 
     ndarray of shape (samples,)
     """
     frequencies, amplitudes, decays, phases = map(np.asarray, (frequencies, amplitudes, decays, phases))
-    heard = frequencies < UPPER_LIMIT * note.sample_rate
+    audible = frequencies < UPPER_LIMIT * note.sample_rate
     clock = note.time if stretch is None else stretch
     total = np.zeros(note.samples)
     for frequency, amplitude, decay, phase in zip(
-        frequencies[heard], amplitudes[heard], decays[heard], phases[heard], strict=True
+        frequencies[audible], amplitudes[audible], decays[audible], phases[audible], strict=True
     ):
         total += amplitude * np.exp(-LOG_1000 / decay * note.time) * np.sin(2 * np.pi * frequency * clock + phase)
     return total

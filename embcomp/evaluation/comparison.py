@@ -137,7 +137,7 @@ class _Pair:
             first, second = _as_ranks(first), _as_ranks(second)
         both = Rows(
             np.concatenate([first.truth, second.truth]),
-            np.concatenate([first.chances, second.chances]),
+            np.concatenate([first.probabilities, second.probabilities]),
             np.concatenate([first.group, second.group + first.groups]),
             2 * first.groups,
             np.concatenate([first.student, second.student]),
@@ -180,11 +180,11 @@ def _sorted(piece: Predictions) -> Predictions:
 def _as_ranks(rows: Rows) -> Rows:
     from scipy.stats import rankdata
 
-    ranks = np.empty_like(rows.chances)
+    ranks = np.empty_like(rows.probabilities)
     for student in np.unique(rows.student):
         own = rows.student == student
-        ranks[own] = rankdata(rows.chances[own], axis=0) / own.sum()
-    return replace(rows, chances=ranks)
+        ranks[own] = rankdata(rows.probabilities[own], axis=0) / own.sum()
+    return replace(rows, probabilities=ranks)
 
 
 def _compared(pair: _Pair, settings: tuple[int, float, int, int]) -> dict:

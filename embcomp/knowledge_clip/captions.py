@@ -89,8 +89,8 @@ class Captions:
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """One caption of each clip `rows` (k,) at random, by number (k,)."""
-        chances = torch.from_numpy(self.matches)[rows].float()
-        return torch.multinomial(chances, 1, generator=generator).squeeze(1)
+        weights = torch.from_numpy(self.matches)[rows].float()
+        return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
 
 def default_prompts(classes: Sequence[str], templates: Sequence[str] = TEMPLATES) -> dict[str, list[str]]:

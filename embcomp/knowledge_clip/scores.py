@@ -22,7 +22,7 @@ def retrieval(audio: Tensor, text: Tensor, matches: np.ndarray, ranks: Sequence[
     audio : Tensor of shape (n, width)
     text : Tensor of shape (m, width)
     matches : ndarray of bool of shape (n, m)
-        Partners. What has none is not asked for; it still stands in the way of others.
+        Partners. What has none is not asked for; it is still compared with the others.
     ranks : sequence of int
         The k's. A k that is at least as many as there are to choose from gives 1.
 
@@ -63,6 +63,6 @@ def concept_accuracy(objective, audio: Tensor, matches: np.ndarray) -> float:
     matches : ndarray of bool of shape (n, m)
         Which of the captions that the objective was made with each clip has.
     """
-    heard = objective.classifier(audio).argmax(1).numpy()
-    said = objective.concept.numpy()
-    return float(((said[None] == heard[:, None]) & matches).any(1).mean())
+    recognised = objective.classifier(audio).argmax(1).numpy()
+    named = objective.concept.numpy()
+    return float(((named[None] == recognised[:, None]) & matches).any(1).mean())

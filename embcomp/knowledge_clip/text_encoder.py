@@ -22,7 +22,7 @@ def tokens(text: str) -> list[str]:
     """Words, pairs of neighbouring words, and the character n-grams of each word with its ends marked.
 
     N-grams as in fastText (Bojanowski et al. 2017, arXiv 1607.04606): a word never met shares some
-    with its relatives. Case, width and ligatures of characters are not told apart; everything but letters and
+    with its relatives. Case, width and ligatures of characters are not distinguished; everything but letters and
     digits parts words.
 
     Examples
@@ -84,7 +84,7 @@ class TextEncoder(nn.Module):
         """
         found = tokens(text)
         if not found:
-            raise DataError(f"the text {text!r} holds no word; write what is heard in words")
+            raise DataError(f"the text {text!r} holds no word; write the sound in words")
         return [zlib.crc32(token.encode()) % self.sizes["buckets"] for token in found]
 
     def forward(self, texts: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The equations, as pure functions on tensors; every one cites where it stands."""
+"""The equations, as pure functions on tensors; each cites its source."""
 
 from embcomp.losses.contrast import contrastive_loss, prototype_logits, softmax_twice_loss
 from embcomp.losses.direct import REGRESSIONS, cosine_distance, softmax_divergence

@@ -16,7 +16,7 @@ RIGHT, TRUE, PREDICTED, KNOWN = range(4)
 def tallies(rows: Rows) -> np.ndarray:
     """Counts of each group and class, shape (groups, 4, classes)."""
     if rows.multi_label:
-        said = (rows.chances >= rows.threshold) & rows.known
+        said = (rows.probabilities >= rows.threshold) & rows.known
         true = rows.truth == 1
     else:
         said = np.eye(rows.classes, dtype=bool)[rows.chosen]

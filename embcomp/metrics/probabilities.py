@@ -17,12 +17,12 @@ def log_losses(rows: Rows) -> np.ndarray:
 
     In nats: of the true class, or of every known label of several.
     """
-    chances = np.clip(rows.chances, SMALLEST, 1 - SMALLEST)
+    probabilities = np.clip(rows.probabilities, SMALLEST, 1 - SMALLEST)
     if rows.multi_label:
-        each = -np.where(rows.truth == 1, np.log(chances), np.log1p(-chances))
+        each = -np.where(rows.truth == 1, np.log(probabilities), np.log1p(-probabilities))
         losses, terms = np.where(rows.known, each, 0.0).sum(axis=1), rows.known.sum(axis=1)
     else:
-        losses, terms = -np.log(chances[np.arange(len(rows)), rows.index]), np.ones(len(rows))
+        losses, terms = -np.log(probabilities[np.arange(len(rows)), rows.index]), np.ones(len(rows))
     return rows.by_group(np.stack([losses, terms], axis=1))
 
 
@@ -31,7 +31,7 @@ def top_hits(rows: Rows, k: int) -> np.ndarray:
 
     Of equally probable classes the one with the lower number comes first, as for the most probable one.
     """
-    first = np.argsort(-rows.chances, axis=1, kind="stable")[:, :k]
+    first = np.argsort(-rows.probabilities, axis=1, kind="stable")[:, :k]
     hit = (first == rows.index[:, None]).any(axis=1)
     return rows.by_group(np.stack([hit, np.ones(len(rows))], axis=1))
 
@@ -49,9 +49,9 @@ def calibration_sums(rows: Rows) -> np.ndarray:
     confidence is the probability that it applies.
     """
     if rows.multi_label:
-        confidence, right, known = rows.chances, rows.truth == 1, rows.known
+        confidence, right, known = rows.probabilities, rows.truth == 1, rows.known
     else:
-        confidence = rows.chances.max(axis=1, keepdims=True)
+        confidence = rows.probabilities.max(axis=1, keepdims=True)
         right = (rows.chosen == rows.index)[:, None]
         known = np.ones_like(right)
     tasks = confidence.shape[1]

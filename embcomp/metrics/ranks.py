@@ -1,6 +1,6 @@
 """Average precision and ROC-AUC, exact for any weights of the groups.
 
-Both need only the thresholds at which a clip the class applies to stands. For each, the clips it applies to and those
+Both need only the thresholds at which there is a clip that the class applies to. For each, the clips it applies to and those
 it does not are counted by group once; a bootstrap replicate is then a product with its weights. A thousand
 replicates cost what the counts do, whatever the number of groups.
 """
@@ -27,7 +27,7 @@ class Ranking:
     negative : sparse array of shape (thresholds + 1, groups)
         Clips it does not apply to, from this threshold up to the one before; last, those below all.
     tied : sparse array of shape (thresholds, groups), or None
-        Those that stand at the threshold itself.
+        Those at the threshold itself.
     """
 
     positive: sparse.csr_array
@@ -90,7 +90,7 @@ class Rankings:
         applies = rows.truth[chosen, column] == 1
         if not 0 < applies.sum() < len(applies):
             return None
-        return Ranking.of(rows.chances[chosen, column], applies, rows.group[chosen], rows.groups)
+        return Ranking.of(rows.probabilities[chosen, column], applies, rows.group[chosen], rows.groups)
 
     def per_class(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Average precision and ROC-AUC, mean over students, each (classes, b)."""

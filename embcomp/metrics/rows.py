@@ -20,7 +20,7 @@ class Rows:
     ----------
     truth : ndarray of shape (n, classes), float32
         1 applies, 0 does not, NaN unknown.
-    chances : ndarray of shape (n, classes), float64
+    probabilities : ndarray of shape (n, classes), float64
         Probabilities; of a mere choice of class, 1 for it and 0 for the others.
     group : ndarray of int64 of shape (n,)
         Number of each row's group, 0 to ``groups - 1``.
@@ -33,7 +33,7 @@ class Rows:
     """
 
     truth: np.ndarray
-    chances: np.ndarray
+    probabilities: np.ndarray
     group: np.ndarray
     groups: int
     student: np.ndarray
@@ -74,8 +74,8 @@ class Rows:
             lengths = f"{count}, {len(predicted)}, {len(groups)}"
             raise DataError(f"truth, predictions and groups differ in length: {lengths}")
         truth = _matrix(np.asarray(truth), classes).astype(np.float32)
-        chances = _matrix(np.asarray(predicted), classes).astype(np.float64)
-        if not (chances >= 0).all() or not (chances <= 1 + 1e-5).all():
+        probabilities = _matrix(np.asarray(predicted), classes).astype(np.float64)
+        if not (probabilities >= 0).all() or not (probabilities <= 1 + 1e-5).all():
             raise DataError("probabilities must lie in 0..1, without NaN; pass logits through softmax or sigmoid first")
         if not np.isin(truth, (0, 1)).all() and not (np.isnan(truth) | (truth == 0) | (truth == 1)).all():
             raise DataError("truth must be class numbers, or a matrix of 1 (applies), 0 (does not) and NaN (unknown)")
@@ -85,7 +85,7 @@ class Rows:
         # Groups are named in a fixed order, so that the interval does not depend on the order of clips.
         names, group = np.unique(groups[known].astype(str), return_inverse=True)
         student = np.unique(students[known], return_inverse=True)[1]
-        return cls(truth[known], chances[known], group, len(names), student, multi_label, threshold)
+        return cls(truth[known], probabilities[known], group, len(names), student, multi_label, threshold)
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -108,7 +108,7 @@ class Rows:
     @functools.cached_property
     def chosen(self) -> np.ndarray:
         """Predicted class number of each row, int64 (n,)."""
-        return self.chances.argmax(axis=1)
+        return self.probabilities.argmax(axis=1)
 
     def by_group(self, values: np.ndarray) -> np.ndarray:
         """Sums of `values` (n, ...) over the rows of each group, (groups, ...)."""

@@ -227,7 +227,7 @@ def scores(
     Parameters
     ----------
     truth, predicted : ndarray of int of shape (n,), or (n, classes)
-        As for `score`. The same clip may occur several times, once for each student that saw it.
+        As for `score`. The same clip may occur several times, once for each student tested on it.
     groups : ndarray of shape (n,)
     students : ndarray of shape (n,), optional
         Whose prediction each row is: ``mAP`` and ``roc_auc`` rank a student's clips among themselves

@@ -33,7 +33,7 @@ def save_artifact(
     Parameters
     ----------
     path : path
-        The folder; an artifact that stands there is replaced, a folder of other things is refused.
+        The folder; an artifact of the same kind is replaced, a folder of other things is refused.
     kind : str
         What it is, ``"compressor"`` say; loading checks it.
     config : mapping

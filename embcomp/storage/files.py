@@ -116,7 +116,7 @@ def read_json(path: str | os.PathLike) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key is there twice")
     return content
 
 
@@ -142,7 +142,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path = path if path.name else path.resolve()  # "." has no name to put another beside
     if path.exists() and not path.is_dir():
-        raise EmbcompError(f"cannot write the folder {path}: a file of that name stands there")
+        raise EmbcompError(f"cannot write the folder {path}: a file of that name is there")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     recover(path)
@@ -162,7 +162,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Give the finished folder `source` the name `target`, replacing what stands there."""
+    """Give the finished folder `source` the name `target`, replacing what is there."""
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
         os.replace(target, old)

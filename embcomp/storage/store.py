@@ -173,8 +173,8 @@ def write_store(
 ) -> EmbeddingStore:
     """Fill a store batch by batch, going on where an interrupted call stopped.
 
-    A finished store with the same settings, ids and hashes is returned as it
-    stands. If only some clips changed, the rows of the others are copied.
+    A finished store with the same settings, ids and hashes is returned
+    unchanged. If only some clips changed, the rows of the others are copied.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def write_store(
     Raises
     ------
     StoreError
-        Another store stands at `path`, another process is writing it, or the disk is full. Rows that are
+        Another store is at `path`, another process is writing it, or the disk is full. Rows that are
         finished stay for the next call.
     DataError
         `produce` returned a wrong shape, NaN or infinity.
@@ -312,7 +312,7 @@ def _finish(partial: Path, path: Path, plan: dict, ids: Sequence[str], hashes: S
     )
     sync(partial / "data.npy")
     try:
-        # What tells how far the work is goes last: a process killed here must find its rows again.
+        # The count of rows done is written last: after a kill here, its rows must be found again.
         replace_folder(partial, path)
         for name in REMAINS:
             (path / name).unlink()

@@ -142,5 +142,5 @@ def _looked_up(
 
 
 def _frames_of(teacher: Teacher) -> dict[str, int]:
-    """The setting that tells a store of several vectors per row."""
+    """The setting of a store that has several vectors per row."""
     return {"frames": teacher.frames} if teacher.frames > 1 else {}

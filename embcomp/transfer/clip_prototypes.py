@@ -20,7 +20,7 @@ class ClipPrototypes(ContrastiveTransfer):
     """Contrast with one fixed teacher vector per class.
 
     CLIP-Embed-KD (Nair 2024, arXiv 2404.06170): the mean embedding of up to 100 clips of each class
-    stands for the teacher, which is then no longer needed. The target is the clip's class.
+    represents the teacher, which is then no longer needed. The target is the clip's class.
     See `ContrastiveTransfer` for the loss and its options.
     """
 

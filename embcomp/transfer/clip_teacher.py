@@ -53,7 +53,7 @@ class ClipTeacher(ClipSamples):
         return cls(teacher, multi_label, **settings.options())
 
     def prepare(self, targets: np.ndarray | None, labels: Labels, width: int) -> None:
-        # One clip tells how wide the teacher is; no vector is kept.
+        # One clip shows the teacher's width; no vector is kept.
         super().prepare(self.teacher(np.zeros(1, dtype=np.int64)), labels, width)
         self.targets = torch.empty(0)
 

@@ -118,7 +118,7 @@ class ConceptClassifier(nn.Module):
     The paper trains a classifier C on (teacher embedding, concept), freezes it, and trains the other
     encoder through it. How C takes embeddings of two widths was not found. Our reading: C is
     linear on the student's width, and a linear map brings the teacher's standardised vectors there; both are
-    trained together, and frozen together. They are buffers: no optimiser sees them.
+    trained together, and frozen together. They are buffers: no optimiser gets them.
 
     Parameters
     ----------

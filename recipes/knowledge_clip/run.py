@@ -147,12 +147,12 @@ class Study:
 
         from embcomp.evaluation.scores import Predictions
 
-        chances = np.zeros((len(rows), len(self.labels.classes)), dtype=np.float32)
+        probabilities = np.zeros((len(rows), len(self.labels.classes)), dtype=np.float32)
         columns = [self.labels.classes.index(name) for name in prompts]
-        chances[:, columns] = model.predict(self.features[rows], self.lengths[rows], prompts).numpy()
+        probabilities[:, columns] = model.predict(self.features[rows], self.lengths[rows], prompts).numpy()
         part = self.manifest.select(rows)
         return Predictions(
-            np.array(part.ids, dtype=object), part.groups, self.labels.index[rows], chances, self.labels.classes
+            np.array(part.ids, dtype=object), part.groups, self.labels.index[rows], probabilities, self.labels.classes
         )
 
 

@@ -114,7 +114,7 @@ def rename_a_clip(home, other_group=True):
 
 def test_a_clip_renamed_into_another_group_is_caught(home, tmp_path):
     first, other = rename_a_clip(home)
-    with pytest.raises(ManifestError, match="stands in more than one group") as caught:
+    with pytest.raises(ManifestError, match="is in more than one group") as caught:
         run(settings(home), tmp_path / "out")
     assert first in str(caught.value) and other in str(caught.value)
     assert not (tmp_path / "out/stages/features").exists()

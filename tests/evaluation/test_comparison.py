@@ -32,11 +32,11 @@ def students(skill, groups=10, clips=12, count=1, seed=0, several=False):
     found = []
     for _ in range(count):
         logits = 1.5 * rng.normal(size=matrix.shape) + (skill - hard)[:, None] * np.nan_to_num(matrix)
-        chances = 1 / (1 + np.exp(-logits))
-        chances = chances if several else chances / chances.sum(axis=1, keepdims=True)
+        probabilities = 1 / (1 + np.exp(-logits))
+        probabilities = probabilities if several else probabilities / probabilities.sum(axis=1, keepdims=True)
         ids = np.array([f"clip{number}" for number in range(len(group))], dtype=object)
         names = np.array([f"g{number}" for number in group], dtype=object)
-        found.append(Predictions(ids, names, matrix, chances.astype(np.float32), CLASSES, several))
+        found.append(Predictions(ids, names, matrix, probabilities.astype(np.float32), CLASSES, several))
     return found
 
 
@@ -90,8 +90,8 @@ def test_a_comparison_turned_round_turns_its_sign_only(metric):
     pieces = []
     for skill in (1.0, 2.0):
         (one,) = students(skill, groups=6)
-        chances = np.pad(one.probabilities, ((0, 0), (0, 1))) * 0.9 + 0.025
-        pieces.append([replace(one, truth=one.index, probabilities=chances, classes=classes)])
+        probabilities = np.pad(one.probabilities, ((0, 0), (0, 1))) * 0.9 + 0.025
+        pieces.append([replace(one, truth=one.index, probabilities=probabilities, classes=classes)])
     there = compare({"x": pieces[0], "y": pieces[1]}, "x", metric).iloc[0]
     back = compare({"x": pieces[0], "y": pieces[1]}, "y", metric).iloc[0]
     assert there["difference"] == pytest.approx(-back["difference"]) and there["p"] == back["p"]

@@ -30,9 +30,9 @@ def classifier():
 
 
 def predictions(truth, predicted, groups, classes=("a", "b"), name="x"):
-    chances = np.eye(len(classes), dtype=np.float32)[predicted]
+    probabilities = np.eye(len(classes), dtype=np.float32)[predicted]
     ids = np.array([f"{name}{number}" for number in range(len(truth))], dtype=object)
-    return Predictions(ids, np.array(groups, dtype=object), np.array(truth), chances, tuple(classes))
+    return Predictions(ids, np.array(groups, dtype=object), np.array(truth), probabilities, tuple(classes))
 
 
 def test_predictions_round_trip_with_odd_names(tmp_path):
@@ -137,9 +137,9 @@ def two_clouds(rng, names=("a", "c")):
 
 @pytest.mark.parametrize("kind", ["probe", "k-NN"])
 def test_a_probe_knows_only_what_it_was_shown(rng, kind):
-    chances = fit_probe(kind, *two_clouds(rng))(rng.normal(4, 1, (10, 5)))
-    assert chances.shape == (10, 3) and (chances.argmax(1) == 2).all() and (chances[:, 1] == 0).all()
-    np.testing.assert_allclose(chances.sum(1), 1, atol=1e-5)
+    probabilities = fit_probe(kind, *two_clouds(rng))(rng.normal(4, 1, (10, 5)))
+    assert probabilities.shape == (10, 3) and (probabilities.argmax(1) == 2).all() and (probabilities[:, 1] == 0).all()
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
 
 def test_probes_agree_with_scikit_learn(rng):
@@ -166,10 +166,10 @@ def test_several_labels_a_clip_are_one_question_each(rng, kind):
     cells = ["|".join([name for name, value in zip("ab", row) if value > 0] + ["?c"]) for row in vectors]
     predict = fit_probe(kind, vectors, encode(cells, ["a", "b", "c"], multi_label=True))
     fresh = 2 * rng.normal(size=(40, 4))
-    chances = predict(fresh)
+    probabilities = predict(fresh)
     for column in (0, 1):
-        assert ((chances[:, column] > 0.5) == (fresh[:, column] > 0)).mean() > 0.8
-    assert (chances[:, 2] == 0).all()  # never known to apply
+        assert ((probabilities[:, column] > 0.5) == (fresh[:, column] > 0)).mean() > 0.8
+    assert (probabilities[:, 2] == 0).all()  # never known to apply
 
 
 def test_a_neighbour_that_does_not_know_says_nothing():
@@ -181,8 +181,8 @@ def test_a_neighbour_that_does_not_know_says_nothing():
 def test_the_floor_is_chance(rng):
     vectors, labels = two_clouds(rng)
     rows = np.arange(10, 81)
-    chances = fit_probe("majority", vectors[rows], labels.select(rows))(np.zeros((4, 5)))
-    np.testing.assert_allclose(chances, [[3 / 7, 0, 4 / 7]] * 4, atol=1e-6)
+    probabilities = fit_probe("majority", vectors[rows], labels.select(rows))(np.zeros((4, 5)))
+    np.testing.assert_allclose(probabilities, [[3 / 7, 0, 4 / 7]] * 4, atol=1e-6)
 
 
 def test_log_mel_statistics_are_those_of_the_valid_frames():

@@ -35,10 +35,10 @@ def found(name, **options) -> Finding:
     return {finding.name: finding for finding in doctor.examine(**options)}[name]
 
 
-def test_the_whole_way_works_here_and_leaves_threads_alone():
+def test_every_step_works_here_and_leaves_threads_alone():
     threads = torch.get_num_threads()
     finding = doctor.check_itself()
-    assert finding.state == OK and "100% of them told apart" in finding.found
+    assert finding.state == OK and "100% of them recognised" in finding.found
     assert torch.get_num_threads() == threads
 
 

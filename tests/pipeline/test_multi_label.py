@@ -43,10 +43,12 @@ def write_chords(folder, groups=8, clips=4, unknown=0.2, seed=0, name="home"):
     return folder / "manifest.csv"
 
 
-def predictions(cells, chances, classes=("a", "b", "c")):
+def predictions(cells, probabilities, classes=("a", "b", "c")):
     ids = np.array([f"clip{number}" for number in range(len(cells))], dtype=object)
     groups = np.array([f"g{number % 4}" for number in range(len(cells))], dtype=object)
-    return Predictions(ids, groups, encode(cells, classes, True).matrix, chances.astype(np.float32), classes, True)
+    return Predictions(
+        ids, groups, encode(cells, classes, True).matrix, probabilities.astype(np.float32), classes, True
+    )
 
 
 CELLS = ["a|b", "?a|c", "", "b", "|", "?a|?b|?c", "?b|?c", "c|?b"]

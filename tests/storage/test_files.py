@@ -174,7 +174,7 @@ def test_a_full_disk_inside_the_block_is_an_embcomp_error(tmp_path):
 
 def test_a_file_of_that_name_is_not_replaced_by_a_folder(tmp_path):
     (tmp_path / "out").write_text("precious")
-    with pytest.raises(EmbcompError, match="a file of that name stands there"), new_folder(tmp_path / "out"):
+    with pytest.raises(EmbcompError, match="a file of that name is there"), new_folder(tmp_path / "out"):
         pytest.fail("the block must not start")
     assert (tmp_path / "out").read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -58,8 +58,8 @@ def test_a_class_without_a_clip_is_never_the_teachers_choice():
     rows = labels.index < 2
     found = logistic_scores(teacher_vectors()[rows], labels.select(rows))
     assert found.shape == (32, 3)
-    chances = (torch.from_numpy(found) / 20).softmax(1)
-    assert (chances[:, 2] == 0).all() and (chances.argmax(1).numpy() == labels.index[rows]).all()
+    probabilities = (torch.from_numpy(found) / 20).softmax(1)
+    assert (probabilities[:, 2] == 0).all() and (probabilities.argmax(1).numpy() == labels.index[rows]).all()
 
 
 def test_several_labels_have_a_teacher_each_fitted_where_they_are_known():
