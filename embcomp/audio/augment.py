@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embcomp.audio.channel import equalise, mix_styles
 from embcomp.config import TrainingConfig
 
 
 def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    """Gain, roll and SpecAugment (Park et al. 2019), drawn anew for each clip.
+    """Gain, channel, roll and SpecAugment (Park et al. 2019), drawn anew for each clip.
 
     Parameters
     ----------
@@ -35,6 +36,10 @@ def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator
     if config.gain:
         decibel = (2 * _draw(len(features), generator, features) - 1) * config.gain
         features = features + (decibel * math.log(10) / 10).view(-1, 1, 1)
+    if config.equaliser:
+        features = equalise(features, config.equaliser, generator)
+    if config.mixstyle:
+        features = mix_styles(features, lengths, config.mixstyle, generator)
     if config.roll:
         features = _roll(features, lengths, (2 * _draw(len(features), generator, features) - 1) * config.roll)
     bands = torch.arange(features.shape[1], device=features.device)

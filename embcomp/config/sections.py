@@ -93,6 +93,10 @@ class TrainingConfig:
     time_mask: float = setting(0.15, "SpecAugment: at most this share of the frames, twice", at_least=0, at_most=0.5)
     roll: float = setting(0.1, "shift in time by at most this share of the clip", at_least=0, at_most=0.5)
     gain: float = setting(6.0, "dB, either way", at_least=0)
+    equaliser: float = setting(0.0, "dB, either way: a smooth random equaliser over the bands; 0 does not", at_least=0)
+    mixstyle: float = setting(
+        0.0, "share of the clips whose band statistics are mixed with another clip's", at_least=0, at_most=1
+    )
     mixup: float = setting(
         0.0, "a of Beta(a, a): mix inputs, labels and targets of pairs of clips; 0 does not", at_least=0
     )

@@ -7,8 +7,9 @@ from torch import nn
 from embcomp.students.base import Student, StudentSettings
 from embcomp.students.cp_resnet import CPResNet
 from embcomp.students.ds_cnn import DSCNN
+from embcomp.students.input_norm import InputNorm
 from embcomp.students.mobile_fcn import MobileFCN
-from embcomp.students.output import InputNorm, StudentOutput, frame_mask
+from embcomp.students.output import StudentOutput, frame_mask
 
 STUDENTS: tuple[type[Student], ...] = (DSCNN, CPResNet, MobileFCN)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from embcomp.config import Choice, ChoiceSettings, setting
-from embcomp.students.output import InputNorm
+from embcomp.students.input_norm import InputNorm
 
 
 @dataclass(frozen=True)

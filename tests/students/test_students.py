@@ -6,9 +6,11 @@ import pytest
 import torch
 from helpers.outputs import assert_equal_outputs
 from helpers.settings import student_settings
+from torch import nn
 
 from embcomp.errors import ConfigError
 from embcomp.students import DSCNN, STUDENTS, InputNorm, StudentOutput, build_student, count_parameters, frame_mask
+from embcomp.students.input_norm import Pcen
 
 KINDS = InputNorm.KINDS
 LENGTHS = torch.tensor([57, 40, 33, 8, 1])
@@ -152,13 +154,27 @@ def normalised(kind, values, lengths=LENGTHS):
     return norm(values, frame_mask(lengths, values.shape[-1]))
 
 
-@pytest.mark.parametrize(("kind", "blind"), [("none", False), ("global", False), ("clip", True), ("band", True)])
+@pytest.mark.parametrize(
+    ("kind", "blind"),
+    [
+        ("none", False),
+        ("global", False),
+        ("clip", True),
+        ("band", True),
+        ("blend", True),
+        ("residual", True),
+        ("pcen", True),
+    ],
+)
 def test_which_norms_are_blind_to_the_level(kind, blind):
     louder = clips() + 3 * frame_mask(LENGTHS, 57).unsqueeze(1)
     assert torch.allclose(normalised(kind, louder), normalised(kind, clips()), atol=1e-4) == blind
 
 
-@pytest.mark.parametrize(("kind", "blind"), [("none", False), ("global", False), ("clip", False), ("band", True)])
+@pytest.mark.parametrize(
+    ("kind", "blind"),
+    [("none", False), ("global", False), ("clip", False), ("band", True), ("blend", False), ("residual", False)],
+)
 def test_which_norms_are_blind_to_a_fixed_filter(kind, blind):
     tilt = torch.linspace(-4, 4, 32).view(1, -1, 1)
     filtered = clips() + tilt * frame_mask(LENGTHS, 57).unsqueeze(1)
@@ -182,6 +198,31 @@ def test_the_global_norm_learns_each_band_from_valid_frames_alone():
     valid = torch.cat([clips()[row, :, :length] for row, length in enumerate(LENGTHS.tolist())], dim=1)
     torch.testing.assert_close(norm.mean, valid.mean(1), atol=1e-4, rtol=0)
     torch.testing.assert_close(norm.deviation, valid.std(1, correction=0), atol=1e-3, rtol=0)
+
+
+def test_blend_goes_from_clip_to_band_with_its_strength():
+    for strength, kind in ((-20.0, "clip"), (20.0, "band")):
+        norm = InputNorm("blend", 32)
+        nn.init.constant_(norm.strength, strength)
+        found = norm(clips(), frame_mask(LENGTHS, 57))
+        torch.testing.assert_close(found, normalised(kind, clips()), atol=1e-4, rtol=1e-4)
+
+
+def test_residual_is_a_tenth_of_the_clip_beside_each_band_on_its_own():
+    values = clips()[:1]
+    each = (values - values.mean(-1, keepdim=True)) / (values.std(-1, correction=0, keepdim=True) + 1e-2)
+    expected = 0.1 * normalised("clip", values, LENGTHS[:1]) + each
+    torch.testing.assert_close(normalised("residual", values, LENGTHS[:1]), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_pcen_is_its_recursion():
+    layer, values = Pcen(32), clips()[:2]
+    energies = (values - values[..., :1].amax(1, keepdim=True)).exp()
+    smooth, found = energies[..., 0], []
+    for frame in range(values.shape[-1]):
+        smooth = (1 - 0.025) * smooth + 0.025 * energies[..., frame]
+        found.append((energies[..., frame] / (1e-6 + smooth) ** 0.98 + 2.0) ** 0.5 - 2.0**0.5)
+    torch.testing.assert_close(layer(values), torch.stack(found, -1), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
