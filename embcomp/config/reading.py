@@ -157,6 +157,10 @@ def _check_together(variant: VariantConfig, where: str) -> None:
             f"{where}: the teacher {teacher.spec!r} holds vectors and cannot run at every step, as "
             f"{transfer.method} asks; use clip_samples, which takes vectors, or a teacher that runs"
         )
+    if variant.training.epochs and variant.training.minutes:
+        raise ConfigError(
+            f"{where}: training.epochs and training.minutes are two lengths of one training; set one to 0"
+        )
     if transfer.over_time and variant.training.roll:
         raise ConfigError(
             f"{where}: training.roll shifts the student's frames away from the teacher's, which transfer.frames "

@@ -73,6 +73,10 @@ class TrainingConfig:
     """The loop."""
 
     steps: int = setting(400, at_least=1)
+    epochs: float = setting(0.0, "instead of steps: passes over the labelled clips; 0 uses steps", at_least=0)
+    minutes: float = setting(
+        0.0, "instead of steps: time to train for; its results depend on the machine's speed; 0 uses steps", at_least=0
+    )
     batch_size: int = setting(32, at_least=2)
     learning_rate: float = setting(2e-3, at_least=0)
     weight_decay: float = setting(1e-2, at_least=0)
@@ -99,6 +103,12 @@ class TrainingConfig:
     )
     mixup: float = setting(
         0.0, "a of Beta(a, a): mix inputs, labels and targets of pairs of clips; 0 does not", at_least=0
+    )
+    averaging: float = setting(
+        0.0,
+        "decay of a moving average of the weights, which then is the student; 0 keeps the last weights",
+        at_least=0,
+        at_most=0.99999,
     )
     amp: bool = setting(False, "bfloat16 autocast")
     checkpoint_every: int = setting(100, "steps", at_least=1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from embcomp.config import TrainingConfig
 from embcomp.data.labels import Labels
 
 
@@ -50,6 +52,15 @@ class Examples:
         rows = torch.multinomial(weights, count, replacement=True, generator=generator).to(self.features.device)
         lengths = self.lengths[rows]
         return rows, lengths, self.features[rows][..., : int(lengths.max())]
+
+
+def steps_of(config: TrainingConfig, labels: Labels) -> int:
+    """How many steps a training takes: as set, or as many as ``epochs`` passes over the labelled clips."""
+    if not config.epochs:
+        return config.steps
+    labelled = int(np.count_nonzero(labels.labelled))
+    share = 1.0 if labelled == len(labels) else max(config.labelled, labelled / len(labels))
+    return max(1, math.ceil(config.epochs * labelled / (config.batch_size * share)))
 
 
 def sampling_weights(labels: Labels, balanced: bool, labelled: float = 0.0) -> Tensor:

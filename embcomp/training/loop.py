@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,9 +28,12 @@ from embcomp.metrics import METRICS, monitored, score
 from embcomp.storage.files import check_regular, fingerprint, recover
 from embcomp.students.inference import predict_logits
 from embcomp.students.output import unless_full
-from embcomp.training.examples import Examples, sampling_weights
+from embcomp.training.averaging import AveragedWeights
+from embcomp.training.examples import Examples, sampling_weights, steps_of
 from embcomp.training.steps import Descent
 from embcomp.transfer import Batch, Mixing, Transfer
+
+WARM = 20  # steps before their speed is believed
 
 
 @dataclass
@@ -127,15 +131,18 @@ def train(
     validation = validation.to(device)
     if progress is not None:
         progress(run.step)
-    while run.step < config.steps and not run.stopping.exhausted:
+    while run.step < run.steps and not run.stopping.exhausted:
         run.one_step()
         if progress is not None:
             progress(1)
-        if run.step % config.evaluate_every == 0 or run.step == config.steps:
+        # Before labels take part, a score would say nothing, and waiting for a better one would end the training.
+        learns_labels = run.step > transfer.label_free * run.steps
+        if run.step == run.steps or (run.step % config.evaluate_every == 0 and learns_labels):
             run.evaluate(validation)
         if checkpoint is not None and run.step % config.checkpoint_every == 0:
             run.save(checkpoint, key)
     run.stopping.restore()
+    student.load_state_dict(run.averaged.average.state_dict())
     student.eval()
     return run.result
 
@@ -161,16 +168,18 @@ class _Run:
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.descent = Descent(self.optimiser)
-        self.stopping = EarlyStopping(student, config.patience)
-        self.step = 0
+        self.averaged = AveragedWeights(student, config.averaging)
+        self.stopping = EarlyStopping(self.averaged.average, config.patience)
+        self.steps = steps_of(config, fit.labels)
+        self.step, self.elapsed = 0, 0.0
         self.result = TrainingResult()
 
     def rate(self) -> float:
         """Linear warm-up, then a half cosine to zero."""
-        warmup = max(1, round(self.config.warmup * self.config.steps))
+        warmup = max(1, round(self.config.warmup * self.steps))
         if self.step < warmup:
             return self.config.learning_rate * (self.step + 1) / warmup
-        done = (self.step - warmup) / max(1, self.config.steps - warmup)
+        done = (self.step - warmup) / max(1, self.steps - warmup)
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def batch(self) -> Batch:
@@ -183,9 +192,11 @@ class _Run:
             mixing = Mixing(partners, partner_lengths, shares)
             features = mix(features, lengths, others, partner_lengths, shares)
             labels = mixing.of(labels, self.labels[partners])
-        return Batch(augment(features, lengths, self.config, self.generator), lengths, labels, rows, mixing)
+        features = augment(features, lengths, self.config, self.generator)
+        return Batch(features, lengths, labels, rows, mixing, self.step / self.steps)
 
     def one_step(self) -> None:
+        started = time.perf_counter()
         self.student.train()
         self.transfer.train()
         for group in self.optimiser.param_groups:
@@ -194,10 +205,25 @@ class _Run:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.amp):
             output = self.student(batch.features, unless_full(batch.lengths, batch.features.shape[-1]))
         self.descent.step(self.transfer.loss(output, batch), self.step)
+        self.averaged.update()
         self.step += 1
+        if self.config.minutes:
+            self.elapsed += time.perf_counter() - started
+            self.steps = self._steps_in_time()
+
+    def _steps_in_time(self) -> int:
+        """How many steps the minutes will hold at the speed so far; those done where time is up."""
+        limit = 60 * self.config.minutes
+        if self.elapsed >= limit:
+            return self.step
+        return max(self.step + 1, round(self.step * limit / self.elapsed)) if self.step >= WARM else self.steps
 
     def evaluate(self, validation: Examples) -> None:
-        value, loss = validate(self.student, validation, self.config.monitor)
+        self.transfer.finish(self.student)
+        student = self.averaged.average
+        if student is not self.student:
+            self.transfer.finish(student)
+        value, loss = validate(student, validation, self.config.monitor)
         row = {"step": self.step, **self.descent.means()}
         row |= {"learning_rate": self.rate(), "validation_loss": loss, "validation_score": value}
         self.result.history.append(row)
@@ -209,6 +235,8 @@ class _Run:
         content: dict[str, Any] = {
             "key": key,
             "step": self.step,
+            "steps": self.steps,
+            "elapsed": self.elapsed,
             "sums": self.descent.sums,
             "result": asdict(self.result),
             "best_loss": -self.stopping.best[1] if self.stopping.best else math.inf,
@@ -216,6 +244,8 @@ class _Run:
             "waited": self.stopping.waited,
             "student": self.student.state_dict(),
             "transfer": self.transfer.state_dict(),
+            "average": self.averaged.average.state_dict() if self.averaged.decay else {},
+            "averaged": self.averaged.steps,
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "rng": torch.get_rng_state(),
@@ -250,6 +280,9 @@ class _Run:
     def _take(self, content: dict[str, Any]) -> None:
         self.student.load_state_dict(content["student"])
         self.transfer.load_state_dict(content["transfer"])
+        if self.averaged.decay:
+            self.averaged.average.load_state_dict(content["average"])
+            self.averaged.steps = content["averaged"]
         self.optimiser.load_state_dict(content["optimiser"])
         self.generator.set_state(content["generator"])
         torch.set_rng_state(content["rng"])
@@ -257,6 +290,7 @@ class _Run:
             torch.cuda.set_rng_state_all(content["device_rng"])
         self.result = TrainingResult(**content["result"])
         self.step, self.descent.sums = content["step"], content["sums"]
+        self.steps, self.elapsed = content["steps"], content["elapsed"]
         self.descent.count = self.step - (self.result.history[-1]["step"] if self.result.history else 0)
         self.stopping.state, self.stopping.waited = content["best_state"], content["waited"]
         self.stopping.best = (self.result.best_score, -content["best_loss"]) if self.stopping.state else None

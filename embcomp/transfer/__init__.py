@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from embcomp.transfer.base import Batch, Mixing, Source, TargetTransfer, Transfer, TransferSettings
+from embcomp.transfer.classifier_reuse import ClassifierReuse
 from embcomp.transfer.clip_prototypes import ClipPrototypes
 from embcomp.transfer.clip_samples import ClipSamples
 from embcomp.transfer.clip_teacher import ClipTeacher
@@ -25,6 +26,7 @@ METHODS: tuple[type[Transfer], ...] = (
     EmbeddingKD,
     LogitKD,
     Compressed,
+    ClassifierReuse,
     RegressionTransfer,
     ClipPrototypes,
     ClipSamples,
@@ -35,6 +37,7 @@ METHODS: tuple[type[Transfer], ...] = (
 __all__ = [
     "METHODS",
     "Batch",
+    "ClassifierReuse",
     "ClipPrototypes",
     "ClipSamples",
     "ClipTeacher",

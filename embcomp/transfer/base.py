@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embcomp.config import Choice, ChoiceSettings
+from embcomp.config import Choice, ChoiceSettings, setting
 from embcomp.data.labels import Labels
 from embcomp.losses import prediction_loss
 from embcomp.students import StudentOutput
@@ -61,6 +61,8 @@ class Batch:
     mixing : Mixing, or None
         What features and labels are mixed with. Whatever else a method knows of a clip it must mix
         likewise: see `mixed`.
+    progress : float in [0, 1]
+        Share of the training that is done.
     """
 
     features: Tensor
@@ -68,6 +70,7 @@ class Batch:
     labels: Tensor
     rows: Tensor
     mixing: Mixing | None = None
+    progress: float = 1.0
 
     def mixed(self, look_up: Callable[[Tensor], Tensor]) -> Tensor:
         """What belongs to the batch's clips, mixed as their features are.
@@ -105,6 +108,11 @@ class Source(StrEnum):
     EMBEDDING = "embedding"  # cached, one or several vectors a clip
     TARGET = "compressed"  # embeddings compressed beforehand
     TEACHER = "teacher"  # nothing is cached: the teacher runs at every step
+
+
+def label_free_setting() -> Any:
+    """A field for the share of the training that comes before labels, of methods that can do without."""
+    return setting(0.0, "share of the steps, at the start, that learn from targets alone", at_least=0, at_most=0.95)
 
 
 @dataclass(frozen=True)
@@ -206,6 +214,18 @@ class Transfer(Choice, nn.Module):
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         """Named terms of the loss, weighted; their sum is what is minimised."""
         return {"prediction": self.prediction(output, batch)}
+
+    @property
+    def label_free(self) -> float:
+        """Share of the training, at its start, in which labels play no part."""
+        return getattr(self.settings, "label_free", 0.0)
+
+    def shares(self, batch: Batch, weight: float) -> tuple[float, float]:
+        """Weights of the prediction and of the transfer term: ``1 - weight`` and `weight`, or 0 and 1 before labels."""
+        return (0.0, 1.0) if batch.progress < self.label_free else (1 - weight, weight)
+
+    def finish(self, student: nn.Module) -> None:
+        """Put what belongs to the student at test time into it; called before every validation, and at the end."""
 
     def sampling_weights(self) -> Tensor | None:
         """Probability of drawing each clip, (n,), in place of the loop's own; None leaves it to the loop."""

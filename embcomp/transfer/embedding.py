@@ -14,7 +14,7 @@ from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError
 from embcomp.losses import DISTANCES, align_frames, time_shares
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer, TransferSettings
+from embcomp.transfer.base import Batch, TargetTransfer, TransferSettings, label_free_setting
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class EmbeddingTransfer(TargetTransfer):
         student_projector: bool = setting(
             False, "compare a trained linear map of the student's embedding, as wide as the target"
         )
+        label_free: float = label_free_setting()
 
         def conflict(self) -> str:
             if self.student_projector and (self.frames or self.stage_weights):
@@ -117,8 +118,8 @@ class EmbeddingTransfer(TargetTransfer):
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         pairs = self.compared(output, self.target_of(batch))
         distance = sum(weight * self.distance(student, teacher) for weight, student, teacher in pairs)
-        share = self.settings.weight
-        return {"prediction": (1 - share) * self.prediction(output, batch), "distance": share * distance}
+        rest, share = self.shares(batch, self.settings.weight)
+        return {"prediction": rest * self.prediction(output, batch), "distance": share * distance}
 
     def compared(self, output: StudentOutput, target: Tensor) -> Iterator[tuple[float, Tensor, Tensor]]:
         """Weights, which sum to 1, and what of the student is compared with what of the teacher."""

@@ -13,7 +13,7 @@ from embcomp.data.labels import Labels
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch
 from embcomp.transfer.embedding import DistanceSettings, EmbeddingTransfer
-from embcomp.transfer.logit_kd import SoftLabels
+from embcomp.transfer.soft_labels import SoftLabels
 
 
 class EmbeddingKD(EmbeddingTransfer):

@@ -37,6 +37,15 @@ def logistic_scores(vectors: np.ndarray, labels: Labels) -> np.ndarray:
     DataError
         Fewer than two classes have a labelled clip.
     """
+    rows, model, learned = _fitted(vectors, labels)
+    found = model.scores(rows).astype(np.float32)
+    if not labels.multi_label:
+        found[:, ~learned] = NEVER
+    return found
+
+
+def _fitted(vectors: np.ndarray, labels: Labels) -> tuple[np.ndarray, Logistic, np.ndarray]:
+    """Standardised vectors, the regression fitted on the labelled ones, and the classes it learned."""
     known = labels.labelled
     if not known.any():
         raise DataError(
@@ -45,16 +54,38 @@ def logistic_scores(vectors: np.ndarray, labels: Labels) -> np.ndarray:
         )
     rows = StandardScaler().fit(vectors[known]).transform(vectors)
     targets = labels.matrix if labels.multi_label else labels.index
-    found = Logistic(rows[known], targets[known], len(labels.classes)).scores(rows).astype(np.float32)
-    learned = ~np.isnan(found).all(axis=0)
+    model = Logistic(rows[known], targets[known], len(labels.classes))
+    learned = ~np.isnan(model.scores(rows[known][:1])).all(axis=0)
     if labels.multi_label:
         if not learned.any():
             raise DataError("no class has both clips it applies to and clips it does not; there is nothing to distil")
-        return found
-    if learned.sum() < 2:
+    elif learned.sum() < 2:
         raise DataError(
             f"the labelled clips are all of class {labels.classes[learned.argmax()]!r}; "
             "a teacher needs two classes or more"
         )
-    found[:, ~learned] = NEVER
-    return found
+    return rows, model, learned
+
+
+def linear_classifier(vectors: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The regression of `logistic_scores` as one affine map.
+
+    Returns
+    -------
+    rows : ndarray of float32 of shape (n, dim)
+        The vectors, standardised by those of the labelled clips.
+    weight : ndarray of float32 of shape (classes, dim)
+    bias : ndarray of float32 of shape (classes,)
+        ``rows @ weight.T + bias`` are the scores; 0 in columns of which there is nothing to learn.
+
+    Raises
+    ------
+    DataError
+        As `logistic_scores`.
+    """
+    rows, model, learned = _fitted(vectors, labels)
+    dim = rows.shape[1]
+    origin = model.scores(np.zeros((1, dim)))[0]
+    weight = np.nan_to_num(model.scores(np.eye(dim)) - origin).T
+    bias = np.where(learned, origin, 0.0 if labels.multi_label else NEVER)
+    return rows.astype(np.float32), weight.astype(np.float32), bias.astype(np.float32)

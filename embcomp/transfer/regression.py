@@ -13,7 +13,7 @@ from embcomp.config import setting
 from embcomp.data.labels import Labels
 from embcomp.losses import REGRESSIONS
 from embcomp.students import StudentOutput
-from embcomp.transfer.base import Batch, TargetTransfer, TransferSettings
+from embcomp.transfer.base import Batch, TargetTransfer, TransferSettings, label_free_setting
 
 
 def linear_head(width: int, dim: int) -> nn.Module:
@@ -51,6 +51,7 @@ class RegressionTransfer(TargetTransfer):
         clusters: int = setting(
             0, "draw k-means clusters of the teacher's space equally often (S-SONDO took 50); 0 does not", at_least=0
         )
+        label_free: float = label_free_setting()
 
     def __init__(self, multi_label: bool = False, **options: Any):
         super().__init__(multi_label, **options)
@@ -68,8 +69,8 @@ class RegressionTransfer(TargetTransfer):
 
     def loss(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
         distance = self.distance(self.head(output.embedding.float()), self.target_of(batch))
-        weight = self.settings.weight
-        return {"prediction": (1 - weight) * self.prediction(output, batch), "distance": weight * distance}
+        rest, weight = self.shares(batch, self.settings.weight)
+        return {"prediction": rest * self.prediction(output, batch), "distance": weight * distance}
 
 
 def cluster_balanced(vectors: np.ndarray, clusters: int) -> Tensor:
