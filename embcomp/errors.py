@@ -39,6 +39,10 @@ class MissingDependencyError(EmbcompError, ImportError):
     """An optional package is needed; the message names the install command."""
 
 
+class EmbcompWarning(UserWarning):
+    """Something that a reader of the results must know, although work goes on."""
+
+
 @dataclass(frozen=True)
 class BadClip:
     """One clip that cannot be used.

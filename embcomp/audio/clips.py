@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from embcomp.audio.decoding import decode, duration, fit_length
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, BadClip
+from embcomp.storage.content import part_key
 from embcomp.storage.files import file_hash
 
 
@@ -125,9 +125,9 @@ class Clips:
             yield rows, *self.batch(rows)
 
     def hashes(self, workers: int = 2) -> list[str]:
-        """Content hash of each clip: its file's bytes and its interval.
+        """Content key of each clip: the hash of its file's bytes, and its interval; see `embcomp.storage.content`.
 
-        A file that cannot be read hashes to ``"unreadable"``; `bad_clips` says why.
+        A file that cannot be read has the hash ``"unreadable"``; `bad_clips` says why.
         """
         paths = self.manifest.table["path"].tolist()
         first_row = {path: row for row, path in reversed(list(enumerate(paths)))}
@@ -144,10 +144,7 @@ class Clips:
         return [self._with_interval(by_path[path], row) for row, path in enumerate(paths)]
 
     def _with_interval(self, key: str, row: int) -> str:
-        interval = self.manifest.interval(row)
-        if interval == (None, None):
-            return key
-        return hashlib.sha256(f"{key}{interval}".encode()).hexdigest()[:16]
+        return part_key(key, *self.manifest.interval(row))
 
     def bad_clips(self, progress: Callable[[int], None] | None = None, workers: int = 2) -> list[BadClip]:
         """Decode every clip and name those that cannot be used.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
+import warnings
+from collections.abc import Iterator
 
 import click
 
 from embcomp import __version__
-from embcomp.errors import AudioError, EmbcompError, nearest
+from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest
 
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py.
 COMMANDS = {
@@ -61,6 +64,26 @@ def group() -> None:
     Example:
       embcomp demo
     """
+    click.get_current_context().with_resource(_notes_shown())
+
+
+@contextlib.contextmanager
+def _notes_shown() -> Iterator[None]:
+    """What a user must know is a line on standard error, each once."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", EmbcompWarning)
+        show = warnings.showwarning
+
+        def note(message, category, *place, **more) -> None:
+            if not issubclass(category, EmbcompWarning):
+                show(message, category, *place, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                click.echo(f"note: {message}", err=True)
+
+        warnings.showwarning = note
+        yield
 
 
 class _Terminated(KeyboardInterrupt):

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-MANIFEST = click.Path(path_type=Path, dir_okay=False)
+# A folder is refused where a manifest is read, which says how to make one of it.
+MANIFEST = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 out_option = click.option("--out", required=True, type=FOLDER, help="Output folder.")
@@ -28,6 +30,9 @@ device_option = click.option(
 )
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."
+)
+group_column_option = click.option(
+    "--group-column", default="", metavar="NAME", help="The manifest's column of groups, if several may be meant."
 )
 split_option = click.option(
     "--split", "splits", multiple=True, help="Use only clips with this value in the column split; repeatable."

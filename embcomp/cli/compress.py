@@ -21,6 +21,7 @@ from embcomp.cli import common
 @click.option("--dim", default=64, show_default=True, type=click.IntRange(1), help="Dimensions of the target.")
 @common.out_option
 @common.split_option
+@common.group_column_option
 @common.seed_option
 @common.threads_option
 def compress(
@@ -31,6 +32,7 @@ def compress(
     dim: int,
     out: Path,
     splits,
+    group_column: str,
     seed: int,
     threads: int,
 ) -> None:
@@ -48,7 +50,9 @@ def compress(
     set_threads(threads)
     if manifest is None and splits:
         raise ConfigError("--split selects clips of a manifest; add --manifest FILE")
-    chosen = None if manifest is None else embcomp.Manifest.read(manifest).with_splits(splits)
+    chosen = (
+        None if manifest is None else embcomp.Manifest.read(manifest, group_column=group_column).with_splits(splits)
+    )
     config = CompressorConfig(method, objective, dim)
     fitted = embcomp.compress(store, out, manifest=chosen, config=config, seed=seed)
     click.echo(

@@ -28,6 +28,7 @@ from embcomp.cli.choices import listing
     help="Share of the clips, by group, held out for early stopping.",
 )
 @common.split_option
+@common.group_column_option
 @common.set_option
 @common.seed_option
 @common.skip_bad_option
@@ -42,6 +43,7 @@ def distill(
     out: Path,
     validation: float,
     splits,
+    group_column,
     overrides,
     seed,
     skip_bad,
@@ -75,7 +77,7 @@ def distill(
     teacher = open_teacher(variant.teacher) if spec is not None else None
     with common.bar(variant.training.steps, "train") as shown:
         student = train_student(
-            Manifest.read(manifest, allow_outside).with_splits(splits),
+            Manifest.read(manifest, allow_outside, group_column).with_splits(splits),
             out,
             variant=variant,
             targets=EmbeddingStore.open(targets) if targets is not None else None,

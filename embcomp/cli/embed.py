@@ -32,6 +32,7 @@ from embcomp.cli.choices import listing
     help="Of the stored numbers.",
 )
 @common.split_option
+@common.group_column_option
 @common.set_option
 @common.seed_option
 @common.skip_bad_option
@@ -44,6 +45,7 @@ def embed(
     seconds: float,
     dtype: str,
     splits,
+    group_column,
     overrides,
     seed,
     skip_bad,
@@ -73,7 +75,7 @@ def embed(
     settings = config.variants[0].teacher
     if "seed" in settings.options():
         settings = replace(settings, seed=seed)
-    whole = Manifest.read(manifest, allow_outside)
+    whole = Manifest.read(manifest, allow_outside, group_column)
     chosen = whole.with_splits(splits)
     with common.bar(len(chosen), "check") as shown:
         clips, bad = Clips(chosen, config.audio.sample_rate, seconds).usable(skip_bad, shown.update)

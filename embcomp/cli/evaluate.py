@@ -13,7 +13,7 @@ from embcomp.cli import common
 @click.command()
 @click.argument("student", type=common.FOLDER)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
-@click.option("--out", required=True, type=common.MANIFEST, help="CSV file for the scores.")
+@click.option("--out", required=True, type=common.FILE, help="CSV file for the scores.")
 @click.option(
     "--label-map",
     type=common.MANIFEST,
@@ -31,6 +31,7 @@ from embcomp.cli import common
     help="Also score with normalisation statistics re-estimated on each manifest, without labels.",
 )
 @common.split_option
+@common.group_column_option
 @common.skip_bad_option
 @common.allow_outside_option
 @common.threads_option
@@ -43,6 +44,7 @@ def evaluate(
     compressor: Path | None,
     reestimate,
     splits,
+    group_column,
     skip_bad,
     allow_outside,
     threads,
@@ -68,7 +70,7 @@ def evaluate(
     for path in manifests:
         found = embcomp.evaluate(
             classifier,
-            embcomp.Manifest.read(path, allow_outside).with_splits(splits),
+            embcomp.Manifest.read(path, allow_outside, group_column).with_splits(splits),
             label_map=mapping,
             skip_bad=skip_bad,
             allow_seen=allow_seen,

@@ -38,7 +38,7 @@ FORMATS = ("table", "csv", "json")
     type=click.Choice(FORMATS),
     help="csv and json contain every class.  [default: the suffix of --out, or table]",
 )
-@click.option("--out", type=common.MANIFEST, help="Output file instead of standard output.")
+@click.option("--out", type=common.FILE, help="Output file instead of standard output.")
 @click.option("--recursive", is_flag=True, help="Search subfolders too.")
 @common.skip_bad_option
 @common.threads_option

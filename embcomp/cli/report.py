@@ -15,7 +15,7 @@ from embcomp.cli import common
     "--out",
     default="report.html",
     show_default=True,
-    type=common.MANIFEST,
+    type=common.FILE,
     help="Page to write (.html), or Markdown (.md).",
 )
 @click.option(

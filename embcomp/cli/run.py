@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 @click.option("--from", "source", type=common.FOLDER, help="Repeat this finished run instead and compare the scores.")
 @common.set_option
 @common.out_option
+@common.group_column_option
 @common.allow_outside_option
 def run(
-    config: Path | None, overrides: tuple[str, ...], out: Path, source: Path | None = None, allow_outside: bool = False
+    config: Path | None,
+    overrides: tuple[str, ...],
+    out: Path,
+    source: Path | None = None,
+    group_column: str = "",
+    allow_outside: bool = False,
 ) -> None:
     """Compare the variants listed in CONFIG (TOML) over seeds and folds.
 
@@ -38,11 +45,13 @@ def run(
 
     if (config is None) == (source is None):
         raise click.UsageError("give either CONFIG or --from RUN")
-    trusted = ("data.allow_outside=true",) if allow_outside else ()
+    given = ["data.allow_outside=true"] if allow_outside else []
+    if group_column:
+        given.append(f"data.group_column={json.dumps(group_column)}")
     if source is not None:
-        _repeat(source, out, (*overrides, *trusted))
+        _repeat(source, out, [*overrides, *given])
     else:
-        run_and_print(load(config, (*overrides, *trusted)), out)
+        run_and_print(load(config, [*overrides, *given]), out)
 
 
 def run_and_print(config: RunConfig, out: Path) -> None:

@@ -35,9 +35,22 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="Folds, split by group.")
 @common.out_option
 @common.split_option
+@common.group_column_option
 @common.seed_option
 @common.threads_option
-def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds: int, out: Path, splits, seed, threads):
+def sweep(
+    store: Path,
+    manifest: Path,
+    dims,
+    methods: str,
+    margin: float,
+    folds: int,
+    out: Path,
+    splits,
+    group_column: str,
+    seed: int,
+    threads: int,
+) -> None:
     """Measure every compression method at every size and recommend the smallest that is good enough.
 
     STORE is a store, or a .npy, .npz or .parquet file of embeddings. Writes
@@ -54,7 +67,7 @@ def sweep(store: Path, manifest: Path, dims, methods: str, margin: float, folds:
     with common.bar(1, "sweep") as shown:
         found = embcomp.sweep(
             store,
-            embcomp.Manifest.read(manifest),
+            embcomp.Manifest.read(manifest, group_column=group_column),
             out,
             splits=splits,
             dims=dims,

@@ -275,6 +275,8 @@ class Compressor(Learned):
     def seen(self, ids) -> list[str]:
         """Those of `ids` that fitting used; empty as well when `fit` was given no ids.
 
+        An id ``file#start-end`` is a part of a file: it was used if a part that overlaps it was, or the whole file.
+
         Parameters
         ----------
         ids : iterable of str

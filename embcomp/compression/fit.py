@@ -17,7 +17,7 @@ from embcomp.compression.methods import METHODS
 from embcomp.compression.moments import Moments
 from embcomp.compression.problem import Problem
 from embcomp.compression.rows import Rows
-from embcomp.compression.seen import hash_ids
+from embcomp.compression.seen import Seen
 from embcomp.compression.solvers import FactoredMoments, sums
 from embcomp.errors import ConfigError, DataError
 
@@ -106,6 +106,6 @@ def _solve(problem: Problem, n_samples: int, ids: Iterable[str] | None, feature_
         classes=None if problem.targets is None else problem.targets.classes,
         history=solution.history,
         n_samples=n_samples,
-        hashes=None if ids is None else np.unique(hash_ids(ids)),
+        ids=None if ids is None else Seen.of(ids),
         feature_names=None if feature_names is None else list(feature_names),
     )

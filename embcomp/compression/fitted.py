@@ -13,7 +13,7 @@ from embcomp.compression.apply import apply
 from embcomp.compression.decoders import Decoders, first_inputs
 from embcomp.compression.modules import LinearCompressor
 from embcomp.compression.rows import Rows, raise_not_finite
-from embcomp.compression.seen import known
+from embcomp.compression.seen import Seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class Fitted:
         Losses per check, empty for closed forms.
     n_samples : int
         Rows fitted on.
-    hashes : ndarray of int64 or None
-        Of the ids fitted on, sorted; None where fitting was given no ids.
+    ids : Seen or None
+        The ids fitted on; None where fitting was given none.
     feature_names : list of str or None
         Of the columns of a data frame, dim of them.
     """
@@ -46,7 +46,7 @@ class Fitted:
     classes: list[Any] | None
     history: list[dict[str, Any]]
     n_samples: int
-    hashes: np.ndarray | None
+    ids: Seen | None
     feature_names: list[str] | None
 
     @property
@@ -86,5 +86,8 @@ class Fitted:
         )
 
     def seen(self, ids: Iterable[str]) -> list[str]:
-        """Those of `ids` that fitting used, in the order given; none where it was given no ids."""
-        return [] if self.hashes is None else known(ids, self.hashes)
+        """Those of `ids` that fitting used, in the order given; none where it was given no ids.
+
+        An id ``file#start-end`` is a part of a file: it was used if a part that overlaps it was, or the whole file.
+        """
+        return [] if self.ids is None else self.ids.among(ids)

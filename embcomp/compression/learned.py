@@ -36,7 +36,7 @@ class Learned(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     head_ = _learned("head")
     classes_ = _learned("classes")
     history_ = _learned("history")
-    seen_ = _learned("hashes")
+    seen_ = property(lambda self: None if self._fitted().ids is None else self._fitted().ids.hashes)
     n_samples_ = _learned("n_samples")
     n_components_ = _n_features_out = _learned("n_components")
     component_variance_ = _learned("decoders.component_variance")

@@ -23,6 +23,7 @@ class DataConfig:
         "refuse", "the same audio in two groups of train: refuse it, or join such groups", choices=("refuse", "join")
     )
     allow_outside: bool = setting(False, "read audio outside a manifest's folder, too")
+    group_column: str = setting("", "the column that holds the group, where several may; empty finds it by its name")
 
 
 @dataclass(frozen=True)

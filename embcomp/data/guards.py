@@ -1,22 +1,44 @@
-"""What must not be learned from what is tested: leaks are found by content and refused by name."""
+"""What must not be learned from what is tested: leaks are found by content and refused by name.
+
+Content is a key of a file and a part of it (`embcomp.storage.content`): two parts of a file that overlap are one audio.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from embcomp.errors import DataError, ManifestError
+from embcomp.storage.content import GRACE, Spans, chains, older_keys, span
 
 
 def shared_clips(train: Mapping[str, str], test: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Pairs (training clip, test clip) with the same audio.
+    """Pairs (training clip, test clip) that share audio: the same content, or parts of one file that overlap.
 
     Parameters
     ----------
     train, test : mapping of str to str
-        Content hash by clip name.
+        Content key by clip name, see `embcomp.storage.content`.
     """
-    name_of = {key: clip for clip, key in reversed(train.items())}
-    return [(name_of[key], clip) for clip, key in test.items() if key in name_of]
+    spans, names = Spans(train.values()), list(train)
+    found = ((spans.find(key), clip) for clip, key in test.items())
+    return [(names[number], clip) for number, clip in found if number >= 0]
+
+
+def _same(one: str, other: str) -> str:
+    return "is the same audio as" if one == other else "overlaps"
+
+
+def seen_among(seen: Iterable[str]) -> Callable[[list[str]], set[str]]:
+    """A function that says which content keys share audio with one of `seen`.
+
+    Parameters
+    ----------
+    seen : iterable of str
+        Content keys, as a student keeps them; those of older students count as well.
+    """
+    spans = Spans(seen)
+    known = frozenset(spans.keys)
+    return lambda keys: {key for key in keys if spans.find(key) >= 0 or known & older_keys(key)}
 
 
 def refuse_shared_clips(train: Mapping[str, str], test: Mapping[str, str], where: str) -> None:
@@ -36,8 +58,8 @@ def refuse_shared_clips(train: Mapping[str, str], test: Mapping[str, str], where
     if pairs:
         learned, tested = pairs[0]
         raise ManifestError(
-            f"{where} share {len(pairs)} clips by content: {tested!r} is the same audio as {learned!r}, so a score on it "
-            "would mean nothing. Keep one of them"
+            f"{where} share {len(pairs)} clips by content: {tested!r} {_same(test[tested], train[learned])} {learned!r}, "
+            "so a score on it would mean nothing. Keep one of them"
         )
 
 
@@ -74,9 +96,9 @@ def refuse_seen(what: str, seen: Callable[[list[str]], Iterable[str]], test: Map
     what : str
         What was fitted and how, for the message: ``"the student was trained on"``.
     seen : callable
-        Content hashes to those of them that it was fitted on.
+        Content keys to those of them that it was fitted on; see `seen_among`.
     test : mapping of str to str
-        Content hash of each test clip by its name.
+        Content key of each test clip by its name.
 
     Raises
     ------
@@ -89,23 +111,36 @@ def refuse_seen(what: str, seen: Callable[[list[str]], Iterable[str]], test: Map
         raise DataError(f"{what} {len(clips)} of these clips, {clips[0]!r} first; a score on them would mean nothing")
 
 
-def duplicates(ids: Sequence[str], hashes: Sequence[str]) -> list[list[int]]:
-    """Rows of clips with the same content, a list for each content that occurs more than once."""
-    rows: dict[str, list[int]] = {}
-    for row, key in enumerate(hashes):
-        rows.setdefault(key, []).append(row)
+def duplicates(keys: Sequence[str]) -> list[list[int]]:
+    """Rows of clips that share audio, a list for each chain of such clips, in the order of `keys`."""
+    rows: dict[int, list[int]] = {}
+    for row, chain in enumerate(chains(keys)):
+        rows.setdefault(int(chain), []).append(row)
     return [found for found in rows.values() if len(found) > 1]
 
 
+def _across(rows: Sequence[int], keys: Sequence[str], sides: Sequence[str]) -> tuple[int, int]:
+    """Two of the clips `rows`, a chain with more than one side, that share audio and differ in side."""
+    furthest: dict[str, tuple[float, int]] = {}  # by side, the part that ends last, of equals the first
+    for row in sorted(rows, key=lambda row: (*span(keys[row])[1:], row)):
+        _, start, end = span(keys[row])
+        for side, (reach, other) in furthest.items():
+            if side != sides[row] and (reach > start + GRACE or keys[other] == keys[row]):
+                return min(row, other), max(row, other)
+        known = furthest.get(sides[row], (end, row))
+        furthest[sides[row]] = max(known, (end, row), key=lambda one: (one[0], -one[1]))
+    return rows[0], rows[-1]
+
+
 def refuse_duplicates(
-    ids: Sequence[str], hashes: Sequence[str], sides: Sequence[str], name: str, kind: str, advice: str
+    ids: Sequence[str], keys: Sequence[str], sides: Sequence[str], name: str, kind: str, advice: str
 ) -> int:
     """Refuse the same audio in two groups, or two splits, which could part it between training and test.
 
     Parameters
     ----------
-    ids, hashes : sequence of str
-        Names and content hashes of the clips of a data set.
+    ids, keys : sequence of str
+        Names and content keys of the clips of a data set.
     sides : sequence of str
         The group, or split, of each.
     name : str
@@ -118,28 +153,27 @@ def refuse_duplicates(
     Returns
     -------
     int
-        How many clips repeat another of their own side, which is harmless.
+        How many clips repeat or overlap another of their own side, which is harmless.
 
     Raises
     ------
     ManifestError
         Names the first clips and how many there are.
     """
-    found = duplicates(ids, hashes)
+    found = duplicates(keys)
     parted = [rows for rows in found if len({sides[row] for row in rows}) > 1]
     if parted:
-        first = parted[0][0]
-        other = next(row for row in parted[0] if sides[row] != sides[first])
+        first, other = _across(parted[0], keys, sides)
         raise ManifestError(
             f"{name} has {len(parted)} clips whose audio is in more than one {kind}: {ids[first]!r} "
-            f"({kind} {sides[first]!r}) is the same audio as {ids[other]!r} ({kind} {sides[other]!r}), so that it could "
-            f"be trained on and tested. {advice}"
+            f"({kind} {sides[first]!r}) {_same(keys[first], keys[other])} {ids[other]!r} ({kind} {sides[other]!r}), so that "
+            f"it could be trained on and tested. {advice}"
         )
     return sum(len(rows) - 1 for rows in found)
 
 
-def joined_groups(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
-    """Groups with those joined that hold the same audio; a joined one has the name of its first in order.
+def joined_groups(groups: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Groups with those joined that share audio; a joined one has the name of its first in order.
 
     Examples
     --------
@@ -153,8 +187,8 @@ def joined_groups(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
             group = parent[group]
         return group
 
-    first: dict[str, str] = {}
-    for group, key in zip(groups, hashes):
-        one, other = root(first.setdefault(key, group)), root(group)
+    first: dict[int, str] = {}
+    for group, chain in zip(groups, chains(keys).tolist()):
+        one, other = root(first.setdefault(chain, group)), root(group)
         parent[max(one, other)] = min(one, other)
     return [root(group) for group in groups]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from embcomp.errors import ManifestError
+from embcomp.data.reading import read_text
+from embcomp.data.slips import slips, unicode_form
+from embcomp.errors import EmbcompWarning, ManifestError
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,26 @@ def several_labels(cells: Sequence[str]) -> bool:
     return any(_tells_of_several(cell, _names(cell)) for cell in cells)
 
 
-def encode(cells: Sequence[str], classes: Sequence[str] | None = None, multi_label: bool | None = None) -> Labels:
+def encode(
+    cells: Sequence[str],
+    classes: Sequence[str] | None = None,
+    multi_label: bool | None = None,
+    *,
+    check: bool = True,
+) -> Labels:
     """Turn label cells into a matrix.
 
     Parameters
     ----------
     cells : sequence of str
         ``"dog"``, ``"guitar|voice|?piano"``, ``"|"`` where it is known that none applies, or ``""`` for a clip
-        without a label.
+        without a label; None and NaN are read as that. Letters that look the same are the same (Unicode's form NFC).
     classes : sequence of str, optional
         The vocabulary; by default every label met, sorted.
     multi_label : bool, optional
         What the whole set is, where the cells are only a part of it; by default what `several_labels` says.
+    check : bool, default=True
+        Without `classes`: warn of labels that look like a slip, as reading a manifest does.
 
     Raises
     ------
@@ -99,11 +112,17 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None, multi_lab
         A label is not among `classes`, there are fewer than two classes, or a cell holds several labels and
         `multi_label` is false.
 
+    Warns
+    -----
+    EmbcompWarning
+        A label looks like a slip, see `embcomp.data.slips`.
+
     Examples
     --------
     >>> encode(["dog", "cat", ""]).index
     array([ 1,  0, -1])
     """
+    cells = [_text(cell) for cell in cells]
     parts = [_names(cell) for cell in cells]
     of_several = [cell for cell, part in zip(cells, parts) if _tells_of_several(cell, part)]
     if of_several and multi_label is False:
@@ -114,6 +133,9 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None, multi_lab
         classes = sorted({name.removeprefix("?") for part in parts for name in part})
         if len(classes) < 2:
             raise ManifestError(f"a classifier needs two classes or more; the labels hold {classes}")
+        for slip in slips(cells) if check else ():
+            warnings.warn(slip, EmbcompWarning, stacklevel=2)
+    classes = [unicode_form(name) for name in classes]
     column = {name: number for number, name in enumerate(classes)}
     matrix = np.zeros((len(parts), len(classes)), dtype=np.float32)
     for row, names in enumerate(parts):
@@ -126,6 +148,16 @@ def encode(cells: Sequence[str], classes: Sequence[str] | None = None, multi_lab
             # Named plainly and with a ? in one cell, it applies.
             matrix[row, column[known]] = np.nan if name.startswith("?") and known not in names else 1.0
     return Labels(tuple(classes), matrix, bool(of_several) if multi_label is None else multi_label)
+
+
+def _text(cell: object) -> str:
+    """A cell as text; None, NaN and pandas' NA are a clip without a label."""
+    if isinstance(cell, str):
+        return unicode_form(cell)
+    if isinstance(cell, bytes):
+        return unicode_form(cell.decode())
+    missing = cell is None or str(cell) in ("nan", "<NA>", "NaT")
+    return "" if missing else str(cell)
 
 
 def _says_none(cell: str) -> bool:
@@ -188,7 +220,8 @@ def map_labels(
     ManifestError
         Not one clip can be matched, or a clip has several of the labels of a student that gives one.
     """
-    mapping = mapping or {}
+    mapping = {unicode_form(old): unicode_form(new) for old, new in (mapping or {}).items()}
+    cells, classes = [_text(cell) for cell in cells], [unicode_form(name) for name in classes]
     kept, renamed, left_out = [], [], {}
     for row, cell in enumerate(cells):
         names = _names(cell)
@@ -235,15 +268,17 @@ def read_label_map(path: str | os.PathLike) -> dict[str, str]:
         The file is missing or has other columns.
     """
     path = Path(path)
+    text = read_text(path, "label map")
+    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    separator = next((mark for mark in ";\t" if mark in header and "," not in header), ",")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+    except csv.Error as error:
         raise ManifestError(f"cannot read the label map {path}: {error}") from None
     if not rows or [name.strip() for name in rows[0]] != ["from", "to"] or any(len(row) != 2 for row in rows):
         raise ManifestError(f"the label map {path} must have exactly the columns from,to")
     mapping: dict[str, str] = {}
-    for old, new in ((row[0].strip(), row[1].strip()) for row in rows[1:]):
+    for old, new in ([unicode_form(cell.strip()) for cell in row] for row in rows[1:]):
         if mapping.setdefault(old, new) != new:
             raise ManifestError(f"the label map {path} sends {old!r} to both {mapping[old]!r} and {new!r}")
     return mapping

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import posixpath
+import unicodedata
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from embcomp.errors import ManifestError, nearest
+from embcomp.data.columns import MEANING_OF, MEANINGS, Columns, assign, simplified
+from embcomp.data.reading import Cells, read_cells
+from embcomp.data.slips import numbered, slips, unicode_form
+from embcomp.errors import EmbcompWarning, ManifestError, nearest
+from embcomp.storage.content import part_key
 
-COLUMNS = ("path", "label", "group", "split", "dataset", "start", "end")
-ALIASES = {"speaker_or_group": "group", "fold_or_split": "split"}
+COLUMNS = tuple(MEANINGS)
 
 
 @dataclass(frozen=True)
@@ -21,19 +27,27 @@ class Manifest:
     """Clips in the order of a CSV.
 
     Columns ``path`` and ``label`` are needed; ``group`` (what must not be split
-    between train and test; each clip alone where there is none), ``split``,
-    ``dataset``, ``start`` and ``end`` (seconds) are optional. Several labels
-    are joined by ``|``; ``?label`` says that it is unknown whether the label
-    applies; an empty cell is a clip without a label.
+    between train and test), ``split``, ``dataset``, ``start`` and ``end``
+    (seconds) are optional. Names that mean the same are taken, too, see
+    `embcomp.data.columns`. Several labels are joined by ``|``; ``?label`` says
+    that it is unknown whether the label applies; an empty cell is a clip without
+    a label. A clip without a group shares that of the other clips of its file,
+    or is alone.
 
     Attributes
     ----------
     table : DataFrame
-        The columns above and ``row``, the line in the file (the header is 1).
+        The columns above; ``id``; ``given``, whether the CSV gives the group; and ``row``, the line in the file (the
+        header is 1).
     folder : Path
         Where relative paths start.
     allow_outside : bool
         Whether audio may lie outside `folder`; see `leads_out`.
+    group_column : str
+        The column that was asked to be the group; empty where none was.
+    notes : tuple of str
+        What the reader of a score must know: columns taken under another name, columns not used, labels that look
+        like a slip, clips without a group. They are warnings, too.
 
     Examples
     --------
@@ -45,10 +59,18 @@ class Manifest:
     table: pd.DataFrame
     folder: Path
     allow_outside: bool = False
+    group_column: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: str | os.PathLike, allow_outside: bool = False) -> Manifest:
-        """Read and validate a manifest.
+    def read(
+        cls,
+        path: str | os.PathLike,
+        allow_outside: bool = False,
+        group_column: str = "",
+        group_column_needed: bool = True,
+    ) -> Manifest:
+        """Read and validate a manifest: a CSV in UTF-8 with commas, semicolons or tabs.
 
         Parameters
         ----------
@@ -56,57 +78,59 @@ class Manifest:
         allow_outside : bool, default=False
             Use audio outside the manifest's folder too. A manifest from somebody else could otherwise
             name any file of this machine.
+        group_column : str, optional
+            The column that holds the group, where its name does not say so or several do.
+        group_column_needed : bool, default=True
+            Refuse a manifest without it. Otherwise the group is found as if none had been asked for.
 
         Raises
         ------
         ManifestError
-            No such file, not a CSV in UTF-8, a needed column is missing, an empty
+            No such file, not a CSV in UTF-8, a needed column is missing, two columns may mean the group, an empty
             path, an interval that is not one, or two rows for the same clip.
+
+        Warns
+        -----
+        EmbcompWarning
+            Each of `notes`.
         """
         path = Path(path)
-        try:
-            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe or a device has no end
-                raise OSError("not a regular file")
-            # The header is read as a row: pandas would rename columns named twice, and take
-            # the first column for row names where the rows are longer than the header.
-            table = pd.read_csv(
-                path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-            )
-        except FileNotFoundError:
-            raise ManifestError(f"no manifest at {path}") from None
-        except UnicodeDecodeError as error:
-            raise ManifestError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-        except (OSError, ValueError) as error:
-            raise ManifestError(f"cannot read {path} as CSV: {str(error).strip()}") from None
-        rows = _lines(table)
-        table.columns = [str(name).strip() for name in table.iloc[0]]
-        table = table.iloc[1:]
-        for name in (*COLUMNS, *ALIASES):
-            if list(table.columns).count(name) > 1:
-                raise ManifestError(f"{path} has two columns {name!r}; keep one")
-        table = table.rename(columns={old: new for old, new in ALIASES.items() if old in table and new not in table})
-        for needed in ("path", "label"):
-            if needed not in table:
-                raise ManifestError(
-                    f"{path} has no column {needed!r} (found: {', '.join(table.columns)}); {nearest(needed, table.columns)}"
-                )
-        blank = (table == "").all(axis=1).to_numpy()
-        table = table[[name for name in COLUMNS if name in table]].assign(row=rows[1:])[~blank]
-        if table.empty:
-            raise ManifestError(f"{path} names no clip")
-        return cls._validated(table, path, allow_outside)
+        cells = read_cells(path)
+        if group_column not in cells.table and not group_column_needed:
+            group_column = ""
+        table, columns = _used(cells, path, group_column)
+        manifest = cls._validated(table, path, allow_outside, group_column, columns.notes, cells.separator)
+        for note in manifest.notes:
+            warnings.warn(note, EmbcompWarning, stacklevel=2)
+        return manifest
 
     @classmethod
-    def _validated(cls, table: pd.DataFrame, path: Path, allow_outside: bool) -> Manifest:
+    def _validated(
+        cls,
+        table: pd.DataFrame,
+        path: Path,
+        allow_outside: bool,
+        group_column: str,
+        notes: Iterable[str],
+        separator: str,
+    ) -> Manifest:
+        notes = list(notes)
         for name in COLUMNS:
             if name not in table:
                 table[name] = ""
         table = table[[*COLUMNS, "row"]].reset_index(drop=True)
         for name in ("path", "label", "group", "split", "dataset"):
             table[name] = table[name].str.strip()
+        for name in ("label", "group", "split", "dataset"):
+            table[name] = table[name].map(unicode_form)
         _refuse(path, table, table["path"] == "", "the path is empty")
+        slashed = _slashed(table["path"], path.parent)
+        if changed := int((slashed != table["path"]).sum()):
+            notes.append(f"{path.name}: {changed} paths are written with backslashes; they are read as /")
+            table["path"] = slashed
         for name in ("start", "end"):
-            seconds = pd.to_numeric(table[name].replace("", "nan"), errors="coerce")
+            text = table[name].str.replace(",", ".", regex=False) if separator != "," else table[name]
+            seconds = pd.to_numeric(text.replace("", "nan"), errors="coerce")
             _refuse(path, table, seconds.isna() & (table[name] != ""), f"{name} is not a number of seconds")
             _refuse(path, table, np.isinf(seconds) | (seconds < 0), f"{name} is not a time in the file")
             table[name] = seconds.astype(float)
@@ -118,10 +142,16 @@ class Manifest:
             table["id"].duplicated(),
             "the clip is named twice; keep one row (several labels go in one cell, joined by |)",
         )
-        table.loc[table["group"] == "", "group"] = table["id"]
+        for name in ("label", "group", "split"):
+            notes += [f"{path.name}, {slip}" for slip in slips(table[name], table["row"], name)]
+        table["given"] = table["group"] != ""
+        table["group"] = _with_file(table)
         name = path.parent.resolve().name if path.stem == "manifest" else path.stem
-        table.loc[table["dataset"] == "", "dataset"] = name
-        return cls(table, path.parent, allow_outside)
+        table.loc[table["dataset"] == "", "dataset"] = unicode_form(name)
+        manifest = cls(table, path.parent, allow_outside, group_column)
+        if without := manifest.ungrouped:
+            notes.append(_about_groups(path.name, manifest, without))
+        return replace(manifest, notes=tuple(notes))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -135,6 +165,26 @@ class Manifest:
     def groups(self) -> np.ndarray:
         """Group of each clip, shape (n,)."""
         return self.table["group"].to_numpy(object)
+
+    @property
+    def ungrouped(self) -> int:
+        """How many clips the CSV gives no group."""
+        return int((~self.table["given"]).sum())
+
+    @property
+    def unit(self) -> str:
+        """What groups are made of: ``group`` where any is given, else ``file`` where one holds several clips, else ``clip``."""
+        if self.table["given"].any():
+            return "group"
+        parts = self.table["start"].notna() | self.table["end"].notna()
+        return "file" if parts.any() or self.table["group"].duplicated().any() else "clip"
+
+    @property
+    def unseen(self) -> str:
+        """What a test on held-out groups is on, after the word unseen: ``groups``, or that none are given."""
+        if self.unit != "group":
+            return f"{self.unit}s; no groups given"
+        return f"groups; {self.ungrouped} of {len(self)} clips have none" if self.ungrouped else "groups"
 
     @property
     def splits(self) -> np.ndarray:
@@ -153,7 +203,13 @@ class Manifest:
 
     def audio_path(self, index: int) -> Path:
         """Where the audio of clip `index` lies."""
-        return self.folder / self.table["path"].iat[index]
+        name = self.table["path"].iat[index]
+        path = self.folder / name
+        if name.isascii() or path.exists():
+            return path
+        # Disks from a Mac hold letters and their accents apart, where a table has them in one; or the other way.
+        forms = (self.folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        return next((other for other in forms if other.exists()), path)
 
     def leads_out(self, index: int) -> bool:
         """Whether the audio of clip `index` lies outside the manifest's folder, links followed, and may not."""
@@ -190,28 +246,64 @@ class Manifest:
         return self.select(np.isin(self.splits, list(names)))
 
 
-def _lines(table: pd.DataFrame) -> np.ndarray:
-    """The line on which each row of a CSV starts, the first being 1: a quoted cell may hold line breaks."""
-    breaks = np.zeros(len(table), dtype=np.int64)
-    for name in table:
-        breaks += np.fromiter(map(_breaks, table[name]), dtype=np.int64, count=len(table))
-    return np.arange(1, len(table) + 1) + np.cumsum(breaks) - breaks
+def _ids(table: pd.DataFrame) -> list[str]:
+    ends = ([None if np.isnan(value) else value for value in table[name]] for name in ("start", "end"))
+    return [part_key(*place) for place in zip(table["path"], *ends)]
 
 
-def _breaks(cell: str) -> int:
-    return cell.count("\n") + cell.count("\r") - cell.count("\r\n")
+def _used(cells: Cells, path: Path, group_column: str) -> tuple[pd.DataFrame, Columns]:
+    """The columns that are used, by their meanings, with ``row``; and what is said of the others."""
+    table = cells.table
+    blank = (table == "").all(axis=1).to_numpy()
+    table, rows = table[~blank], cells.rows[~blank]
+    names = list(table.columns)
+    for name in dict.fromkeys(names):
+        known = simplified(name) in MEANING_OF or name == group_column
+        if known and names.count(name) > 1:
+            raise ManifestError(f"{path} has two columns {name!r}; keep one")
+    table = table.loc[:, ~table.columns.duplicated()]
+    columns = assign({name: table[name].tolist() for name in table}, path.name, group_column)
+    for needed in ("path", "label"):
+        if needed not in columns.source:
+            raise ManifestError(
+                f"{path} has no column {needed!r} (found: {', '.join(names)}); {nearest(needed, names)}"
+            )
+    if table.empty:
+        raise ManifestError(f"{path} names no clip")
+    return pd.DataFrame({meaning: table[name] for meaning, name in columns.source.items()}).assign(row=rows), columns
 
 
-def _ids(table: pd.DataFrame) -> pd.Series:
-    part = table["start"].notna() | table["end"].notna()
-    # Microseconds of an hour-long file need more digits than :g has.
-    start, end = (seconds.map("{:.12g}".format) for seconds in (table["start"].fillna(0.0), table["end"]))
-    interval = "#" + start + "-" + end.replace("nan", "")
-    return table["path"].where(~part, table["path"] + interval)
+def _slashed(paths: pd.Series, folder: Path) -> pd.Series:
+    """Paths with / where they are written with backslashes, which a name may hold outside of Windows."""
+
+    def one(path: str) -> str:
+        if "\\" not in path or (os.sep == "/" and os.path.lexists(folder / path)):
+            return path
+        return path.replace("\\", "/")
+
+    return paths.map(one)
+
+
+def _with_file(table: pd.DataFrame) -> pd.Series:
+    """The group of each clip; one without shares that of its file, which is the file itself if it has none, or several."""
+    files = table["path"].map(posixpath.normpath)
+    known = table[table["given"]].groupby(files[table["given"]])["group"].agg(lambda found: tuple(dict.fromkeys(found)))
+    alone = {file: found[0] for file, found in known.items() if len(found) == 1}
+    first = dict(zip(files[::-1], table["path"][::-1]))
+    return table["group"].where(table["given"], files.map(lambda file: alone.get(file, first[file])))
+
+
+def _about_groups(name: str, manifest: Manifest, without: int) -> str:
+    advice = "where clips share a speaker, a machine or a recording, name that column (--group-column)"
+    if manifest.unit == "group":
+        rows = manifest.table.loc[~manifest.table["given"], "row"].tolist()
+        return (
+            f"{name}, {numbered(rows)}: {without} of {len(manifest)} clips have no group; each counts as one of its own"
+        )
+    each = "the clips of one file are one group" if manifest.unit == "file" else "each clip is a group of its own"
+    return f"{name}: no groups given, so {each}; {advice}"
 
 
 def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series, reason: str) -> None:
     if wrong.any():
-        rows = table.loc[wrong, "row"].tolist()
-        first = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
-        raise ManifestError(f"{path}, row {first}: {reason}")
+        raise ManifestError(f"{path}, {numbered(table.loc[wrong, 'row'].tolist())}: {reason}")

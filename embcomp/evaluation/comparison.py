@@ -257,7 +257,7 @@ CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def sentence(table: pd.DataFrame) -> str:
+def sentence(table: pd.DataFrame, unit: str = "group") -> str:
     """What the comparisons support, in one sentence; p below .05 after the correction counts.
 
     It speaks of the students compared: groups are resampled, trainings are not.
@@ -266,19 +266,24 @@ def sentence(table: pd.DataFrame) -> str:
     ----------
     table : DataFrame
         What `compare` returned.
+    unit : {"group", "file", "clip"}
+        What the groups are: files or single clips, where none are given.
     """
     table = table[table["p"].notna()]
     if table.empty:
         return "Nothing could be compared: it takes two variants and a metric defined on these clips."
     metric, groups, clips = table["metric"].iloc[0], table["n_groups"].iloc[0], table["n_clips"].iloc[0]
-    scored = f"{_words(metric)} over {groups} {'group' if groups == 1 else 'groups'} ({clips} clips)"
+    resampled = f"{groups} {unit}{'s' if groups != 1 else ''}"
+    scored = f"{_words(metric)} over {resampled}" + ("" if unit == "clip" else f" ({clips} clips)")
+    if unit != "group":
+        scored += ", no groups given"
     supported = table[table["p_corrected"] < LEVEL]
     if supported.empty:
         most = table.loc[table["difference"].abs().idxmax()]
         largest = f"the largest difference measured is {_difference(most)}"
         smallest = table["p_smallest"].min()
         if smallest >= LEVEL:
-            few = f"{groups} groups" + ("" if len(table) == 1 else f" and {len(table)} comparisons")
+            few = f"{groups} {unit}s" + ("" if len(table) == 1 else f" and {len(table)} comparisons")
             return (
                 f"No difference in {scored} can be supported: with {few} no p can fall below {smallest:.2g}; {largest}."
             )

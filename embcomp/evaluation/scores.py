@@ -15,7 +15,7 @@ from embcomp.audio.clips import Clips
 from embcomp.audio.features import compute_features
 from embcomp.compression import Compressor
 from embcomp.config import EvaluationConfig
-from embcomp.data.guards import refuse_seen
+from embcomp.data.guards import refuse_seen, seen_among
 from embcomp.data.labels import Labels, MappedLabels, encode, map_labels
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError
@@ -239,7 +239,7 @@ def evaluate(
     hashes = clips.hashes()
     if not allow_seen:
         tested = dict(zip(clips.manifest.ids, hashes))
-        refuse_seen("the student was trained on", classifier.seen.intersection, tested)
+        refuse_seen("the student was trained on", seen_among(classifier.seen), tested)
         if compressor is not None:
             refuse_seen("the compressor of its targets was fitted on", compressor.seen, tested)
     mapped = map_labels(clips.manifest.labels, classifier.classes, label_map, classifier.multi_label)
@@ -251,6 +251,7 @@ def evaluate(
         if reestimate:
             networks["re-estimated"] = reestimated_on(classifier.network, *features.load(clips.manifest.ids))
     about = {name: classifier.about.get(name, "") for name in COLUMNS[:6]} | {"test_dataset": kept.name}
+    about["unit"] = f"{manifest.unit}s"
     rows, found = [], {}
     for setting, network in networks.items():
         logits = predict_logits(network, *inputs)
@@ -281,4 +282,6 @@ def summarise(table: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     keys = ["variant", "setting", "train_dataset", "test_dataset"]
     found = single.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).reset_index()
     pooled = rows[rows["seed"] == "all"].set_index(keys)[["low", "high", "n"]]
-    return found.join(pooled, on=keys)
+    # What the groups are is known of tables written since they say so.
+    told = [name for name in ("unit", "unseen") if name in rows]
+    return found.join(pooled, on=keys).join(rows.groupby(keys, sort=False)[told].first(), on=keys)

@@ -10,18 +10,46 @@ from embcomp.data.guards import (
     refuse_seen,
     refuse_shared_clips,
     refuse_shared_groups,
+    seen_among,
 )
 from embcomp.pipeline.plan import Plan
+from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.artifact import load_artifact
+from embcomp.transfer.base import Source
 
-CHECKED = (
-    "no clip of a further data set is one of the training set's under another name",
-    "no audio stands in two groups of the training set, or in two of its splits",
-    "fit, validation and test clips of each fold share no audio and no group",
-    "no compressor was fitted on a clip that its student or probe is tested on",
-    "no student was trained or stopped on a clip that it is tested on",
-)
+
+def listed(context: RunContext) -> dict[str, list[str]]:
+    """The guards in words: under ``checked`` those that were run, under ``not_checked`` those that could not be."""
+    manifest, config = context.source.manifest, context.config
+    unit, without = manifest.unit, manifest.ungrouped
+    share = "no audio" + {"group": " and no group", "file": " and no file", "clip": ""}[unit]
+    if config.split.allow_shared_groups:
+        share = "no audio"
+    checked = [
+        f"no audio is in two {unit}s of the training set"
+        + (", or in two of its splits" * (config.split.by == "column")),
+        f"fit, validation and test clips of each fold share {share}; parts of a file that overlap count as the same audio",
+        "no compressor was fitted on a clip that its student or probe is tested on",
+        "no student was trained or stopped on a clip that it is tested on",
+    ]
+    if len(context.datasets) > 1:
+        checked.insert(0, "no clip of a further data set is one of the training set's under another name")
+    missing = []
+    if unit != "group":
+        missing.append(
+            "whether clips of one speaker, machine or recording are on both sides: the manifest gives no groups"
+        )
+    elif without:
+        missing.append(
+            f"whether {without} of {len(manifest)} clips share a speaker, machine or recording with others: they have no group"
+        )
+    if config.split.allow_shared_groups:
+        missing.append("whether training and test clips share a group: split.allow_shared_groups accepts it")
+    ready = [one.teacher for one in config.variants if one.transfer.source != Source.NONE and not one.teacher.learns]
+    specs = dict.fromkeys(teacher.spec for teacher in ready)
+    missing += [f"whether the teacher {spec} was made from clips that are tested" for spec in specs]
+    return {"checked": checked, "not_checked": missing}
 
 
 def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]:
@@ -121,8 +149,8 @@ def check_students(plan: Plan) -> dict[str, int]:
         Names the student and the clip.
     """
     for one in plan.students:
-        seen = frozenset(load_artifact(one.student, "student")[0]["seen"])
-        refuse_seen(f"the student {one.student} was trained on", seen.intersection, _tested(plan, one.split))
+        seen = seen_among(load_artifact(one.student, "student")[0]["seen"])
+        refuse_seen(f"the student {one.student} was trained on", seen, _tested(plan, one.split))
     return {"student_seen_test": 0}
 
 

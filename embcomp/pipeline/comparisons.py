@@ -14,7 +14,7 @@ Tested = dict[tuple[str, str, str], dict[str, list[Predictions]]]
 COMPARED = ("in-domain", "cross-dataset", "cross-dataset, re-estimated")
 
 
-def comparisons(plan: Plan, tested: Tested) -> tuple[pd.DataFrame, dict[str, str]]:
+def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """Every student variant against the baseline on each test set, and a sentence for each.
 
     The baseline is the first variant without a teacher, else the first of all. The corrections are for the variants
@@ -25,6 +25,8 @@ def comparisons(plan: Plan, tested: Tested) -> tuple[pd.DataFrame, dict[str, str
     plan : Plan
     tested : dict
         See `tested_students`.
+    unseen : str
+        What the test clips of the set trained on are, after the word unseen.
 
     Returns
     -------
@@ -50,8 +52,9 @@ def comparisons(plan: Plan, tested: Tested) -> tuple[pd.DataFrame, dict[str, str
         )
         known = table[table["p"].notna()].reset_index(drop=True)
         tables.append(known.assign(setting=setting, train_dataset=train, test_dataset=test))
-        where = f"{test}, unseen groups" if setting == "in-domain" else f"{train} to {test}"
-        claims[where + setting.removeprefix("cross-dataset").removeprefix("in-domain")] = sentence(table)
+        units = {dataset.manifest.name: dataset.manifest.unit for dataset in plan.context.datasets}
+        where = f"{test}, unseen {unseen}" if setting == "in-domain" else f"{train} to {test}"
+        claims[where + setting.removeprefix("cross-dataset").removeprefix("in-domain")] = sentence(table, units[test])
     return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), claims
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from embcomp.config import RunConfig
+from embcomp.config import DataConfig, RunConfig
 from embcomp.data.labels import encode, find_label_map, map_labels, read_label_map, several_labels
 from embcomp.data.manifest import COLUMNS, Manifest
 from embcomp.errors import ConfigError, ManifestError
@@ -97,7 +97,7 @@ def matrix(
             raise ConfigError(
                 f"{variant.teacher.spec}: stored embeddings belong to one manifest; a matrix needs a teacher that runs"
             )
-    sets = _read(manifests, config.data.allow_outside)
+    sets = _read(manifests, config.data)
     classes, left_out, tables = _in_common(sets, config, out / "manifests")
     names = list(tables)
     rows = [(PAIRS, [name], [other for other in names if other != name]) for name in names]
@@ -114,6 +114,7 @@ def matrix(
             train=path.name,
             cross=tuple(one.name for one in cross),
             label_map="",
+            group_column="",  # what is found is written as the group
             allow_outside=True,  # what `_read` let pass
         )
         one = replace(config, name=f"{config.name}: {title}", data=data)
@@ -129,13 +130,13 @@ def matrix(
     return result
 
 
-def _read(paths: Sequence[str | os.PathLike], allow_outside: bool) -> dict[str, Manifest]:
+def _read(paths: Sequence[str | os.PathLike], data: DataConfig) -> dict[str, Manifest]:
     if len(paths) < 2:
         raise ManifestError(f"a matrix needs two data sets or more, not {len(paths)}")
     sets: dict[str, Manifest] = {}
     files: dict[str, str] = {}
     for path in paths:
-        manifest = Manifest.read(path, allow_outside)
+        manifest = Manifest.read(path, data.allow_outside, data.group_column, group_column_needed=False)
         outside = [clip for row, clip in enumerate(manifest.ids) if manifest.leads_out(row)]
         if outside:
             raise ManifestError(
@@ -147,6 +148,8 @@ def _read(paths: Sequence[str | os.PathLike], allow_outside: bool) -> dict[str, 
                 f"{path}: another data set is called {other!r} too; give each its own name in the column dataset"
             )
         sets[manifest.name] = manifest
+    if data.group_column and not any(manifest.group_column for manifest in sets.values()):
+        raise ManifestError(f"no data set has a column {data.group_column!r} to take as the group")
     return sets
 
 
@@ -158,7 +161,7 @@ def _in_common(
     mapping = read_label_map(find_label_map(name, config.data.root)) if name else {}
     labels = {}
     for title, manifest in sets.items():
-        labels[title] = {mapping.get(label, label) for label in encode(manifest.labels).classes} - {""}
+        labels[title] = {mapping.get(label, label) for label in encode(manifest.labels, check=False).classes} - {""}
     classes = tuple(sorted(set.intersection(*labels.values())))
     if len(classes) < 2:
         held = "; ".join(f"{title}: {', '.join(sorted(found)[:8])}" for title, found in labels.items())
@@ -173,7 +176,8 @@ def _in_common(
             os.path.relpath(os.path.realpath(kept.audio_path(row)), os.path.realpath(folder))
             for row in range(len(kept))
         ]
-        groups = [f"{title}/{group}" for group in kept.groups]
+        # A group that nobody gave is found again, and known not to be given.
+        groups = [f"{title}/{group}" if given else "" for group, given in zip(kept.groups, kept.table["given"])]
         table = kept.table.assign(path=paths, label=mapped.labels.cells, group=groups, dataset=title)
         tables[title] = table[list(COLUMNS)]
     return classes, left_out, tables
@@ -199,7 +203,7 @@ def matrix_markdown(name: str, result: MatrixResult) -> str:
         f"# {escaped(name)}",
         "",
         f"{metric.replace('_', ' ').capitalize()}, mean over seeds ± their standard deviation. Every cell is about the same {count} "
-        f"classes: {escaped(', '.join(result.classes))}. *Italic*: unseen groups of the set trained on. "
+        f"classes: {escaped(', '.join(result.classes))}. *Italic*: {escaped(_italic(result.scores))}. "
         "The ceiling of a test set is the best of all rows trained on the set itself; it was chosen on these very scores.",
     ]
     for setting, (title, text) in SETTINGS.items():
@@ -216,6 +220,15 @@ def matrix_markdown(name: str, result: MatrixResult) -> str:
         for label, number in labels.items()
     ]
     return "\n".join(lines + ([""] + lost if lost else [])) + "\n"
+
+
+def _italic(scores: pd.DataFrame) -> str:
+    """What is tested of the set trained on."""
+    here = scores[(scores["setting"] == "in-domain") & (scores["unseen"] != "groups")]
+    others = [
+        f"{test}: unseen {words}" for test, words in here.groupby("test_dataset", sort=False)["unseen"].first().items()
+    ]
+    return "unseen groups of the set trained on" + (f" ({', '.join(others)})" if others else "")
 
 
 def _table(result: MatrixResult, scores: pd.DataFrame, setting: str, metric: str) -> list[str]:

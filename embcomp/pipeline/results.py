@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from embcomp.config import RunConfig
+from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip
 from embcomp.evaluation.scores import COLUMNS, Predictions, headline, score_rows
 from embcomp.metrics import monitored
@@ -22,9 +23,16 @@ from embcomp.report import build, markdown_summary, to_html
 from embcomp.storage.files import read_json, write_json, write_text
 
 
-def score_table(plan: Plan) -> pd.DataFrame:
-    """Rows of scores.csv: every student and probe on every test, by seed and with all seeds pooled."""
+def score_table(plan: Plan, guards: dict[str, Any]) -> pd.DataFrame:
+    """Rows of scores.csv: every student and probe on every test, by seed and with all seeds pooled.
+
+    Parameters
+    ----------
+    guards : dict
+        What the leak guards found.
+    """
     rows, options = [], plan.context.config.evaluation
+    unseen = unseen_words(plan, guards)
     by_variant: dict[str, list[Tested]] = {}
     for one in plan.students + plan.probes:
         # One kind of vector has several probes, each a variant of its own.
@@ -39,11 +47,25 @@ def score_table(plan: Plan) -> pd.DataFrame:
                 of_seed.setdefault(one.split.seed, []).append(Predictions.load(test.path))
         for (name, setting), of_seed in tested.items():
             about = {**group[0].about, "test_dataset": name, "variant": variant, "setting": setting}
+            about["unit"] = f"{_tested_manifest(plan, group[0], name, setting).unit}s"
+            about["unseen"] = unseen if setting in ("in-domain", "robustness") else ""
             for seed, pieces in of_seed.items():
                 rows += score_rows(pieces, options, about | {"seed": seed})
             rows += score_rows(sum(of_seed.values(), []), options, about | {"seed": "all"})
     table = pd.DataFrame(rows)
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
+
+
+def unseen_words(plan: Plan, guards: dict[str, Any]) -> str:
+    """What the test clips of the set trained on are, after the word unseen."""
+    if shared := guards.get("shared_groups"):
+        return f"clips; {shared} of their groups are in training"
+    return plan.context.source.manifest.unseen
+
+
+def _tested_manifest(plan: Plan, one: Tested, name: str, setting: str) -> Manifest:
+    test = next(test for test in one.tests if (test.name, test.setting) == (name, setting))
+    return plan.context.datasets[test.dataset].manifest
 
 
 def _validation_rows(plan: Plan, variant: str, group: list[Tested]) -> list[dict]:
@@ -84,7 +106,7 @@ def write_results(
     """
     config, folder, further = plan.context.config, plan.context.space.folder, plan.context.datasets[1:]
     tested = tested_students(plan)
-    differences, claims = comparisons(plan, tested)
+    differences, claims = comparisons(plan, tested, unseen_words(plan, guards))
     _write_table(folder / "scores.csv", table)
     _write_table(folder / "comparisons.csv", differences)
     _write_table(folder / "per_class.csv", class_scores(plan, tested))
@@ -112,11 +134,19 @@ def write_results(
         "bad_clips": [asdict(clip) for clip in bad],
         "cut": cut,
         "audio_seconds": config.audio.seconds,
+        "unseen": unseen_words(plan, guards),
+        "groups": {dataset.manifest.name: _groups(dataset.manifest) for dataset in plan.context.datasets},
+        "notes": {dataset.manifest.name: list(dataset.manifest.notes) for dataset in plan.context.datasets},
     }
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "predictions.json", _index(plan))
     write_text(folder / "report.md", markdown_summary(config.name, summary, metrics))
     write_text(folder / "report.html", to_html(build([folder])))
+
+
+def _groups(manifest: Manifest) -> dict[str, Any]:
+    """What the groups of a data set are, how many there are, and how many clips were given none."""
+    return {"unit": manifest.unit, "count": len(set(manifest.groups)), "without": manifest.ungrouped}
 
 
 def _index(plan: Plan) -> list[dict]:

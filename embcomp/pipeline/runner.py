@@ -115,8 +115,8 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
                 progress(name, len(jobs) - len(todo) + done, len(jobs))
             if name == "compressors":
                 guards |= checks.check_compressors(plan)  # before students take hours to learn from them
-    guards |= checks.check_students(plan) | {"checked": list(checks.CHECKED)}
-    table = score_table(plan)
+    guards |= checks.check_students(plan) | checks.listed(plan.context)
+    table = score_table(plan, guards)
     summary = summarise(table)
     write_results(plan, table, summary, guards, bad, cut)
     return RunResult(space.folder, table, summary, made, stood, tuple(bad), cut)
@@ -126,7 +126,10 @@ def _datasets(
     space: Workspace, config: RunConfig, progress: Progress
 ) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
     paths = [Path(config.data.root, name) for name in (config.data.train, *config.data.cross)]
-    manifests = [Manifest.read(path, config.data.allow_outside) for path in paths]
+    manifests = [
+        Manifest.read(path, config.data.allow_outside, config.data.group_column, group_column_needed=not number)
+        for number, path in enumerate(paths)
+    ]
     all_clips = [Clips(manifest, config.audio.sample_rate, config.audio.seconds) for manifest in manifests]
     found, everything_bad, cut = [], [], {}
     for path, clips in zip(paths, all_clips):

@@ -88,7 +88,7 @@ def sweep(
     out = Path(out)
     chosen = manifest.with_splits(splits)
     vectors = StoredTeacher(store, manifest).rows(chosen.ids)
-    labels = encode(chosen.labels)
+    labels = encode(chosen.labels, check=False)
     target = labels.matrix if labels.multi_label else labels.index
     curve = dimension_curve(vectors, target, chosen.groups, dims, methods, folds=folds, seed=seed, progress=progress)
     write_text(out / "curve.csv", curve.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from embcomp.data.guards import joined_groups
 from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.data.splits import Fold, column_folds, group_folds, validation_split
-from embcomp.errors import ArtifactError, ManifestError
+from embcomp.errors import ArtifactError, EmbcompWarning, ManifestError
 from embcomp.storage.files import fingerprint, read_json, write_json
 
 
@@ -118,6 +119,7 @@ class Workspace:
         content = {
             "manifest": str(path.resolve()),
             "allow_outside": dataset.manifest.allow_outside,
+            "group_column": dataset.manifest.group_column,
             "ids": dataset.manifest.ids,
             "hashes": list(dataset.hashes),
         }
@@ -148,7 +150,9 @@ def _load_dataset(path: str, key: str) -> Dataset:
     content = read_json(path)
     try:
         source, allow_outside, ids, hashes = (content[name] for name in ("manifest", "allow_outside", "ids", "hashes"))
-        manifest = Manifest.read(source, allow_outside is True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", EmbcompWarning)  # whoever started the run was told
+            manifest = Manifest.read(source, allow_outside is True, str(content.get("group_column", "")))
     except (LookupError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}); delete it and run again") from None
     row_of = {clip: row for row, clip in enumerate(manifest.ids)}
@@ -161,7 +165,7 @@ def _load_dataset(path: str, key: str) -> Dataset:
 def make_folds(dataset: Dataset, config: SplitConfig, groups: np.ndarray) -> tuple[list[Fold], Labels]:
     """The folds that `config` asks for, and the labels of all clips; `groups` (n,) are kept together."""
     manifest = dataset.manifest
-    labels = encode(manifest.labels)
+    labels = encode(manifest.labels, check=False)
     if config.by == "group":
         return group_folds(labels.for_splits, groups, config.folds, config.seed), labels
     if config.by == "column":

@@ -10,7 +10,6 @@ from embcomp.evaluation.dimension import MEASURES, recommend
 from embcomp.report import charts
 from embcomp.report.blocks import Figure, Section, Table
 from embcomp.report.reading import Source
-from embcomp.report.tables import column_title
 from embcomp.report.words import interval_text, measure_words, number_text, signed_text
 
 MAX_PANELS = 12  # of one figure; the table has the rest
@@ -60,9 +59,12 @@ def _heat_map(everything: pd.DataFrame, setting: str, probes: list[str], measure
         "cross-dataset": "as trained",
         "cross-dataset, re-estimated": "abroad with normalisation statistics re-estimated on the unlabelled clips of the test set",
     }
+    told = set(shown.loc[shown["setting"] == "in-domain", "unseen"]) if "unseen" in shown else {"groups"}
+    same = "the groups (speakers, machines) are not" if told == {"groups"} else "the clips are not"
+    same = f"Where the two are the same, {same}. " if told else ""
     caption = (
-        f"{measure} by training and test set, {ways.get(setting, setting)}. Where the two are the same, the groups "
-        f"(speakers, machines) are not. Colour runs from {scale[0]:g} to {scale[1]:g}."
+        f"{measure} by training and test set, {ways.get(setting, setting)}. {same}"
+        f"Colour runs from {scale[0]:g} to {scale[1]:g}."
     )
     rows = tuple((name, train, test, number_text(value)) for (name, train, test), value in mean.items())
     head = ("variant", "trained on", "tested on", "mean")
@@ -88,7 +90,7 @@ def robustness(sources: list[Source]) -> Section | None:
             for name in source.students
         ]
         names = ["unchanged", *(test.removeprefix(f"{train}, ") for test in tests)]
-        title = source.test_prefix + column_title("in-domain", train, train)
+        title = source.test_prefix + source.title("in-domain", train, train)
         panels.append(charts.matrix(title, source.students, names, values, _colours(values), ("student", "clips")))
         rows += [
             (source.prefix + row["variant"], row["test_dataset"], number_text(row["mean"]))

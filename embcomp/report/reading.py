@@ -14,6 +14,7 @@ import pandas as pd
 from embcomp.errors import ArtifactError
 from embcomp.evaluation.scores import Predictions, headline, summarise
 from embcomp.metrics import METRICS as SCORED
+from embcomp.report.tables import column_title, unseen_of
 from embcomp.storage.files import file_hash, read_json
 
 STUDENT_PROBE = ": student of "  # in the names that the pipeline gives
@@ -30,6 +31,9 @@ METRICS = {
     "claim": ((dict, str), str),
     "name": (str, str),
     "audio_seconds": ((int, float), None),
+    "unseen": (str, str),
+    "groups": (dict, dict),
+    "notes": (dict, list),
 }
 WORDS = {"balanced_accuracy": "balanced accuracy", "mAP": "mean average precision"}
 
@@ -61,7 +65,7 @@ TESTS = ("variant", "setting", "train_dataset", "test_dataset", "metric")
 SCORES = Layout(
     (*TESTS, "seed", "method"),
     ("value", "low", "high", "n"),
-    ("teacher", "compressor", "dim", "fold"),
+    ("teacher", "compressor", "dim", "fold", "unit", "unseen"),
     tuple(name for name, metric in SCORED.items() if metric.ranked),
 )
 COMPARISONS = Layout(
@@ -118,6 +122,8 @@ class Source:
     index : list of Entry
     hashes : dict of str to str
         Content hash of each file read.
+    unseen : str
+        What the in-domain test clips are, after the word unseen; empty where that is not known.
     prefix, test_prefix : str
         What tells its variants, and its tests, from those of other sources; empty where nothing need.
     """
@@ -137,6 +143,7 @@ class Source:
     config: str = ""
     index: list[Entry] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
+    unseen: str = ""
     prefix: str = ""
     test_prefix: str = ""
 
@@ -160,6 +167,10 @@ class Source:
             return []
         shown = self.scores[(self.scores["method"] == "probe") == probes]
         return list(dict.fromkeys(shown["variant"]))
+
+    def title(self, setting: str, train: str, test: str) -> str:
+        """What a column of scores holds, in words."""
+        return column_title(setting, train, test, unseen_of(self.summary, test) or self.unseen)
 
     def validation(self) -> pd.Series:
         """Mean validation score by variant, best first; empty where none is kept."""
@@ -215,6 +226,7 @@ def read_source(path: str | os.PathLike) -> Source:
         everything = summarise(source.scores)
         changed = everything["setting"] == "robustness"
         source.summary, source.shifted = everything[~changed], everything[changed]
+        source.unseen = _unseen(source)
         if source.summary.empty:
             raise ArtifactError(f"{path} holds no row of {source.metric} on a test set: there is nothing to report")
     return source
@@ -240,6 +252,17 @@ def _run(path: Path) -> Source:
     if (path / "predictions.json").is_file():
         source.index = _index(source, path / "predictions.json")
     return source
+
+
+def _unseen(source: Source) -> str:
+    """What the in-domain test clips are. A run of before this was kept is told by its predictions."""
+    in_table = source.scores.get("unseen", ())
+    told = source.metrics.get("unseen") or next((words for words in in_table if words), "")
+    here = [entry for entry in source.index if entry.setting == "in-domain"]
+    if told or not here or not here[0].path.is_file():
+        return told
+    one = load_predictions(here[:1])[0]
+    return "clips; no groups given" if list(one.groups) == list(one.ids) else "groups"
 
 
 def load_predictions(entries: Iterable[Entry]) -> list[Predictions]:

@@ -11,7 +11,7 @@ from embcomp.evaluation.dimension import recommend
 from embcomp.report import charts
 from embcomp.report.blocks import Block, Cell, Figure, Folded, Section, Table, Text
 from embcomp.report.reading import Source
-from embcomp.report.tables import column_title, columns_of
+from embcomp.report.tables import columns_of, units_of
 from embcomp.report.words import chance_text, interval_text, measure_words, number_text, signed_text
 
 MAX_PANELS = 12  # of one figure; the table has the rest
@@ -30,7 +30,9 @@ def claim(source: Source) -> list[str]:
     """The run's own claims, which rest on paired comparisons; without any, its means and what they cannot say."""
     found = source.metrics.get("claim")
     if isinstance(found, dict) and found:
-        return [f"{where}: {text}" for where, text in found.items()]
+        # Runs of before this was looked at spoke of groups even where there were none.
+        told = f", unseen {source.unseen}" if source.unseen else ", in-domain"
+        return [f"{where.replace(', unseen groups', told)}: {text}" for where, text in found.items()]
     return [found] if isinstance(found, str) and found else [_means(source)]
 
 
@@ -48,7 +50,7 @@ def _means(source: Source) -> str:
     else:
         spread = f"students lie between {number_text(low['mean'])} ({low['variant']}) and {number_text(high['mean'])} ({high['variant']})"
     return (
-        f"Means and intervals only: on {column_title(*first)}, {spread} {source.words}; "
+        f"Means and intervals only: on {source.title(*first)}, {spread} {source.words}; "
         "without paired comparisons this does not say that any of them is better."
     )
 
@@ -97,7 +99,7 @@ def _score_table(sources: list[Source], which: str, caption: str, scale: tuple[f
             found = found[(found["variant"] == name) & found["variant"].isin(getattr(source, which))]
             cells.append(_score_cell(found.iloc[0]) if len(found) else "")
         rows.append(tuple(cells))
-    titles = [source.test_prefix + column_title(*column) for source, column in columns]
+    titles = [source.test_prefix + source.title(*column) for source, column in columns]
     return Table(("student" if which == "students" else "probe", *titles), tuple(rows), caption, scale)
 
 
@@ -117,7 +119,7 @@ def score_figure(sources: list[Source]) -> Section | None:
         for column in columns_of(source.summary):
             found = _of_column(source.summary, column)
             found = pd.concat([found[found["variant"].isin(names)] for names in (source.students, source.probes)])
-            title = source.test_prefix + column_title(*column)
+            title = source.test_prefix + source.title(*column)
             shown = [
                 charts.Row(row["variant"], row["mean"], row["low"], row["high"], int(row["variant"] in source.probes))
                 for _, row in found.iterrows()
@@ -169,7 +171,7 @@ def _paired(paired: list[Source]) -> Figure:
         for (setting, test), part in table.groupby(["setting", "test_dataset"], sort=False):
             trained = source.summary[(source.summary["setting"] == setting) & (source.summary["test_dataset"] == test)]
             train = trained["train_dataset"].iloc[0] if len(trained) else ""
-            title = source.test_prefix + column_title(setting, train, test)
+            title = source.test_prefix + source.title(setting, train, test)
             panels.append(
                 charts.intervals(title, [_difference_row(row) for _, row in part.iterrows()], scale, 0.0, signed_text)
             )
@@ -211,7 +213,7 @@ def _unpaired(plain: list[Source]) -> Figure:
             part = _of_column(source.summary, column).set_index("variant")["mean"]
             others = [name for name in source.students if name != baseline and name in part.index]
             if baseline in part.index and others:
-                title = source.test_prefix + column_title(*column)
+                title = source.test_prefix + source.title(*column)
                 found.append(
                     (title, [charts.Row(f"{name} − {baseline}", part[name] - part[baseline]) for name in others])
                 )
@@ -244,4 +246,5 @@ def _interval_words(sources: list[Source]) -> str:
             shares.add(None)
     share = shares.pop() if len(shares) == 1 else None
     named = f"a {share:.0%} interval" if isinstance(share, float) else "an interval"
-    return f"{named} that resamples groups, all seeds pooled."
+    units = units_of(pd.concat([source.summary for source in sources]))
+    return f"{named} that resamples {units}, all seeds pooled."

@@ -16,7 +16,7 @@ from embcomp.metrics import confusion
 from embcomp.report import charts
 from embcomp.report.blocks import Figure, Section, Table, Text
 from embcomp.report.reading import Entry, Source, load_predictions
-from embcomp.report.tables import column_title, columns_of
+from embcomp.report.tables import columns_of
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
@@ -43,7 +43,7 @@ def mistakes(sources: list[Source]) -> Section | None:
         for setting, train, test in columns_of(source.summary):
             chosen = [entry for entry in entries if (entry.setting, entry.test_dataset) == (setting, test)]
             if chosen:
-                blocks.append(_mistakes(source.test_prefix + column_title(setting, train, test), chosen))
+                blocks.append(_mistakes(source.test_prefix + source.title(setting, train, test), chosen))
     return Section("Where the best student errs", tuple(blocks)) if blocks else None
 
 
@@ -215,7 +215,7 @@ def _dim(source: Source, variant: str) -> int | None:
 def _scored(source: Source, variant: str) -> dict[str, tuple[float, float, float]]:
     own = source.summary[source.summary["variant"] == variant]
     return {
-        column_title(row["setting"], row["train_dataset"], row["test_dataset"]): (row["mean"], row["low"], row["high"])
+        source.title(row["setting"], row["train_dataset"], row["test_dataset"]): (row["mean"], row["low"], row["high"])
         for _, row in own.iterrows()
     }
 

@@ -26,13 +26,13 @@ def markdown_summary(name: str, summary: pd.DataFrame, metrics: dict) -> str:
     lines = [
         f"# {escaped(name)}",
         "",
-        f"{metric_words(metrics.get('metric', HEADLINE))}: mean over {len(metrics['seeds'])} seeds ± their standard deviation, and a 95 % interval that resamples groups.",
+        f"{metric_words(metrics.get('metric', HEADLINE))}: mean over {len(metrics['seeds'])} seeds ± their standard deviation, and a 95 % interval that resamples {units_of(summary)}.",
         "",
         *table_lines(summary),
     ]
     for where, text in metrics.get("claim", {}).items():
         lines += ["", f"**{escaped(where)}:** {escaped(text)}"]
-    found = [escaped(note) for note in notes(metrics) + guard_notes(metrics.get("guards"))]
+    found = [escaped(note) for note in guard_notes(metrics.get("guards")) + notes(metrics)]
     return "\n".join(lines + ([""] + [f"- {note}" for note in found] if found else [])) + "\n"
 
 
@@ -57,6 +57,7 @@ def notes(metrics: dict) -> list[str]:
             found.append(
                 f"{count} clips of {dataset} are longer than {metrics['audio_seconds']:g} s and were cut there"
             )
+    found += [str(note) for told in metrics.get("notes", {}).values() for note in told]
     if metrics.get("bad_clips"):
         found.append(f"{len(metrics['bad_clips'])} unusable clips left out (metrics.json names them)")
     return found
@@ -70,10 +71,15 @@ def guard_notes(guards: dict | None) -> list[str]:
     if guards.get("shared_groups"):
         found.append(f"{guards['shared_groups']} groups are in both training and test clips, which the settings accept")
     if guards.get("duplicate_clips"):
-        found.append(f"{guards['duplicate_clips']} training clips repeat the audio of another on their own side")
+        found.append(
+            f"{guards['duplicate_clips']} training clips repeat or overlap the audio of another on their own side"
+        )
     if guards.get("joined_groups"):
         found.append(f"{guards['joined_groups']} groups hold audio of another and were kept together with it")
-    return [*found, f"Leak guards passed: {'; '.join(map(str, guards['checked']))}"]
+    passed = [f"Leak guards passed: {'; '.join(map(str, guards['checked']))}"]
+    if guards.get("not_checked"):
+        passed.append(f"Leak guards that could not be run: {'; '.join(map(str, guards['not_checked']))}")
+    return [*found, *passed]
 
 
 def columns_of(summary: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -84,7 +90,7 @@ def columns_of(summary: pd.DataFrame) -> list[tuple[str, str, str]]:
 def table_lines(summary: pd.DataFrame) -> list[str]:
     """A Markdown table: one row per variant, one column per setting and test set."""
     columns = columns_of(summary)
-    titles = ["variant"] + [escaped(column_title(*column)) for column in columns]
+    titles = ["variant"] + [escaped(column_title(*column, unseen_of(summary, column[2]))) for column in columns]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for variant in dict.fromkeys(summary["variant"]):
         cells = [escaped(variant)]
@@ -97,10 +103,39 @@ def table_lines(summary: pd.DataFrame) -> list[str]:
     return lines
 
 
-def column_title(setting: str, train: str, test: str) -> str:
-    """What a column of scores holds, in words."""
+def unseen_of(summary: pd.DataFrame, test: str) -> str:
+    """What the in-domain test clips of a data set are, after the word unseen; empty where the table does not say."""
+    if "unseen" not in summary:
+        return ""
+    told = summary.loc[(summary["setting"] == "in-domain") & (summary["test_dataset"] == test), "unseen"]
+    return next((str(words) for words in told if isinstance(words, str) and words), "")
+
+
+def units_of(summary: pd.DataFrame) -> str:
+    """What intervals resample: groups, or files or clips, where no groups are given."""
+    told = summary["unit"] if "unit" in summary else pd.Series(dtype=object)
+    units = [unit for unit in dict.fromkeys(told) if isinstance(unit, str) and unit]
+    if set(units) <= {"groups"}:
+        return "groups"
+    others = {}
+    for unit in ("files", "clips"):
+        sets = dict.fromkeys(summary.loc[summary["unit"] == unit, "test_dataset"])
+        if len(sets):
+            others[unit] = "" if len(units) == 1 else f" of {', '.join(map(str, sets))}"
+    named = " and ".join(f"{unit}{sets}" for unit, sets in others.items())
+    return ("groups, and " * ("groups" in units)) + f"{named}, for which no groups are given"
+
+
+def column_title(setting: str, train: str, test: str, unseen: str = "") -> str:
+    """What a column of scores holds, in words.
+
+    Parameters
+    ----------
+    unseen : str
+        What the clips of an in-domain test are, see `unseen_of`.
+    """
     if setting == "in-domain":
-        return f"{test}, unseen groups"
+        return f"{test}, unseen {unseen}" if unseen else f"{test}, in-domain"
     if setting == "robustness":
         return test
     return f"{train} → {test}{setting.removeprefix('cross-dataset')}"

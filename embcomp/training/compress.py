@@ -62,7 +62,7 @@ def compress(
     opened = EmbeddingStore.open(store)
     labels, ids = None, opened.ids
     if manifest is not None:
-        labels, ids = encode(manifest.labels), manifest.ids
+        labels, ids = encode(manifest.labels, check=False), manifest.ids
     rows = opened.rows(ids)
     if not len(rows):
         raise StoreError(f"{store} holds no embeddings to fit a compressor on; embed some clips first")

@@ -61,7 +61,7 @@ class Study:
             Manifest.read(Path(config.data.root, config.data.train)), config.audio.sample_rate, config.audio.seconds
         ).usable(config.data.skip_bad)
         self.manifest, hashes = clips.manifest, clips.hashes()
-        self.labels = encode(self.manifest.labels)
+        self.labels = encode(self.manifest.labels, check=False)
         self.prompts, self.other = (read_prompts(HERE / "sets" / f"{name}{end}.csv") for end in ("", "_other"))
         store = compute_features(clips, hashes, config.audio, out / f".{name}.logmel")
         self.features, self.lengths = store.load(self.manifest.ids)
@@ -79,6 +79,8 @@ class Study:
             "compressor": "",
             "dim": "",
             "train_dataset": name,
+            "unit": f"{self.manifest.unit}s",
+            "unseen": self.manifest.unseen,
         }
         pieces: dict[str, list] = {}
         found = []
@@ -160,13 +162,15 @@ def tables(results) -> list[str]:
     """The tables of README.md from the rows of results.csv: balanced accuracy, then recall and concepts."""
     from embcomp.evaluation.scores import summarise
     from embcomp.report import table_lines
+    from embcomp.report.tables import column_title, unseen_of
 
     lines = []
     summary = summarise(results, METRIC)
     for _, part in summary.groupby("train_dataset", sort=False):
         lines += [*table_lines(part), ""]
     for name, part in results[results["seed"].astype(str) != "all"].groupby("train_dataset", sort=False):
-        lines += [f"| {name}, unseen groups | {' | '.join(RECALLS)} |", "|---" * (len(RECALLS) + 1) + "|"]
+        title = column_title("in-domain", name, name, unseen_of(summary, name))
+        lines += [f"| {title} | {' | '.join(RECALLS)} |", "|---" * (len(RECALLS) + 1) + "|"]
         means = part[part["test_dataset"] == name].groupby(["variant", "metric"], sort=False)["value"].mean()
         for variant in dict.fromkeys(part["variant"]):
             cells = [f"{means[variant, metric]:.3f}" for metric in RECALLS.values()]

@@ -134,12 +134,12 @@ def test_a_label_map_is_read(tmp_path, text):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read the label map .*No such file"),
+        (None, "no label map at"),
         (b"", "exactly the columns from,to"),
         (b"to,from\na,b\n", "exactly the columns from,to"),
         (b"from,to\na,b,c\n", "exactly the columns from,to"),
         (b"from,to\na\n", "exactly the columns from,to"),
-        (b"from,to\n\xe4,b\n", "cannot read the label map"),
+        (b"from,to\n\xe4,b\n", "is not UTF-8 .* row 2.*'ä,b'. Save it as UTF-8"),
         (b"from,to\na,b\na,c\n", "sends 'a' to both 'b' and 'c'"),
     ],
 )

@@ -75,6 +75,7 @@ def make_run(folder: Path, names=NAMES, classes=CLASSES, multi_label=False, valu
     )
     bad = [{"row": 2, "path": names[0], "reason": names[2]}]
     metrics = {"name": names[0], "seeds": [0, 1], "folds": ["1"], "audio_seconds": 0.4, "bad_clips": bad}
+    metrics |= {"unseen": "groups"}
     metrics |= {
         "left_out": {names[1]: {names[2]: 3}},
         "not_tested": {},
