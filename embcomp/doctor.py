@@ -285,7 +285,8 @@ def whole_way(folder: Path) -> float:
     from embcomp.students.classifier import Classifier
     from embcomp.students.prediction import predict
     from embcomp.teachers import embed, learned_teacher
-    from embcomp.training.distill import distill, fit_compressor
+    from embcomp.training.compress import fit_compressor
+    from embcomp.training.distill import distill
 
     config = parse(
         {

@@ -16,6 +16,13 @@ from embcomp.cli.choices import listing
     "--targets", type=common.FOLDER, help="Store of targets, needed by every method except none and clip_teacher."
 )
 @click.option(
+    "--unlabelled",
+    "pools",
+    multiple=True,
+    metavar="MANIFEST:STORE",
+    help="Further clips without labels and their targets, made as --targets; repeatable.",
+)
+@click.option(
     "--teacher", "spec", metavar="NAME:ARGUMENT", help="Teacher to run at every step, needed by clip_teacher."
 )
 @click.option("--transfer", "method", default="compressed", show_default=True, help="Transfer method, see below.")
@@ -38,6 +45,7 @@ from embcomp.cli.choices import listing
 def distill(
     manifest: Path,
     targets: Path | None,
+    pools: tuple[str, ...],
     spec: str | None,
     method: str,
     out: Path,
@@ -81,6 +89,7 @@ def distill(
             out,
             variant=variant,
             targets=EmbeddingStore.open(targets) if targets is not None else None,
+            unlabelled=[_pool(text, allow_outside) for text in pools],
             teacher=teacher,
             audio=config.audio,
             validation=validation,
@@ -90,3 +99,15 @@ def distill(
             progress=shown.update,
         )
     click.echo(f"student of {len(student.classes)} classes: {out}")
+
+
+def _pool(text: str, allow_outside: bool):
+    """MANIFEST:STORE, split at the last colon, as a path may have one of its own."""
+    from embcomp.data.manifest import Manifest
+    from embcomp.errors import ConfigError
+    from embcomp.storage.store import EmbeddingStore
+
+    manifest, _, store = text.rpartition(":")
+    if not manifest:
+        raise ConfigError(f"--unlabelled takes MANIFEST:STORE, not {text!r}; embcomp embed and apply write the store")
+    return Manifest.read(manifest, allow_outside), EmbeddingStore.open(store)

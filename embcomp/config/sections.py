@@ -15,6 +15,9 @@ class DataConfig:
     root: str = setting("")
     train: str = setting("manifest.csv")
     cross: tuple[str, ...] = setting((), "manifests of further data sets: never trained on")
+    unlabelled: tuple[str, ...] = setting(
+        (), "manifests of further clips for the transfer loss; their labels are not read, none may be a test clip"
+    )
     label_map: str = setting(
         "", "CSV from,to: labels of the further sets to those of `train`; or irmas-openmic, openmic-irmas"
     )
@@ -94,6 +97,7 @@ class TrainingConfig:
         at_least=0,
         at_most=1,
     )
+    unlabelled: bool = setting(True, "learn from the clips of data.unlabelled too")
     freq_mask: int = setting(12, "SpecAugment: at most this many bands, twice", at_least=0)
     time_mask: float = setting(0.15, "SpecAugment: at most this share of the frames, twice", at_least=0, at_most=0.5)
     roll: float = setting(0.1, "shift in time by at most this share of the clip", at_least=0, at_most=0.5)

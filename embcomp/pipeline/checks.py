@@ -35,6 +35,8 @@ def listed(context: RunContext) -> dict[str, list[str]]:
     ]
     if len(context.datasets) > 1:
         checked.insert(0, "no clip of a further data set is one of the training set's under another name")
+    if context.pools:
+        checked.insert(0, "no unlabelled clip is a clip of the training set or of a further data set")
     missing = []
     if unit != "group":
         missing.append(
@@ -86,6 +88,21 @@ def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]
         for kind, side in sides.items()
     ]
     return {"shared_clips": 0, "duplicate_clips": repeats[0], "joined_groups": joined}
+
+
+def check_pools(datasets: list[Dataset], pools: list[Dataset]) -> dict[str, int]:
+    """Refuse an unlabelled clip that is also one of a data set: every clip of these is tested in some fold.
+
+    Raises
+    ------
+    ManifestError
+        Names the clips.
+    """
+    for pool in pools:
+        for dataset in datasets:
+            where = f"the unlabelled set {pool.manifest.name} and {dataset.manifest.name}, which is tested"
+            refuse_shared_clips(pool.hash_of, dataset.hash_of, where)
+    return {"unlabelled_test_clips": 0} if pools else {}
 
 
 def check_splits(home: Dataset, splits: list[Split], config: RunConfig) -> dict[str, int]:

@@ -44,7 +44,7 @@ class Plan:
     def __post_init__(self) -> None:
         context = self.context
         self._embeddings_of: dict[tuple[TeacherSettings, str], EmbeddingsJob] = {}
-        jobs = [features_job(context, number) for number in range(len(context.datasets))]
+        jobs = [features_job(context, number) for number in range(len(context.datasets) + len(context.pools))]
         jobs += [features_job(context, 0, shift) for shift in context.shifts]
         self.features = {job.path: job for job in jobs}
         for split in self.splits:
@@ -60,7 +60,7 @@ class Plan:
         """The student of a variant and what it needs; probes on the vectors that are not among `probed`."""
         source = variant.transfer.source
         if source == Source.NONE:
-            return plan_student(self.context, variant, split, None, None)
+            return plan_student(self.context, variant, split, [], None)
         embeddings = self._embeddings(variant, split)
         compressor = None
         if variant.transfer.compresses:
@@ -73,8 +73,12 @@ class Plan:
                 name = str(target or embeddings[0])
                 if name not in probed:
                     probed.add(name)
-                    self.probes.append(plan_embedding_probe(self.context, variant, split, embeddings, target))
-        return plan_student(self.context, variant, split, embeddings[0], compressor)
+                    self.probes.append(
+                        plan_embedding_probe(
+                            self.context, variant, split, embeddings[: len(self.context.datasets)], target
+                        )
+                    )
+        return plan_student(self.context, variant, split, embeddings, compressor)
 
     def _embeddings(self, variant: VariantConfig, split: Split) -> list[Path]:
         known = (variant.teacher, split.fold)

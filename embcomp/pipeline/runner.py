@@ -97,12 +97,14 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)
     datasets, bad, cut = _datasets(space, config, progress)
-    guards = checks.check_datasets(datasets, config)
+    count = 1 + len(config.data.cross)
+    datasets, pools = datasets[:count], datasets[count:]
+    guards = checks.check_datasets(datasets, config) | checks.check_pools(datasets, pools)
     splits = make_splits(datasets[0], config)
     guards |= checks.check_splits(datasets[0], splits, config)
     for split in splits:
         space.save_split(split)
-    plan = Plan(RunContext(space, config, datasets), splits)
+    plan = Plan(RunContext(space, config, datasets, pools), splits)
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
     made = stood = 0
@@ -125,7 +127,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
 def _datasets(
     space: Workspace, config: RunConfig, progress: Progress
 ) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
-    paths = [Path(config.data.root, name) for name in (config.data.train, *config.data.cross)]
+    paths = [Path(config.data.root, name) for name in (config.data.train, *config.data.cross, *config.data.unlabelled)]
     manifests = [
         Manifest.read(path, config.data.allow_outside, config.data.group_column, group_column_needed=not number)
         for number, path in enumerate(paths)

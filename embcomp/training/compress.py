@@ -5,13 +5,40 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from embcomp.compression import Compressor
 from embcomp.config import CompressorConfig
-from embcomp.data.labels import encode
+from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.store import EmbeddingStore
-from embcomp.training.distill import fit_compressor
+
+
+def fit_compressor(
+    config: CompressorConfig,
+    vectors: np.ndarray,
+    labels: Labels | None,
+    hashes: list[str],
+    seed: int,
+    start_only: bool = False,
+) -> Compressor:
+    """Fit a compressor as `config` describes it.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n, D)
+    labels : Labels, or None
+        None suits objectives that need no label.
+    hashes : list of str
+        Content hashes of the clips, kept in the artifact as what it has seen.
+    start_only : bool, default=False
+        The closed-form start, without training.
+    """
+    options = {"epochs": 0} if start_only else {}
+    model = Compressor(config.dim, method=config.method, objective=config.objective, random_state=seed, **options)
+    target = None if labels is None else (labels.matrix if labels.multi_label else labels.index)
+    return model.fit(vectors, target, ids=hashes)
 
 
 def compress(

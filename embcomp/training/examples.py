@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from embcomp.config import TrainingConfig
@@ -28,6 +30,19 @@ class Examples:
     features: Tensor
     lengths: Tensor
     labels: Labels
+
+    @classmethod
+    def join(cls, parts: Sequence[Examples]) -> Examples:
+        """The clips of all parts, one part after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        frames = max(part.features.shape[2] for part in parts)
+        first = parts[0].labels
+        return cls(
+            torch.cat([F.pad(part.features, (0, frames - part.features.shape[2])) for part in parts]),
+            torch.cat([part.lengths for part in parts]),
+            Labels(first.classes, np.concatenate([part.labels.matrix for part in parts]), first.multi_label),
+        )
 
     def to(self, device: str) -> Examples:
         """The same on another device."""

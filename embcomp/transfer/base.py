@@ -132,6 +132,11 @@ class TransferSettings(ChoiceSettings):
         return self.choice.learns_from
 
     @property
+    def cached(self) -> bool:
+        """Whether it learns from vectors computed beforehand."""
+        return self.source in (Source.EMBEDDING, Source.TARGET)
+
+    @property
     def compresses(self) -> bool:
         """Whether a compressor comes between the teacher and the student."""
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from embcomp.audio.clips import Clips
@@ -23,11 +23,14 @@ class RunContext:
     config : RunConfig
     datasets : list of Dataset
         The first is trained on.
+    pools : list of Dataset
+        Unlabelled sets, for the transfer loss alone.
     """
 
     space: Workspace
     config: RunConfig
     datasets: list[Dataset]
+    pools: list[Dataset] = field(default_factory=list)
 
     @property
     def source(self) -> Dataset:
@@ -41,6 +44,7 @@ class RunContext:
             "run": str(self.space.folder),
             "config": to_dict(self.config),
             "datasets": [dataset.key for dataset in self.datasets],
+            "pools": [pool.key for pool in self.pools],
         }
 
     @functools.cached_property
@@ -77,11 +81,14 @@ class Job:
         The resolved settings.
     datasets : list of str
         Keys of the run's data sets; the first is trained on.
+    pools : list of str
+        Keys of its unlabelled sets.
     """
 
     run: str
     config: dict[str, Any]
     datasets: list[str]
+    pools: list[str]
 
     @property
     def outputs(self) -> list[str]:
@@ -91,7 +98,8 @@ class Job:
     def context(self) -> RunContext:
         """The run that this is a job of."""
         space = Workspace(self.run)
-        return RunContext(space, parse(self.config), [space.load_dataset(key) for key in self.datasets])
+        datasets, pools = ([space.load_dataset(key) for key in keys] for keys in (self.datasets, self.pools))
+        return RunContext(space, parse(self.config), datasets, pools)
 
 
 def learning_clips(split: Split) -> list[str]:

@@ -10,7 +10,7 @@ from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
-from embcomp.training.distill import fit_compressor
+from embcomp.training.compress import fit_compressor
 
 VERSION = 1  # raised when another compressor comes of the same inputs
 

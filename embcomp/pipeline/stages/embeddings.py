@@ -26,7 +26,7 @@ class EmbeddingsJob(Job):
         no clip of its test part.
     variant : str
     paths : list of str
-        One for each of `datasets`.
+        One for each of `datasets`, then one for each of `pools`.
     """
 
     split: str
@@ -59,7 +59,10 @@ def teacher_key(context: RunContext, learned_on: list[str], teacher: TeacherSett
 def embeddings_job(context: RunContext, variant: VariantConfig, split: Split) -> EmbeddingsJob:
     """The job that embeds every data set for a variant."""
     learned_on = learning_clips(split)
-    paths = [str(embedding_path(context, dataset, learned_on, variant.teacher)) for dataset in context.datasets]
+    paths = [
+        str(embedding_path(context, dataset, learned_on, variant.teacher))
+        for dataset in [*context.datasets, *context.pools]
+    ]
     return EmbeddingsJob(**context.job_fields, split=split.key, variant=variant.name, paths=paths)
 
 
@@ -69,7 +72,7 @@ def make_embeddings(**fields) -> None:
     context = job.context()
     settings = context.variant(job.variant).teacher
     learned_on = learning_clips(context.space.load_split(job.split))
-    for dataset, path in zip(context.datasets, map(Path, job.paths)):
+    for dataset, path in zip([*context.datasets, *context.pools], map(Path, job.paths)):
         teacher = ready_teacher(context, dataset, learned_on, settings)
         embed(context.clips(dataset), list(dataset.hashes), teacher, path, reuse=path.parent)
 

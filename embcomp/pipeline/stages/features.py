@@ -23,7 +23,7 @@ class FeaturesJob(Job):
     Attributes
     ----------
     number : int
-        Which of `datasets`.
+        Which of `datasets` and, after them, `pools`.
     shift : str
         How the clips are changed, see `embcomp.audio.shifts`; empty where they are not.
     path : str
@@ -52,7 +52,7 @@ def features_path(context: RunContext, dataset: Dataset, shift: str = "") -> Pat
 
 def features_job(context: RunContext, number: int, shift: str = "") -> FeaturesJob:
     """The job that makes the log-mels of a data set."""
-    path = features_path(context, context.datasets[number], shift)
+    path = features_path(context, [*context.datasets, *context.pools][number], shift)
     return FeaturesJob(**context.job_fields, number=number, shift=shift, path=str(path))
 
 
@@ -60,7 +60,7 @@ def make_features(**fields) -> None:
     """Compute what a `FeaturesJob` asks for."""
     job = FeaturesJob(**fields)
     context, path = job.context(), Path(job.path)
-    dataset, audio = context.datasets[job.number], context.config.audio
+    dataset, audio = [*context.datasets, *context.pools][job.number], context.config.audio
     clips, reuse = context.clips(dataset), path.parent
     if job.shift:
         changed = parse_shift(job.shift, audio)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from embcomp.audio.features import feature_settings
 from embcomp.compression import Compressor
@@ -16,18 +14,17 @@ from embcomp.pipeline.stages.base import RunContext, learning_clips
 from embcomp.pipeline.stages.embeddings import ready_teacher
 from embcomp.pipeline.stages.features import stored_features
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
-from embcomp.pipeline.workspace import Split
+from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.adapt import reestimate
 from embcomp.students.classifier import Classifier
 from embcomp.students.inference import predict_logits
 from embcomp.teachers import embedder
-from embcomp.training.distill import teach
-from embcomp.training.examples import Examples
+from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.transfer import Source
 
-VERSION = 3  # raised when another student comes of the same inputs, or its settings are written otherwise
+VERSION = 4  # raised when another student comes of the same inputs, or its settings are written otherwise
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,8 @@ class StudentJob(TestedJob):
     variant : str
     embedding : str or None
         Path of the embeddings of the data set trained on.
+    pool_embeddings : list of str
+        Paths of the embeddings of the unlabelled sets; empty where the method learns from none.
     compressor : str or None
         Path.
     path : str
@@ -46,6 +45,7 @@ class StudentJob(TestedJob):
 
     variant: str
     embedding: str | None
+    pool_embeddings: list[str]
     compressor: str | None
     path: str
 
@@ -55,8 +55,14 @@ class StudentJob(TestedJob):
         return [self.path, *super().outputs]
 
 
+def pools_of(context: RunContext, variant: VariantConfig, embeddings: Sequence[Path]) -> list[Path]:
+    """Of the embeddings of all sets, those of the unlabelled sets that a variant learns from."""
+    learns = variant.training.unlabelled and variant.transfer.cached
+    return list(embeddings[len(context.datasets) :]) if learns else []
+
+
 def student_key(
-    context: RunContext, variant: VariantConfig, split: Split, embedding: Path | None, compressor: Path | None
+    context: RunContext, variant: VariantConfig, split: Split, embeddings: Sequence[Path], compressor: Path | None
 ) -> str:
     """Key of a student."""
     source = context.source
@@ -68,7 +74,9 @@ def student_key(
             feature_settings(context.config.audio),
             split.key,
             fingerprint(labels),
-            embedding.name if embedding is not None else None,
+            embeddings[0].name if embeddings else None,
+            # Of a stored teacher the embeddings of one pool say nothing of its clips' audio.
+            [[pool.name, used.audio_key] for pool, used in zip(pools_of(context, variant, embeddings), context.pools)],
             compressor.name if compressor is not None else None,
             to_dict(variant.transfer),
             to_dict(variant.student),
@@ -79,17 +87,18 @@ def student_key(
 
 
 def plan_student(
-    context: RunContext, variant: VariantConfig, split: Split, embedding: Path | None, compressor: Path | None
+    context: RunContext, variant: VariantConfig, split: Split, embeddings: Sequence[Path], compressor: Path | None
 ) -> Tested:
-    """The student of a variant and its tests."""
-    key = student_key(context, variant, split, embedding, compressor)
+    """The student of a variant and its tests; `embeddings` of all data sets and pools, none without a teacher."""
+    key = student_key(context, variant, split, embeddings, compressor)
     path = context.space.stage("students", key)
     job = StudentJob(
         **context.job_fields,
         split=split.key,
         tests=tests_for(context, split, key, {"": variant.name}),
         variant=variant.name,
-        embedding=str(embedding) if embedding is not None else None,
+        embedding=str(embeddings[0]) if embeddings else None,
+        pool_embeddings=[str(path) for path in pools_of(context, variant, embeddings)],
         compressor=str(compressor) if compressor is not None else None,
         path=str(path),
     )
@@ -118,45 +127,27 @@ def make_student(**fields) -> None:
 
 
 def _train(context: RunContext, variant: VariantConfig, split: Split, job: StudentJob, checkpoint: Path) -> None:
-    started = time.perf_counter()
-    source = context.source
-    features = stored_features(context, source)
-    labels = split.labels(source, split.fit)
-    fit_ids = np.array(split.fit, dtype=object)
-    taught_by = variant.transfer.source
-    if taught_by == Source.NONE:
-        # Without a teacher a clip without a label has nothing to say.
-        labels, fit_ids = labels.select(labels.labelled), fit_ids[labels.labelled]
-    fit_ids = fit_ids.tolist()
-    start = targets = teacher = None
-    if taught_by == Source.TEACHER:
+    source, config = context.source, context.config
+    fit, validation = (_part(context, source, ids, job.embedding) for ids in (split.fit, split.validation))
+    fit, validation = (replace(part, labels=split.labels(source, list(part.ids))) for part in (fit, validation))
+    pools = [_part(context, pool, pool.manifest.ids, path) for pool, path in zip(context.pools, job.pool_embeddings)]
+    teacher = None
+    if variant.transfer.source == Source.TEACHER:
         running = ready_teacher(context, source, learning_clips(split), variant.teacher)
-        teacher = embedder(context.clips(source, fit_ids), running)
-    elif job.embedding is not None:
-        targets = EmbeddingStore.open(job.embedding).take(fit_ids, variant.transfer.over_time)
-    if job.compressor is not None:
-        compressor = Compressor.load(job.compressor)
-        if taught_by == Source.TARGET:
-            targets = compressor.transform(targets)
-        else:
-            start = compressor.to_module()
-    classifier, result = teach(
+        teacher = embedder(context.clips(source, list(used(variant, fit).ids)), running)
+    compressor = Compressor.load(job.compressor) if job.compressor is not None else None
+    train_student(
         variant,
-        context.config.audio,
-        Examples(*features.load(fit_ids), labels),
-        Examples(*features.load(split.validation), split.labels(source, split.validation)),
-        targets,
-        start,
-        teacher,
+        config.audio,
+        Lesson(fit, validation, pools, compressor, teacher),
+        job.path,
+        about={"variant": variant.name, "fold": split.fold, **columns(context, variant, split)},
         seed=split.seed,
-        device=context.config.device,
+        device=config.device,
         checkpoint=checkpoint,
     )
-    classifier.seen = frozenset(source.hash_of[clip] for clip in split.fit + split.validation)
-    classifier.about = {"variant": variant.name, "fold": split.fold, **columns(context, variant, split)}
-    outcome = {
-        "best_step": result.best_step,
-        "validation_score": result.best_score,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
-    classifier.save(job.path, {"history.json": result.history, "result.json": outcome})
+
+
+def _part(context: RunContext, dataset: Dataset, ids: list[str], embedding: str | None) -> Part:
+    embeddings = EmbeddingStore.open(embedding) if embedding is not None else None
+    return Part(ids, [dataset.hash_of[clip] for clip in ids], stored_features(context, dataset), embeddings)

@@ -1,0 +1,201 @@
+"""One student from its parts: what it learns from is put together, trained on and saved here, and nowhere else.
+
+`embcomp.training.distill` gathers the parts from a manifest, `embcomp.pipeline.stages.student` from a run's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from embcomp.audio.features import Features
+from embcomp.compression import Compressor
+from embcomp.config import AudioConfig, VariantConfig
+from embcomp.data.labels import Labels
+from embcomp.errors import ConfigError
+from embcomp.storage.store import EmbeddingStore
+from embcomp.students.classifier import Classifier
+from embcomp.training.examples import Examples
+from embcomp.training.loop import TrainingResult, train
+from embcomp.transfer import Source, build_transfer
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clips of one data set, by name.
+
+    Attributes
+    ----------
+    ids, hashes : sequence of str
+        Of n clips.
+    features : Features
+        Log-mels of these clips, perhaps among others.
+    embeddings : EmbeddingStore or None
+        Vectors of these clips, perhaps among others: raw ones, or targets compressed beforehand.
+    labels : Labels or None
+        None where the clips have no labels.
+    """
+
+    ids: Sequence[str]
+    hashes: Sequence[str]
+    features: Features
+    embeddings: EmbeddingStore | None = None
+    labels: Labels | None = None
+
+    def select(self, rows: np.ndarray) -> Part:
+        """The clips `rows`."""
+        labels = None if self.labels is None else self.labels.select(rows)
+        ids, hashes = ([names[row] for row in rows] for names in (self.ids, self.hashes))
+        return Part(ids, hashes, self.features, self.embeddings, labels)
+
+    def examples(self, like: Labels) -> Examples:
+        """What a student gets of these clips; without labels, of the classes of `like` and all unknown."""
+        labels = self.labels
+        if labels is None:
+            unknown = np.full((len(self.ids), len(like.classes)), np.nan, dtype=np.float32)
+            labels = Labels(like.classes, unknown, like.multi_label)
+        return Examples(*self.features.load(list(self.ids)), labels)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one student is trained from.
+
+    Attributes
+    ----------
+    fit, validation : Part
+        Labelled, or partly.
+    unlabelled : sequence of Part
+        Further clips that take part in the transfer loss alone; none where the method learns from no cached vector.
+    compressor : Compressor, optional
+        Turns the embeddings of all parts into targets; with the joint schedule, where its training starts from.
+        None where the embeddings are targets already, or are used as they are.
+    teacher : callable, optional
+        For a method that runs its teacher at every step: row numbers among the clips of `fit` that are used, which
+        `used` gives, to embeddings.
+    """
+
+    fit: Part
+    validation: Part
+    unlabelled: Sequence[Part] = ()
+    compressor: Compressor | None = None
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def used(variant: VariantConfig, fit: Part) -> Part:
+    """The clips that a variant learns from: without a teacher, one without a label has nothing to say."""
+    return fit.select(np.flatnonzero(fit.labels.labelled)) if variant.transfer.source == Source.NONE else fit
+
+
+def train_student(
+    variant: VariantConfig,
+    audio: AudioConfig,
+    lesson: Lesson,
+    out: str | os.PathLike,
+    *,
+    about: dict[str, Any],
+    seed: int,
+    device: str = "cpu",
+    checkpoint: str | os.PathLike | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Classifier:
+    """Assemble targets, train a student and save it with its history.
+
+    Parameters
+    ----------
+    variant : VariantConfig
+        Its transfer, student and training sections decide.
+    audio : AudioConfig
+        How the features were made; kept with the student.
+    lesson : Lesson
+    out : path
+        Folder to write.
+    about : dict
+        Provenance to keep with the student.
+    checkpoint, progress
+        See `embcomp.training.loop.train`.
+
+    Raises
+    ------
+    ConfigError
+        The method needs embeddings, a compressor or a teacher and got none.
+    """
+    started = time.perf_counter()
+    fit = used(variant, lesson.fit)
+    parts = [fit, *(lesson.unlabelled if variant.transfer.cached else ())]
+    examples = Examples.join([part.examples(fit.labels) for part in parts])
+    targets, start = _targets(variant, parts, lesson.compressor)
+    classifier, result = _trained(
+        variant, audio, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
+        seed=seed, device=device, checkpoint=checkpoint, progress=progress,
+    )  # fmt: skip
+    seen = [*lesson.fit.hashes, *lesson.validation.hashes, *(key for part in parts[1:] for key in part.hashes)]
+    classifier.seen = frozenset(seen)
+    classifier.about = about
+    outcome = {
+        "best_step": result.best_step,
+        "validation_score": result.best_score,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    classifier.save(out, {"history.json": result.history, "result.json": outcome})
+    return classifier
+
+
+def _targets(
+    variant: VariantConfig, parts: list[Part], compressor: Compressor | None
+) -> tuple[np.ndarray | None, nn.Module | None]:
+    """Vectors of all parts in order, compressed if they are to be; and the module that the joint schedule starts from."""
+    transfer = variant.transfer
+    if not transfer.cached:
+        return None, None
+    if any(part.embeddings is None for part in parts):
+        raise ConfigError(
+            f"transfer method {transfer.method!r} learns from the embeddings of every clip, and some have none"
+        )
+    found = []
+    for part in parts:
+        vectors = part.embeddings.take(list(part.ids), transfer.over_time)
+        if compressor is not None and not transfer.joint:
+            vectors = compressor.transform(vectors)
+        found.append(vectors)
+    widths = {vectors.shape[-1] for vectors in found}
+    if len(widths) > 1:
+        raise ConfigError(
+            f"targets of the labelled and the unlabelled clips have different widths, {sorted(widths)}; "
+            "make both with the same teacher and compressor"
+        )
+    return np.concatenate(found), compressor.to_module() if transfer.joint and compressor is not None else None
+
+
+def _trained(
+    variant: VariantConfig,
+    audio: AudioConfig,
+    fit: Examples,
+    validation: Examples,
+    targets: np.ndarray | None,
+    start: nn.Module | None,
+    teacher: Callable[[np.ndarray], np.ndarray] | None,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: str | os.PathLike | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[Classifier, TrainingResult]:
+    classifier = Classifier.new(fit.labels.classes, audio, variant.student, fit.labels.multi_label, seed)
+    # Initial weights and dropout come from torch's global generator; the caller's is left as it was.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.startswith("cuda") else []):
+        torch.manual_seed(seed)
+        transfer = build_transfer(variant.transfer, fit.labels.multi_label, start, teacher)
+        transfer.prepare(targets, fit.labels, classifier.network.embedding_width)
+        result = train(
+            classifier.network, transfer, fit, validation, variant.training,
+            seed=seed, device=device, checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+    return classifier, result
