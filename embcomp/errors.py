@@ -35,6 +35,10 @@ class ArtifactError(EmbcompError, ValueError):
     """A saved compressor, student or teacher is missing, damaged or of another kind."""
 
 
+class TeacherError(EmbcompError, RuntimeError):
+    """A teacher cannot be opened, or what it gives is no embedding."""
+
+
 class MissingDependencyError(EmbcompError, ImportError):
     """An optional package is needed; the message names the install command."""
 

@@ -14,7 +14,7 @@ from embcomp.cli.choices import listing
 @click.command(cls=listing("teacher"))
 @click.argument("manifest", type=common.MANIFEST)
 @click.option(
-    "--teacher", "spec", required=True, metavar="KIND[:ARG]", help="For example kmeans, kmeans:FOLDER or store:PATH."
+    "--teacher", "spec", required=True, metavar="KIND[:ARG]", help="For example kmeans, onnx:FOLDER or store:PATH."
 )
 @common.out_option
 @click.option(

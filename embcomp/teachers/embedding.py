@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import numbers
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from embcomp.audio.clips import Clips
+from embcomp.audio.decoding import MAX_RATE, MIN_RATE
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ArtifactError, ConfigError
+from embcomp.errors import ArtifactError, ConfigError, EmbcompError, TeacherError
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.stored import StoredTeacher
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|failed to allocate|bad_alloc|can't allocate", re.IGNORECASE
+)
 
 
 def open_teacher(settings: TeacherSettings, manifest: Manifest | None = None) -> Teacher:
@@ -23,6 +30,8 @@ def open_teacher(settings: TeacherSettings, manifest: Manifest | None = None) ->
     ------
     ConfigError
         It has to be learned from clips first.
+    TeacherError
+        It cannot be opened, or what it says of itself makes no sense.
     """
     if settings.learns:
         name = settings.choice.name
@@ -30,7 +39,79 @@ def open_teacher(settings: TeacherSettings, manifest: Manifest | None = None) ->
             f"the teacher {name} has to be learned from clips first; name one that was, {name}:FOLDER "
             "(embcomp embed leaves it at OUT.teacher)"
         )
-    return settings.choice.open(settings, manifest)
+    teacher = settings.choice.open(settings, manifest)
+    if teacher.runs:
+        check_teacher(teacher, settings.spec)
+    return teacher
+
+
+def check_teacher(teacher: Teacher, spec: str) -> None:
+    """Refuse a teacher whose rate or width is no number that could be.
+
+    Raises
+    ------
+    TeacherError
+        With what it said.
+    """
+    rate, dim, frames = teacher.sample_rate, teacher.dim, teacher.frames
+    if not isinstance(rate, numbers.Integral) or not MIN_RATE <= rate <= MAX_RATE:
+        raise TeacherError(
+            f"the teacher {spec} says sample_rate {rate!r}; it must be a whole number of {MIN_RATE} to {MAX_RATE} Hz"
+        )
+    if not isinstance(dim, numbers.Integral) or dim < 1 or not isinstance(frames, numbers.Integral) or frames < 1:
+        raise TeacherError(f"the teacher {spec} says dim {dim!r} and frames {frames!r}; both must be whole, 1 or more")
+    if dim % frames:
+        raise TeacherError(f"the teacher {spec} says dim {dim}, which {frames} frames of equal width cannot fill")
+
+
+def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    """`Teacher.embed`, whose failures become one line that says what to do.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Of the clips, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n, dim), float32
+
+    Raises
+    ------
+    TeacherError
+        It failed, had too little memory, or gave another shape, NaN or infinity.
+    """
+    longest = waveforms.shape[1] / teacher.sample_rate
+    what = f"the teacher {teacher.name}"
+    try:
+        vectors = np.asarray(teacher.embed(waveforms, lengths))
+    except EmbcompError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            raise TeacherError(
+                f"{what} ran out of memory on {len(ids)} clips of up to {longest:.3g} s: cut them shorter "
+                "(--seconds, audio.seconds), or embed in windows where it can (teacher.window)"
+            ) from error
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise TeacherError(
+            f"{what} failed on {len(ids)} clips from {ids[0]!r} on: {type(error).__name__}: {reason}; "
+            "`embcomp teachers check` tries it on a clip of its own"
+        ) from error
+    if vectors.shape != (len(ids), teacher.dim):
+        raise TeacherError(
+            f"{what} gave shape {vectors.shape} for {len(ids)} clips where {(len(ids), teacher.dim)} was promised: "
+            "one row per clip, of width dim"
+        )
+    if vectors.dtype.kind not in "fiu":
+        raise TeacherError(f"{what} gave {vectors.dtype} where numbers were promised")
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise TeacherError(
+            f"{what} gave NaN or infinity for {bad.sum()} of {len(ids)} clips, {ids[int(np.argmax(bad))]!r} first: "
+            "listen to that clip (silence? very loud?), and leave it out of the manifest or mend the teacher"
+        )
+    return vectors.astype(np.float32, copy=False)
 
 
 def learned_teacher(clips: Clips, settings: TeacherSettings, path: str | os.PathLike, learned_on: str) -> Teacher:
@@ -66,9 +147,10 @@ def learned_teacher(clips: Clips, settings: TeacherSettings, path: str | os.Path
 def embedder(clips: Clips, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
     """What decodes and embeds clips by their row numbers: (n,) to float32 (n, dim), averaged over time."""
     clips = clips.at(teacher.sample_rate)
+    ids = clips.manifest.ids
 
     def averaged(rows: np.ndarray) -> np.ndarray:
-        vectors = teacher.embed(*clips.batch(rows))
+        vectors = embed_batch(teacher, *clips.batch(rows), [ids[row] for row in rows])
         return vectors if teacher.frames == 1 else vectors.reshape(len(rows), teacher.frames, -1).mean(1)
 
     return averaged
@@ -104,6 +186,8 @@ def embed(
         Another store is at `path`, or the teacher lacks vectors of some clips.
     AudioError
         A clip changed since it was hashed.
+    TeacherError
+        The teacher failed, or gave what is no embedding; rows that are finished stay for the next call.
     """
     if not teacher.runs:
         return _looked_up(clips.manifest, hashes, teacher, path)
@@ -115,14 +199,14 @@ def embed(
         "sample_rate": clips.sample_rate,
         **_frames_of(teacher),
     }
-    batch = clips.unchanged(hashes)
+    batch, ids = clips.unchanged(hashes), clips.manifest.ids
     return write_store(
         path,
-        clips.manifest.ids,
+        ids,
         hashes,
         teacher.dim,
         settings,
-        lambda rows: teacher.embed(*batch(rows)),
+        lambda rows: embed_batch(teacher, *batch(rows), [ids[row] for row in rows]),
         progress=progress,
         dtype=dtype,
         reuse=reuse,
