@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import embcomp.metrics.table
 import embcomp.students
 import embcomp.teachers
 import embcomp.transfer
@@ -16,6 +17,7 @@ from embcomp.audio.clips import Clips
 from embcomp.config import parse, setting
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError
+from embcomp.metrics import monitored, scores
 from embcomp.students import Student, StudentOutput, StudentSettings, build_student, frame_mask
 from embcomp.teachers import Teacher, TeacherSettings, embed, open_teacher
 from embcomp.transfer import Source, TargetTransfer, TransferSettings, build_transfer
@@ -115,6 +117,19 @@ def test_a_choice_in_its_tuple_is_read_checked_and_built(added, tones, tmp_path)
         choice = {"teacher": "spec", "transfer": "method", "student": "kind"}[section]
         with pytest.raises(ConfigError, match=f"'{other}' has no such key; it belongs to: {owner}"):
             parse({section: {choice: other, key: 8 if key == "width" else 0.5}})
+
+
+def test_a_metric_in_its_table_is_reported_with_an_interval_and_may_stop_training(monkeypatch):
+    def worst_recall(counts):
+        hits, members, *_ = np.moveaxis(counts, -2, 0)
+        return (hits / np.maximum(members, 1)).min(-1)
+
+    table = embcomp.metrics.table
+    monkeypatch.setitem(table.METRICS, "worst_recall", table.Metric(table._counted(worst_recall), None))
+    truth, predicted = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 1, 2, 0])
+    found = {one.name: one for one in scores(truth, predicted, np.arange(6), 3, bootstrap=50)}
+    assert found["worst_recall"].value == 0.5 and 0 <= found["worst_recall"].low <= 0.5
+    assert monitored("worst_recall", False) == "worst_recall"
 
 
 def test_a_choice_out_of_its_tuple_is_unknown():
