@@ -27,6 +27,7 @@ _HOME = {
     "load_config": "embcomp.config:load",
     "matrix": "embcomp.pipeline.matrix",
     "predict": "embcomp.students.prediction",
+    "read_scores": "embcomp.evaluation.table",
     "run": "embcomp.pipeline",
     "sweep": "embcomp.pipeline.sweep",
     "write_report": "embcomp.report",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from embcomp.errors import EmbcompError as EmbcompError
     from embcomp.evaluation.dimension import dimension_curve as dimension_curve
     from embcomp.evaluation.scores import evaluate as evaluate
+    from embcomp.evaluation.table import read_scores as read_scores
     from embcomp.pipeline import run as run
     from embcomp.pipeline.matrix import matrix as matrix
     from embcomp.pipeline.sweep import sweep as sweep

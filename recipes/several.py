@@ -37,7 +37,8 @@ def run_several(configs: Mapping[str, RunConfig], out: Path, column: str) -> pd.
     for name, config in configs.items():
         click.echo(f"{name} ...", err=True)
         scores = embcomp.run(config, out / name, report_progress).scores
-        scores = scores[(scores["metric"] == METRIC) & ~scores["variant"].str.startswith("k-NN: student of")]
+        neighbours_of_students = (scores["probe"] == "k-NN") & (scores["vectors"] == "student")
+        scores = scores[(scores["metric"] == METRIC) & ~neighbours_of_students]
         tables.append(scores.assign(**{column: name})[[column, *scores.columns]])
     table = pd.concat(tables, ignore_index=True)
     write_text(out / "results.csv", table.to_csv(index=False, float_format="%.5g", lineterminator="\n"))

@@ -19,6 +19,7 @@ from embcomp.data.guards import refuse_seen, seen_among
 from embcomp.data.labels import Labels, MappedLabels, encode, map_labels
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError
+from embcomp.evaluation.table import Setting, upgraded
 from embcomp.metrics import Rows, measured
 from embcomp.storage.files import check_regular, write_text
 from embcomp.students.adapt import reestimate as reestimated_on
@@ -267,19 +268,20 @@ def headline(table: pd.DataFrame) -> str:
 
 
 def summarise(table: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
-    """One row per variant and data set: mean over seeds, their deviation, and the pooled interval.
+    """One row per variant and test set: mean over seeds, their deviation, and the pooled interval.
 
     Parameters
     ----------
     table : DataFrame
-        Rows of scores.csv, with the rows of ``seed == "all"`` that hold the pooled intervals.
+        Rows of scores.csv, by this version or an older one, with the rows of ``seed == "all"`` that hold the
+        pooled intervals.
     metric : str, optional
         By default what `headline` says.
     """
-    metric = metric or headline(table)
-    rows = table[(table["metric"] == metric) & (table["setting"] != "validation")]
+    metric, table = metric or headline(table), upgraded(table)
+    rows = table[(table["metric"] == metric) & (table["setting"] != Setting.VALIDATION)]
     single = rows[rows["seed"] != "all"]
-    keys = ["variant", "setting", "train_dataset", "test_dataset"]
+    keys = ["variant", "setting", "train_dataset", "test_dataset", "shift"]
     found = single.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).reset_index()
     pooled = rows[rows["seed"] == "all"].set_index(keys)[["low", "high", "n"]]
     # What the groups are is known of tables written since they say so.

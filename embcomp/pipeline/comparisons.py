@@ -6,12 +6,14 @@ import pandas as pd
 
 from embcomp.evaluation.comparison import compare, sentence
 from embcomp.evaluation.scores import Predictions, as_rows
+from embcomp.evaluation.table import Setting
 from embcomp.metrics.classes import per_class
 from embcomp.pipeline.plan import Plan
+from embcomp.pipeline.stages.scoring import test_columns
 
-ABOUT = ("setting", "train_dataset", "test_dataset")
-Tested = dict[tuple[str, str, str], dict[str, list[Predictions]]]
-COMPARED = ("in-domain", "cross-dataset", "cross-dataset, re-estimated")
+ABOUT = ("setting", "train_dataset", "test_dataset", "shift")
+Tested = dict[tuple[str, str, str, str], dict[str, list[Predictions]]]
+COMPARED = (Setting.IN_DOMAIN, Setting.CROSS_DATASET, Setting.ADAPTED)
 
 
 def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -39,7 +41,7 @@ def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, 
     baseline = next((one.name for one in variants if one.transfer.method == "none"), variants[0].name)
     options = plan.context.config.evaluation
     tables, claims = [], {}
-    for (setting, train, test), by_variant in tested.items():
+    for (setting, train, test, _), by_variant in tested.items():
         if setting not in COMPARED or len(by_variant) < 2:
             continue
         table = compare(
@@ -53,8 +55,8 @@ def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, 
         known = table[table["p"].notna()].reset_index(drop=True)
         tables.append(known.assign(setting=setting, train_dataset=train, test_dataset=test))
         units = {dataset.manifest.name: dataset.manifest.unit for dataset in plan.context.datasets}
-        where = f"{test}, unseen {unseen}" if setting == "in-domain" else f"{train} to {test}"
-        claims[where + setting.removeprefix("cross-dataset").removeprefix("in-domain")] = sentence(table, units[test])
+        where = f"{test}, unseen {unseen}" if setting == Setting.IN_DOMAIN else f"{train} to {test}"
+        claims[where + (", adapted" if setting == Setting.ADAPTED else "")] = sentence(table, units[test])
     return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), claims
 
 
@@ -72,10 +74,11 @@ def class_scores(plan: Plan, tested: Tested) -> pd.DataFrame:
 
 
 def tested_students(plan: Plan) -> Tested:
-    """Predictions of students by (setting, train_dataset, test_dataset) and variant, in the order of seeds and folds."""
+    """Predictions of students by the columns `ABOUT` and by variant, in the order of seeds and folds."""
     found: Tested = {}
     for one in plan.students:
         for test in one.tests:
-            about = (test.setting, one.about["train_dataset"], test.name)
+            columns = one.about | test_columns(plan.context, test)
+            about = tuple(columns[name] for name in ABOUT)
             found.setdefault(about, {}).setdefault(one.variant, []).append(Predictions.load(test.path))
     return found

@@ -16,6 +16,7 @@ from embcomp.data.labels import encode, find_label_map, map_labels, read_label_m
 from embcomp.data.manifest import COLUMNS, Manifest
 from embcomp.errors import ConfigError, ManifestError
 from embcomp.evaluation.scores import headline, summarise
+from embcomp.evaluation.table import Setting
 from embcomp.pipeline import run
 from embcomp.report.tables import escaped
 from embcomp.storage.files import write_json, write_text
@@ -23,10 +24,10 @@ from embcomp.training.devices import check_device
 
 PAIRS, LEFT_OUT = "pairs", "one left out"
 SETTINGS = {
-    "cross-dataset": ("As trained", "Normalisation as the student or probe learned it at home."),
-    "cross-dataset, re-estimated": (
-        "Re-estimated on the test set",
-        "Normalisation statistics of the test set's clips, without their labels. At home there is nothing to re-estimate.",
+    Setting.CROSS_DATASET: ("As trained", "Normalisation as the student or probe learned it on its training set."),
+    Setting.ADAPTED: (
+        "Adapted to the test set",
+        "Normalisation statistics re-estimated on the test set's clips, without their labels. In-domain there is nothing to adapt to.",
     ),
 }
 
@@ -196,7 +197,7 @@ def _file(name: str) -> str:
 
 
 def matrix_markdown(name: str, result: MatrixResult) -> str:
-    """The tables of a matrix, as trained and re-estimated apart, as Markdown."""
+    """The tables of a matrix, as trained and adapted apart, as Markdown."""
     metric = headline(result.scores)
     count = len(result.classes)
     lines = [
@@ -224,30 +225,30 @@ def matrix_markdown(name: str, result: MatrixResult) -> str:
 
 def _italic(scores: pd.DataFrame) -> str:
     """What is tested of the set trained on."""
-    here = scores[(scores["setting"] == "in-domain") & (scores["unseen"] != "groups")]
+    here = scores[(scores["setting"] == Setting.IN_DOMAIN) & (scores["unseen"] != "groups")]
     others = [
         f"{test}: unseen {words}" for test, words in here.groupby("test_dataset", sort=False)["unseen"].first().items()
     ]
     return "unseen groups of the set trained on" + (f" ({', '.join(others)})" if others else "")
 
 
-def _table(result: MatrixResult, scores: pd.DataFrame, setting: str, metric: str) -> list[str]:
+def _table(result: MatrixResult, scores: pd.DataFrame, setting: Setting, metric: str) -> list[str]:
     tests = list(result.left_out)
     summary = summarise(scores, metric)
-    at_home = summarise(result.scores[result.scores["protocol"] == PAIRS], metric)
-    at_home = at_home[at_home["setting"] == "in-domain"].groupby("test_dataset")["mean"].max()
+    in_domain = summarise(result.scores[result.scores["protocol"] == PAIRS], metric)
+    in_domain = in_domain[in_domain["setting"] == Setting.IN_DOMAIN].groupby("test_dataset")["mean"].max()
     lines = ["| variant | trained on | " + " | ".join(map(escaped, tests)) + " |", "|---" * (len(tests) + 2) + "|"]
     if metric == "balanced_accuracy":
-        lines.append("| chance | | " + " | ".join(f"{1 / len(result.classes):.3f}" for _ in tests) + " |")
+        lines.append("| guessing | | " + " | ".join(f"{1 / len(result.classes):.3f}" for _ in tests) + " |")
     lines.append(
-        "| ceiling, in-domain | the test set | " + " | ".join(f"{at_home.get(t, math.nan):.3f}" for t in tests) + " |"
+        "| ceiling, in-domain | the test set | " + " | ".join(f"{in_domain.get(t, math.nan):.3f}" for t in tests) + " |"
     )
     for (variant, train), rows in summary.groupby(["variant", "train_dataset"], sort=False):
         cells = []
         for test in tests:
-            own = rows[(rows["test_dataset"] == test) & (rows["setting"].isin([setting, "in-domain"]))]
-            if len(own) and own.iloc[0]["setting"] == "in-domain":
-                cells.append(f"*{_cell(own.iloc[0])}*" if setting == "cross-dataset" else "–")
+            own = rows[(rows["test_dataset"] == test) & (rows["setting"].isin([setting, Setting.IN_DOMAIN]))]
+            if len(own) and own.iloc[0]["setting"] == Setting.IN_DOMAIN:
+                cells.append(f"*{_cell(own.iloc[0])}*" if setting == Setting.CROSS_DATASET else "–")
             else:
                 cells.append(_cell(own.iloc[0]) if len(own) else "")
         lines.append(f"| {escaped(variant)} | {escaped(train)} | " + " | ".join(cells) + " |")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from embcomp import config as settings
 from embcomp.errors import ArtifactError, ConfigError
+from embcomp.evaluation.table import upgraded
 from embcomp.pipeline.runner import Progress, RunResult, run
 from embcomp.storage.files import read_json, write_json
 
@@ -139,7 +140,7 @@ def repeat(
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """A table of scores with every cell as it is written.
+    """A table of scores with every number as it is written.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         It is no such table.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = upgraded(pd.read_csv(path, dtype=str, keep_default_na=False))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"cannot read {path} as a table of scores: {str(error).strip()}") from None
     if absent := [name for name in MEASURED if name not in table]:

@@ -15,10 +15,11 @@ from embcomp.config import RunConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip
 from embcomp.evaluation.scores import COLUMNS, Predictions, headline, score_rows
+from embcomp.evaluation.table import Setting
 from embcomp.metrics import monitored
 from embcomp.pipeline.comparisons import class_scores, comparisons, tested_students
 from embcomp.pipeline.plan import Plan
-from embcomp.pipeline.stages.scoring import Tested, scored_clips
+from embcomp.pipeline.stages.scoring import Tested, scored_clips, test_columns
 from embcomp.report import build, markdown_summary, to_html
 from embcomp.storage.files import read_json, write_json, write_text
 
@@ -40,15 +41,14 @@ def score_table(plan: Plan, guards: dict[str, Any]) -> pd.DataFrame:
             by_variant.setdefault(variant, []).append(one)
     for variant, group in by_variant.items():
         rows += _validation_rows(plan, variant, group)
-        tested: dict[tuple[str, str], dict[int, list[Predictions]]] = {}
+        tested: dict[tuple, dict[int, list[Predictions]]] = {}
         for one in group:
             for test in (test for test in one.tests if test.variant == variant):
-                of_seed = tested.setdefault((test.name, test.setting), {})
+                of_seed = tested.setdefault(tuple(test_columns(plan.context, test).items()), {})
                 of_seed.setdefault(one.split.seed, []).append(Predictions.load(test.path))
-        for (name, setting), of_seed in tested.items():
-            about = {**group[0].about, "test_dataset": name, "variant": variant, "setting": setting}
-            about["unit"] = f"{_tested_manifest(plan, group[0], name, setting).unit}s"
-            about["unseen"] = unseen if setting in ("in-domain", "robustness") else ""
+        for columns, of_seed in tested.items():
+            about = {**group[0].about, "variant": variant, **dict(columns)}
+            about["unseen"] = unseen if about["setting"] in (Setting.IN_DOMAIN, Setting.ROBUSTNESS) else ""
             for seed, pieces in of_seed.items():
                 rows += score_rows(pieces, options, about | {"seed": seed})
             rows += score_rows(sum(of_seed.values(), []), options, about | {"seed": "all"})
@@ -63,11 +63,6 @@ def unseen_words(plan: Plan, guards: dict[str, Any]) -> str:
     return plan.context.source.manifest.unseen
 
 
-def _tested_manifest(plan: Plan, one: Tested, name: str, setting: str) -> Manifest:
-    test = next(test for test in one.tests if (test.name, test.setting) == (name, setting))
-    return plan.context.datasets[test.dataset].manifest
-
-
 def _validation_rows(plan: Plan, variant: str, group: list[Tested]) -> list[dict]:
     """What early stopping saw: to choose settings by, never to report."""
     if group[0].student is None:
@@ -75,7 +70,8 @@ def _validation_rows(plan: Plan, variant: str, group: list[Tested]) -> list[dict
     rows = []
     metric = monitored(plan.context.variant(variant).training.monitor, plan.splits[0].multi_label)
     for one in group:
-        row = {**one.about, "test_dataset": one.about["train_dataset"], "variant": variant, "setting": "validation"}
+        row = {**one.about, "variant": variant, "setting": Setting.VALIDATION, "shift": "", "probe": "", "vectors": ""}
+        row["test_dataset"] = row["train_dataset"]
         value = read_json(one.student / "result.json")["validation_score"]
         rows.append(row | {"metric": metric, "value": value, "n": len(one.split.validation)})
     return rows
@@ -161,8 +157,7 @@ def _index(plan: Plan) -> list[dict]:
             "variant": test.variant,
             "seed": one.split.seed,
             "fold": one.split.fold,
-            "setting": test.setting,
-            "test_dataset": test.name,
+            **test_columns(plan.context, test),
             "targets": "probe" if one.student is None else kinds[one.variant],
             "path": place(test.path),
             "student": place(one.student),

@@ -7,9 +7,11 @@ import math
 import pandas as pd
 
 from embcomp.evaluation.dimension import MEASURES, recommend
+from embcomp.evaluation.table import Setting
 from embcomp.report import charts
 from embcomp.report.blocks import Figure, Section, Table
 from embcomp.report.reading import Source
+from embcomp.report.tables import Column
 from embcomp.report.words import interval_text, measure_words, number_text, signed_text
 
 MAX_PANELS = 12  # of one figure; the table has the rest
@@ -24,7 +26,7 @@ def crossing(sources: list[Source]) -> Section | None:
     everything = everything[~everything["variant"].isin([name for one in sources for name in one.student_probes])]
     blocks = []
     for setting in dict.fromkeys(everything["setting"]):
-        if setting != "in-domain":
+        if setting != Setting.IN_DOMAIN:
             blocks.append(
                 _heat_map(
                     everything, setting, [name for source in sources for name in source.probes], measure_words(sources)
@@ -34,7 +36,7 @@ def crossing(sources: list[Source]) -> Section | None:
 
 
 def _heat_map(everything: pd.DataFrame, setting: str, probes: list[str], measure: str) -> Figure:
-    shown = everything[everything["setting"].isin(["in-domain", setting])]
+    shown = everything[everything["setting"].isin([Setting.IN_DOMAIN, setting])]
     shown = shown[shown["train_dataset"].isin(shown.loc[shown["setting"] == setting, "train_dataset"])]
     mean = shown.groupby(["variant", "train_dataset", "test_dataset"], sort=False)["mean"].mean()
     trains, tests = (list(dict.fromkeys(shown[f"{part}_dataset"])) for part in ("train", "test"))
@@ -56,10 +58,10 @@ def _heat_map(everything: pd.DataFrame, setting: str, probes: list[str], measure
             for name in variants
         ]
     ways = {
-        "cross-dataset": "as trained",
-        "cross-dataset, re-estimated": "abroad with normalisation statistics re-estimated on the unlabelled clips of the test set",
+        Setting.CROSS_DATASET: "as trained",
+        Setting.ADAPTED: "adapted: with normalisation statistics re-estimated on the unlabelled clips of the other set",
     }
-    told = set(shown.loc[shown["setting"] == "in-domain", "unseen"]) if "unseen" in shown else {"groups"}
+    told = set(shown.loc[shown["setting"] == Setting.IN_DOMAIN, "unseen"]) if "unseen" in shown else {"groups"}
     same = "the groups (speakers, machines) are not" if told == {"groups"} else "the clips are not"
     same = f"Where the two are the same, {same}. " if told else ""
     caption = (
@@ -82,18 +84,18 @@ def robustness(sources: list[Source]) -> Section | None:
             continue
         told.append(source)
         train = shown["train_dataset"].iloc[0]
-        home = source.summary[source.summary["setting"] == "in-domain"].set_index("variant")["mean"]
-        mean = shown.set_index(["variant", "test_dataset"])["mean"]
-        tests = list(dict.fromkeys(shown["test_dataset"]))
+        unchanged = source.summary[source.summary["setting"] == Setting.IN_DOMAIN].set_index("variant")["mean"]
+        mean = shown.set_index(["variant", "shift"])["mean"]
+        shifts = list(dict.fromkeys(shown["shift"]))
         values = [
-            [home.get(name, math.nan), *(mean.get((name, test), math.nan) for test in tests)]
+            [unchanged.get(name, math.nan), *(mean.get((name, shift), math.nan) for shift in shifts)]
             for name in source.students
         ]
-        names = ["unchanged", *(test.removeprefix(f"{train}, ") for test in tests)]
-        title = source.test_prefix + source.title("in-domain", train, train)
+        names = ["unchanged", *shifts]
+        title = source.test_prefix + source.title(Column(Setting.IN_DOMAIN, train, train))
         panels.append(charts.matrix(title, source.students, names, values, _colours(values), ("student", "clips")))
         rows += [
-            (source.prefix + row["variant"], row["test_dataset"], number_text(row["mean"]))
+            (source.prefix + row["variant"], f"{row['test_dataset']}, {row['shift']}", number_text(row["mean"]))
             + (interval_text(row["low"], row["high"]),)
             for _, row in shown.iterrows()
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import pandas as pd
 
 from embcomp.errors import ArtifactError
 from embcomp.evaluation.scores import Predictions, headline, summarise
+from embcomp.evaluation.table import Setting, Vectors, setting_of, upgraded
 from embcomp.metrics import METRICS as SCORED
-from embcomp.report.tables import column_title, unseen_of
+from embcomp.report.tables import Column, unseen_of
 from embcomp.storage.files import file_hash, read_json
 
-STUDENT_PROBE = ": student of "  # in the names that the pipeline gives
 MAX_BYTES = 200 << 20  # of one table
 # What the parts of metrics.json must be, and what they hold, where they are there.
 METRICS = {
@@ -65,13 +65,13 @@ TESTS = ("variant", "setting", "train_dataset", "test_dataset", "metric")
 SCORES = Layout(
     (*TESTS, "seed", "method"),
     ("value", "low", "high", "n"),
-    ("teacher", "compressor", "dim", "fold", "unit", "unseen"),
+    ("teacher", "compressor", "dim", "fold", "shift", "probe", "vectors", "protocol", "unit", "unseen"),
     tuple(name for name, metric in SCORED.items() if metric.ranked),
 )
 COMPARISONS = Layout(
     ("variant", "baseline", "setting", "test_dataset", "metric"),
     ("difference", "low", "high", "p_corrected"),
-    ("train_dataset",),
+    ("train_dataset", "shift"),
 )
 HISTORY = Layout(("variant", "seed", "fold"), ("step",))
 CURVE = Layout(("method",), ("score", "dim", "score_low", "score_high", "retained", "overlap", "behind"))
@@ -150,33 +150,32 @@ class Source:
     @property
     def students(self) -> list[str]:
         """Variants that are students, in the order of the table."""
-        return self._variants(probes=False)
+        return self._variants(lambda table: table["method"] != "probe")
 
     @property
     def probes(self) -> list[str]:
         """Variants that are simple classifiers on vectors that no student learned, and the class that is most frequent."""
-        return [name for name in self._variants(probes=True) if STUDENT_PROBE not in name]
+        return self._variants(lambda table: (table["method"] == "probe") & (table["vectors"] != Vectors.STUDENT))
 
     @property
     def student_probes(self) -> list[str]:
         """The same on the embeddings that students learned."""
-        return [name for name in self._variants(probes=True) if STUDENT_PROBE in name]
+        return self._variants(lambda table: (table["method"] == "probe") & (table["vectors"] == Vectors.STUDENT))
 
-    def _variants(self, probes: bool) -> list[str]:
+    def _variants(self, chosen: Callable[[pd.DataFrame], pd.Series]) -> list[str]:
         if self.scores is None:
             return []
-        shown = self.scores[(self.scores["method"] == "probe") == probes]
-        return list(dict.fromkeys(shown["variant"]))
+        return list(dict.fromkeys(self.scores.loc[chosen(self.scores), "variant"]))
 
-    def title(self, setting: str, train: str, test: str) -> str:
+    def title(self, column: Column) -> str:
         """What a column of scores holds, in words."""
-        return column_title(setting, train, test, unseen_of(self.summary, test) or self.unseen)
+        return column.title(unseen_of(self.summary, column.test) or self.unseen)
 
     def validation(self) -> pd.Series:
         """Mean validation score by variant, best first; empty where none is kept."""
         if self.scores is None:
             return pd.Series(dtype=float)
-        rows = self.scores[self.scores["setting"] == "validation"]
+        rows = self.scores[self.scores["setting"] == Setting.VALIDATION]
         if rows["metric"].nunique() > 1:
             rows = rows[rows["metric"] == self.metric]
         # A stable sort: of equals, the one listed first.
@@ -205,7 +204,7 @@ def read_source(path: str | os.PathLike) -> Source:
     path = Path(path)
     if path.is_file():
         source = Source(path.parent.resolve().name if path.stem in ("scores", "results") else path.stem, path, "scores")
-        source.scores = _table(source, path, SCORES)
+        source.scores = upgraded(_table(source, path, SCORES))
     elif (path / "scores.csv").is_file():
         source = _run(path)
     elif (path / "curve.csv").is_file():
@@ -224,7 +223,7 @@ def read_source(path: str | os.PathLike) -> Source:
     if source.scores is not None:
         source.metric = headline(source.scores)
         everything = summarise(source.scores)
-        changed = everything["setting"] == "robustness"
+        changed = everything["setting"] == Setting.ROBUSTNESS
         source.summary, source.shifted = everything[~changed], everything[changed]
         source.unseen = _unseen(source)
         if source.summary.empty:
@@ -234,7 +233,7 @@ def read_source(path: str | os.PathLike) -> Source:
 
 def _run(path: Path) -> Source:
     source = Source(path.resolve().name, path, "run")
-    source.scores = _table(source, path / "scores.csv", SCORES)
+    source.scores = upgraded(_table(source, path / "scores.csv", SCORES))
     source.metrics = _record(source, path / "metrics.json")
     for name, (kind, inner) in METRICS.items():
         held = source.metrics.get(name, kind[0]() if isinstance(kind, tuple) else kind())
@@ -248,7 +247,8 @@ def _run(path: Path) -> Source:
     if (path / "history.csv").is_file() and (path / "history.csv").stat().st_size > 1:
         source.history = _table(source, path / "history.csv", HISTORY)
     if (path / "comparisons.csv").is_file() and (path / "comparisons.csv").stat().st_size > 1:
-        source.comparisons = _table(source, path / "comparisons.csv", COMPARISONS)
+        table = _table(source, path / "comparisons.csv", COMPARISONS)
+        source.comparisons = table.assign(setting=table["setting"].map(setting_of))
     if (path / "predictions.json").is_file():
         source.index = _index(source, path / "predictions.json")
     return source
@@ -258,7 +258,7 @@ def _unseen(source: Source) -> str:
     """What the in-domain test clips are. A run of before this was kept is told by its predictions."""
     in_table = source.scores.get("unseen", ())
     told = source.metrics.get("unseen") or next((words for words in in_table if words), "")
-    here = [entry for entry in source.index if entry.setting == "in-domain"]
+    here = [entry for entry in source.index if entry.setting == Setting.IN_DOMAIN]
     if told or not here or not here[0].path.is_file():
         return told
     one = load_predictions(here[:1])[0]
@@ -335,7 +335,9 @@ def _index(source: Source, path: Path) -> list[Entry]:
     try:
         return [
             Entry(
-                *(str(one[name]) for name in ("variant", "seed", "fold", "setting", "test_dataset", "targets")),
+                *(str(one[name]) for name in ("variant", "seed", "fold")),
+                setting_of(str(one["setting"])),
+                *(str(one[name]) for name in ("test_dataset", "targets")),
                 *(within(one[name]) for name in ("path", "student", "embedding")),
             )
             for one in content

@@ -11,7 +11,7 @@ from embcomp.evaluation.dimension import recommend
 from embcomp.report import charts
 from embcomp.report.blocks import Block, Cell, Figure, Folded, Section, Table, Text
 from embcomp.report.reading import Source
-from embcomp.report.tables import columns_of, units_of
+from embcomp.report.tables import Column, columns_of, units_of
 from embcomp.report.words import chance_text, interval_text, measure_words, number_text, signed_text
 
 MAX_PANELS = 12  # of one figure; the table has the rest
@@ -43,14 +43,14 @@ def _means(source: Source) -> str:
     if students.empty:
         return "Means and intervals only: no student was scored on a test set."
     first = columns_of(students)[0]
-    here = _of_column(students, first).sort_values("mean")
+    here = first.of(students).sort_values("mean")
     low, high = here.iloc[0], here.iloc[-1]
     if len(here) == 1:
         spread = f"the student {low['variant']!r} has {number_text(low['mean'])}"
     else:
         spread = f"students lie between {number_text(low['mean'])} ({low['variant']}) and {number_text(high['mean'])} ({high['variant']})"
     return (
-        f"Means and intervals only: on {source.title(*first)}, {spread} {source.words}; "
+        f"Means and intervals only: on {source.title(first)}, {spread} {source.words}; "
         "without paired comparisons this does not say that any of them is better."
     )
 
@@ -89,17 +89,17 @@ def _score_table(sources: list[Source], which: str, caption: str, scale: tuple[f
     columns = [
         (source, column)
         for source, column in columns
-        if _of_column(source.summary, column)["variant"].isin(getattr(source, which)).any()
+        if column.of(source.summary)["variant"].isin(getattr(source, which)).any()
     ]
     rows = []
     for name in names:
         cells: list[str | Cell] = [name]
         for source, column in columns:
-            found = _of_column(source.summary, column)
+            found = column.of(source.summary)
             found = found[(found["variant"] == name) & found["variant"].isin(getattr(source, which))]
             cells.append(_score_cell(found.iloc[0]) if len(found) else "")
         rows.append(tuple(cells))
-    titles = [source.test_prefix + source.title(*column) for source, column in columns]
+    titles = [source.test_prefix + source.title(column) for source, column in columns]
     return Table(("student" if which == "students" else "probe", *titles), tuple(rows), caption, scale)
 
 
@@ -117,9 +117,9 @@ def score_figure(sources: list[Source]) -> Section | None:
     for source in tables:
         guessing = source.guessing()
         for column in columns_of(source.summary):
-            found = _of_column(source.summary, column)
+            found = column.of(source.summary)
             found = pd.concat([found[found["variant"].isin(names)] for names in (source.students, source.probes)])
-            title = source.test_prefix + source.title(*column)
+            title = source.test_prefix + source.title(column)
             shown = [
                 charts.Row(row["variant"], row["mean"], row["low"], row["high"], int(row["variant"] in source.probes))
                 for _, row in found.iterrows()
@@ -171,7 +171,7 @@ def _paired(paired: list[Source]) -> Figure:
         for (setting, test), part in table.groupby(["setting", "test_dataset"], sort=False):
             trained = source.summary[(source.summary["setting"] == setting) & (source.summary["test_dataset"] == test)]
             train = trained["train_dataset"].iloc[0] if len(trained) else ""
-            title = source.test_prefix + source.title(setting, train, test)
+            title = source.test_prefix + source.title(Column(setting, train, test))
             panels.append(
                 charts.intervals(title, [_difference_row(row) for _, row in part.iterrows()], scale, 0.0, signed_text)
             )
@@ -210,10 +210,10 @@ def _unpaired(plain: list[Source]) -> Figure:
         none = source.scores.loc[source.scores["method"] == "none", "variant"]
         baseline = none.iloc[0] if len(none) else source.students[0]
         for column in columns_of(source.summary):
-            part = _of_column(source.summary, column).set_index("variant")["mean"]
+            part = column.of(source.summary).set_index("variant")["mean"]
             others = [name for name in source.students if name != baseline and name in part.index]
             if baseline in part.index and others:
-                title = source.test_prefix + source.title(*column)
+                title = source.test_prefix + source.title(column)
                 found.append(
                     (title, [charts.Row(f"{name} − {baseline}", part[name] - part[baseline]) for name in others])
                 )
@@ -225,11 +225,6 @@ def _unpaired(plain: list[Source]) -> Figure:
     )
     rows = tuple((title, row.label, signed_text(row.value)) for title, rows in found for row in rows)
     return Figure(tuple(panels[:MAX_PANELS]), caption, Table(("test set", "difference", "of means"), rows, folded=True))
-
-
-def _of_column(summary: pd.DataFrame, column: tuple[str, str, str]) -> pd.DataFrame:
-    match = summary["setting"] == column[0]
-    return summary[match & (summary["train_dataset"] == column[1]) & (summary["test_dataset"] == column[2])]
 
 
 def _scale(tables: list[pd.DataFrame]) -> tuple[float, float]:

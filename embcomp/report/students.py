@@ -40,10 +40,12 @@ def mistakes(sources: list[Source]) -> Section | None:
                 f"({best.iloc[0]:.3f}). It was not chosen by its test scores.",
             )
         )
-        for setting, train, test in columns_of(source.summary):
-            chosen = [entry for entry in entries if (entry.setting, entry.test_dataset) == (setting, test)]
+        for column in columns_of(source.summary):
+            chosen = [
+                entry for entry in entries if (entry.setting, entry.test_dataset) == (column.setting, column.test)
+            ]
             if chosen:
-                blocks.append(_mistakes(source.test_prefix + source.title(setting, train, test), chosen))
+                blocks.append(_mistakes(source.test_prefix + source.title(column), chosen))
     return Section("Where the best student errs", tuple(blocks)) if blocks else None
 
 
@@ -214,10 +216,8 @@ def _dim(source: Source, variant: str) -> int | None:
 
 def _scored(source: Source, variant: str) -> dict[str, tuple[float, float, float]]:
     own = source.summary[source.summary["variant"] == variant]
-    return {
-        source.title(row["setting"], row["train_dataset"], row["test_dataset"]): (row["mean"], row["low"], row["high"])
-        for _, row in own.iterrows()
-    }
+    rows = {source.title(column): column.of(own).iloc[0] for column in columns_of(own)}
+    return {title: (row["mean"], row["low"], row["high"]) for title, row in rows.items()}
 
 
 def learning(sources: list[Source]) -> Section | None:

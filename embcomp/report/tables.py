@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from typing import NamedTuple
 
 import pandas as pd
 
 from embcomp.evaluation.scores import HEADLINE
+from embcomp.evaluation.table import Setting
 from embcomp.report.svg import clean
+
+KEYS = ("setting", "train_dataset", "test_dataset", "shift")  # of a column of scores
 
 
 def markdown_summary(name: str, summary: pd.DataFrame, metrics: dict) -> str:
@@ -82,23 +86,63 @@ def guard_notes(guards: dict | None) -> list[str]:
     return [*found, *passed]
 
 
-def columns_of(summary: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Setting, training set and test set of every column, in the order of the rows."""
-    return list(dict.fromkeys(zip(summary["setting"], summary["train_dataset"], summary["test_dataset"])))
+class Column(NamedTuple):
+    """A column of scores: what was tested how.
+
+    Attributes
+    ----------
+    setting : str
+        See `embcomp.evaluation.table.Setting`.
+    train, test : str
+        Data sets.
+    shift : str
+        How the test clips were changed; empty where they were not.
+    """
+
+    setting: str
+    train: str
+    test: str
+    shift: str = ""
+
+    def title(self, unseen: str = "") -> str:
+        """The column in words.
+
+        Parameters
+        ----------
+        unseen : str
+            What the clips of an in-domain test are, see `unseen_of`.
+        """
+        if self.setting == Setting.IN_DOMAIN:
+            return f"{self.test}, unseen {unseen}" if unseen else f"{self.test}, in-domain"
+        if self.setting == Setting.ROBUSTNESS:
+            return f"{self.test}, {self.shift}"
+        pair = f"{self.train} → {self.test}"
+        return pair if self.setting == Setting.CROSS_DATASET else f"{pair}, {self.setting}"
+
+    def of(self, summary: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a summary that stand in this column."""
+        match = pd.Series(True, index=summary.index)
+        for name, value in zip(KEYS, self):
+            match &= summary[name] == value
+        return summary[match]
+
+
+def columns_of(summary: pd.DataFrame) -> list[Column]:
+    """Every column of a summary, in the order of the rows."""
+    return [Column(*key) for key in dict.fromkeys(zip(*(summary[name] for name in KEYS)))]
 
 
 def table_lines(summary: pd.DataFrame) -> list[str]:
     """A Markdown table: one row per variant, one column per setting and test set."""
     columns = columns_of(summary)
-    titles = ["variant"] + [escaped(column_title(*column, unseen_of(summary, column[2]))) for column in columns]
+    titles = ["variant"] + [escaped(column.title(unseen_of(summary, column.test))) for column in columns]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for variant in dict.fromkeys(summary["variant"]):
         cells = [escaped(variant)]
+        own = summary[summary["variant"] == variant]
         for column in columns:
-            match = summary["variant"] == variant
-            for key, value in zip(("setting", "train_dataset", "test_dataset"), column):
-                match &= summary[key] == value
-            cells.append(_cell(summary[match].iloc[0]) if match.any() else "")
+            found = column.of(own)
+            cells.append(_cell(found.iloc[0]) if len(found) else "")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -107,7 +151,7 @@ def unseen_of(summary: pd.DataFrame, test: str) -> str:
     """What the in-domain test clips of a data set are, after the word unseen; empty where the table does not say."""
     if "unseen" not in summary:
         return ""
-    told = summary.loc[(summary["setting"] == "in-domain") & (summary["test_dataset"] == test), "unseen"]
+    told = summary.loc[(summary["setting"] == Setting.IN_DOMAIN) & (summary["test_dataset"] == test), "unseen"]
     return next((str(words) for words in told if isinstance(words, str) and words), "")
 
 
@@ -124,21 +168,6 @@ def units_of(summary: pd.DataFrame) -> str:
             others[unit] = "" if len(units) == 1 else f" of {', '.join(map(str, sets))}"
     named = " and ".join(f"{unit}{sets}" for unit, sets in others.items())
     return ("groups, and " * ("groups" in units)) + f"{named}, for which no groups are given"
-
-
-def column_title(setting: str, train: str, test: str, unseen: str = "") -> str:
-    """What a column of scores holds, in words.
-
-    Parameters
-    ----------
-    unseen : str
-        What the clips of an in-domain test are, see `unseen_of`.
-    """
-    if setting == "in-domain":
-        return f"{test}, unseen {unseen}" if unseen else f"{test}, in-domain"
-    if setting == "robustness":
-        return test
-    return f"{train} → {test}{setting.removeprefix('cross-dataset')}"
 
 
 def escaped(text: object) -> str:

@@ -22,14 +22,14 @@ PAIRS = (
     ("YAMNet: compressed, linear", "YAMNet: raw"),
     ("YAMNet: compressed, linear", "no teacher"),
 )
-SETTINGS = ("in-domain", "cross-dataset", "cross-dataset, re-estimated")
+SETTINGS = ("in-domain", "cross-dataset", "adapted")
 
 
 def differences(results: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard error of paired differences, over the data sets and seeds of each setting.
 
-    A pair of students shares data set, seed, fold and split. Cry recall has one class, for which statistics cannot be
-    re-estimated, and is left out of that setting.
+    A pair of students shares data set, seed, fold and split. Cry recall has one class, which leaves nothing to adapt, and
+    is left out of that setting.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def differences(results: pd.DataFrame) -> pd.DataFrame:
         Columns ``variant``, ``over``, and for each setting ``mean``, ``sem`` and ``pairs``.
     """
     single = results[(results["seed"] != "all") & results["setting"].isin(SETTINGS)]
-    single = single[~((single["setting"] == SETTINGS[2]) & (single["set"] == "esc10"))]
+    single = single[~((single["setting"] == "adapted") & (single["set"] == "esc10"))]
     scores = single.pivot_table(index=["setting", "set", "seed"], columns="variant", values="value")
     rows = []
     for variant, baseline in PAIRS:
@@ -57,7 +57,9 @@ def differences(results: pd.DataFrame) -> pd.DataFrame:
 @click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(results: Path) -> None:
     """Print how much each step of the claim changes, as Markdown: mean paired difference ± its standard error (pairs)."""
-    table = differences(pd.read_csv(results, dtype={"seed": str}))
+    from embcomp import read_scores
+
+    table = differences(read_scores(results))
     click.echo("| step | " + " | ".join(SETTINGS) + " |\n" + "|---" * (len(SETTINGS) + 1) + "|")
     for _, row in table.iterrows():
         cells = [

@@ -19,9 +19,9 @@ TITLES = {
         "acoustic_to_machine": "acoustic → machine",
         "machine_to_acoustic": "machine → acoustic",
     },
-    "cross-dataset, re-estimated": {
-        "acoustic_to_machine": "acoustic → machine, re-estimated",
-        "machine_to_acoustic": "machine → acoustic, re-estimated",
+    "adapted": {
+        "acoustic_to_machine": "acoustic → machine, adapted",
+        "machine_to_acoustic": "machine → acoustic, adapted",
     },
 }
 BASELINE = "no teacher"
@@ -33,8 +33,8 @@ def markdown(results: pd.DataFrame, setting: str) -> str:
     Parameters
     ----------
     results : DataFrame
-        Rows of results.csv, ``seed`` as text.
-    setting : {"in-domain", "cross-dataset", "cross-dataset, re-estimated"}
+        Rows of results.csv, from `embcomp.read_scores`.
+    setting : {"in-domain", "cross-dataset", "adapted"}
 
     Returns
     -------
@@ -42,7 +42,8 @@ def markdown(results: pd.DataFrame, setting: str) -> str:
         Mean over seeds, 95 % interval over groups, and the mean difference from "no teacher" of the same seeds with its
         standard error.
     """
-    rows = results[(results["setting"] == setting) & results["set"].isin(TITLES[setting])]
+    shown = (results["vectors"] != "student") & (results["probe"] != "k-NN")
+    rows = results[shown & (results["setting"] == setting) & results["set"].isin(TITLES[setting])]
     single = rows[rows["seed"] != "all"]
     scores = single.pivot_table(index=["set", "seed"], columns="variant", values="value", sort=False)
     pooled = rows[rows["seed"] == "all"].set_index(["set", "variant"])[["low", "high"]]
@@ -50,9 +51,8 @@ def markdown(results: pd.DataFrame, setting: str) -> str:
     titles = [TITLES[setting][name] for name in columns]
     lines = ["| variant | " + " | ".join(titles) + " |", "|---" * (len(columns) + 1) + "|"]
     for variant in scores.columns:
-        if "student of" not in variant and not variant.startswith("k-NN"):
-            cells = [_cell(scores.loc[name], pooled.loc[name], variant) for name in columns]
-            lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+        cells = [_cell(scores.loc[name], pooled.loc[name], variant) for name in columns]
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -75,7 +75,9 @@ def main(results: Path) -> None:
 
     Each cell: mean over seeds, 95 % interval over groups, and the difference from "no teacher" ± its standard error.
     """
-    table = pd.read_csv(results, dtype={"seed": str})
+    from embcomp import read_scores
+
+    table = read_scores(results)
     for setting in TITLES:
         click.echo(f"\n## {setting}\n\n{markdown(table, setting)}")
 

@@ -50,7 +50,7 @@ def main(data: Path, labels: str, out: Path, overrides: tuple[str, ...]) -> None
 def rows_of_seeds(results):
     """Scores on unseen speakers, of each seed: students, and linear probes of teacher, targets and log-mels."""
     rows = results[(results["setting"] == "in-domain") & (results["seed"].astype(str) != "all")]
-    return rows[~rows["variant"].str.contains("student of|k-NN|majority")]
+    return rows[(rows["vectors"] != "student") & ~rows["probe"].isin(["k-NN", "majority"])]
 
 
 def markdown(results) -> str:
@@ -91,8 +91,7 @@ def plot(results, path: Path) -> None:
         by_count = part.assign(count=part["labels_per_class"].astype(int)).groupby("count")["value"]
         # A little beside each other, or the bars would hide one another.
         place = by_count.mean().index * (1 + 0.015 * (number - len(variants) / 2))
-        probe = variant.startswith("probe")
-        style = {"linestyle": "--", "color": next(greys, "0.75")} if probe else {}
+        style = {"linestyle": "--", "color": next(greys, "0.75")} if part["probe"].iloc[0] else {}
         axes.errorbar(place, by_count.mean(), by_count.sem(), label=variant, capsize=2, elinewidth=0.8, **style)
     axes.set(xscale="log", xlabel="labelled clips per class", ylabel="balanced accuracy, unseen speakers")
     counts = sorted(rows["labels_per_class"].astype(int).unique())

@@ -14,7 +14,7 @@ from embcomp.storage.store import write_store
 from embcomp.students.classifier import Classifier
 from helpers.settings import student_settings
 
-SETTINGS = (("in-domain", "home"), ("cross-dataset", "abroad"), ("cross-dataset, re-estimated", "abroad"))
+SETTINGS = (("in-domain", "home"), ("cross-dataset", "abroad"), ("adapted", "abroad"))
 METHODS = ("none", "embedding", "compressed", "probe")
 NAMES = ("no teacher", "raw embedding", "compressed", "probe: kmeans")
 CLASSES = ("high", "low", "middle")

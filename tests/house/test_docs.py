@@ -74,26 +74,25 @@ def comparison_lines(name: str) -> set[str]:
     """What recipes/comparison/table.py prints of a table: all of it, or one of its settings."""
     from recipes.comparison.table import TITLES, markdown
 
-    results = importlib.import_module("pandas").read_csv(ROOT / name, dtype={"seed": str})
+    results = importlib.import_module("embcomp").read_scores(ROOT / name)
     return {line for setting in TITLES for line in markdown(results, setting).splitlines()}
 
 
 @pytest.mark.parametrize("path, name", TABLES, ids=lambda part: str(part).removeprefix(str(ROOT)))
 def test_tables_are_what_was_measured(path, name):
     """Each row shown stands, to the digit, in what the committed scores summarise to."""
-    import pandas as pd
+    from embcomp import read_scores
 
-    rows = comparison_lines(name) if name.startswith("recipes/comparison/") else table_rows(pd.read_csv(ROOT / name))
+    rows = comparison_lines(name) if name.startswith("recipes/comparison/") else table_rows(read_scores(ROOT / name))
     section = path.read_text(encoding="utf-8").split(f"<!-- table: {name} -->")[1].split("<!-- end -->")[0]
     shown = [line for line in section.strip().splitlines() if line.startswith("|")]
     assert len(shown) > 3 and set(shown) <= rows
 
 
 def test_the_curve_over_labels_is_what_was_measured():
-    import pandas as pd
-
+    from embcomp import read_scores
     from recipes.fsdd.label_curve import markdown
 
     path = ROOT / "recipes/fsdd"
     shown = (path / "README.md").read_text(encoding="utf-8").split("<!-- curve: few_labels.csv -->")[1]
-    assert shown.split("<!-- end -->")[0].strip() == markdown(pd.read_csv(path / "few_labels.csv"))
+    assert shown.split("<!-- end -->")[0].strip() == markdown(read_scores(path / "few_labels.csv"))

@@ -57,7 +57,7 @@ def test_every_set_is_trained_on_tested_on_and_left_out(finished):
     table = finished[0].scores
     names = ("one", "two", "three")
     pairs, rest = (table[table["protocol"] == name] for name in ("pairs", "one left out"))
-    for setting in ("cross-dataset", "cross-dataset, re-estimated"):
+    for setting in ("cross-dataset", "adapted"):
         found = pairs[pairs["setting"] == setting]
         expected = {(train, test) for train in names for test in names if train != test}
         assert set(zip(found["train_dataset"], found["test_dataset"])) == expected
@@ -89,18 +89,18 @@ def test_groups_of_different_sets_stay_apart(finished):
 def test_the_tables_never_mix_the_two_settings(finished):
     result = finished[0]
     text = (result.folder / "matrix.md").read_text()
-    trained, reestimated = text.split("## Re-estimated on the test set")
-    assert "## As trained" in trained and "- two: 4 clips labelled" in reestimated
+    trained, adapted = text.split("## Adapted to the test set")
+    assert "## As trained" in trained and "- two: 4 clips labelled" in adapted
     summary = summarise(result.scores[result.scores["protocol"] == "pairs"])
     summary = summary[(summary["variant"] == "compressed") & (summary["train_dataset"] == "one")].set_index(
         ["setting", "test_dataset"]
     )["mean"]
-    for half, setting in ((trained, "cross-dataset"), (reestimated, "cross-dataset, re-estimated")):
+    for half, setting in ((trained, "cross-dataset"), (adapted, "adapted")):
         row = next(line for line in half.splitlines() if line.startswith("| compressed | one |"))
         cells = [cell.strip() for cell in row.split("|")[3:6]]
         assert cells[1:] == [f"{summary[setting, name]:.3f}" for name in ("two", "three")]
         assert cells[0] == (f"*{summary['in-domain', 'one']:.3f}*" if half is trained else "–")
-        assert "| chance | | 0.500 | 0.500 | 0.500 |" in half and "ceiling, in-domain" in half
+        assert "| guessing | | 0.500 | 0.500 | 0.500 |" in half and "ceiling, in-domain" in half
 
 
 def test_the_table_is_the_file_and_a_second_call_makes_nothing(finished, sets):
@@ -122,7 +122,7 @@ def test_two_sets_on_the_command_line(sets, tmp_path):
     done = CliRunner().invoke(group, ["matrix", *arguments, *quick])
     assert done.exit_code == 0, done.output
     assert "| variant | trained on | one | two |" in done.output and "all sets but" not in done.output
-    assert "Re-estimated" not in done.output
+    assert "Adapted" not in done.output
     assert set(pd.read_csv(tmp_path / "out/matrix.csv")["protocol"]) == {"pairs"}
 
 

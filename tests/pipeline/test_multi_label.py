@@ -141,8 +141,8 @@ def test_a_run_stops_on_map_and_reports_by_it(finished):
     assert metrics["metric"] == "mAP"
     table = pd.read_csv(result.folder / "comparisons.csv")
     assert set(table["metric"]) == {"mAP"} and set(table["baseline"]) == {"no teacher"}
-    assert set(table["setting"]) == {"in-domain", "cross-dataset", "cross-dataset, re-estimated"}
-    assert set(metrics["claim"]) == {"home, unseen groups", "home to abroad", "home to abroad, re-estimated"}
+    assert set(table["setting"]) == {"in-domain", "cross-dataset", "adapted"}
+    assert set(metrics["claim"]) == {"home, unseen groups", "home to abroad", "home to abroad, adapted"}
     assert all("mAP over" in text for text in metrics["claim"].values())
     classes = pd.read_csv(result.folder / "per_class.csv")
     assert set(classes["class"]) == set(PITCHES) and (classes["known"] >= classes["support"]).all()

@@ -69,6 +69,7 @@ def test_the_table_pairs_seeds_with_those_of_no_teacher():
     scores = {"no teacher": [0.5, 0.7], "raw": [0.6, 0.9]}
     rows = [
         {"set": "fsdd", "setting": "in-domain", "variant": name, "seed": str(seed), "value": value, "low": 0, "high": 1}
+        | {"probe": "", "vectors": ""}
         for name, values in scores.items()
         for seed, value in [*enumerate(values), ("all", np.mean(values))]
     ]
@@ -97,11 +98,13 @@ def test_the_label_curve_is_drawn(tmp_path):
             "labels_per_class": count,
             "setting": "in-domain",
             "variant": name,
+            "probe": kind,
+            "vectors": "embedding" if kind else "",
             "seed": seed,
             "value": 0.5 + int(count) / 100,
         }
         for count in ("5", "20")
-        for name in ("no teacher", "probe: kmeans")
+        for name, kind in (("no teacher", ""), ("probe: kmeans", "probe"), ("k-NN: kmeans", "k-NN"))
         for seed in (0, 1, "all")
     ]
     curve = script("fsdd", "label_curve")

@@ -93,7 +93,7 @@ def test_a_finished_run_has_every_part(folder):
         "About the clips",
         "Where it comes from",
     ]
-    assert len(figures_of(document, "Across data sets")) == 2  # as trained, and re-estimated
+    assert len(figures_of(document, "Across data sets")) == 2  # as trained, and adapted
     assert all(figure.panels and figure.caption and figure.values.rows for figure in figures_of(document))
     points = [
         item for block in blocks_of(document, "About the clips") if isinstance(block, Points) for item in block.items
@@ -231,7 +231,7 @@ def test_clips_made_worse_have_a_part_of_their_own(tmp_path):
     folder = make_run(tmp_path / "run")
     table = pd.read_csv(folder / "scores.csv")
     worse = table[(table["setting"] == "in-domain") & (table["method"] != "probe")].copy()
-    worse["setting"], worse["test_dataset"], worse["value"] = "robustness", "home, noise", worse["value"] - 0.25
+    worse["setting"], worse["shift"], worse["value"] = "robustness", "noise", worse["value"] - 0.25
     pd.concat([table, worse]).to_csv(folder / "scores.csv", index=False)
     figure = figures_of(build([folder]), "On clips made worse")[0]
     assert [row[:3] for row in figure.values.rows] == [

@@ -13,6 +13,7 @@ from embcomp.compression import Compressor
 from embcomp.config import VariantConfig
 from embcomp.evaluation.probes import EmbeddingOf, Predict, fit_probe, frame_statistics
 from embcomp.evaluation.scores import scored_predictions
+from embcomp.evaluation.table import Setting, Vectors
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.features import stored_features
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
@@ -58,7 +59,8 @@ def plan_embedding_probe(
         [VERSION, split.key, [path.name for path in embeddings], compressor.name if compressor is not None else None]
     )
     # A teacher's vectors of changed clips would have to be computed anew.
-    tests = tests_for(context, split, key, _names(name), changed_clips=False)
+    vectors = Vectors.EMBEDDING if compressor is None else Vectors.TARGET
+    tests = tests_for(context, split, key, _names(name), vectors, changed_clips=False)
     return _plan(context, split, name, about, tests, embeddings, compressor)
 
 
@@ -66,7 +68,7 @@ def plan_student_probe(context: RunContext, student: Tested) -> Tested:
     """Probes on what a student has learned."""
     key = fingerprint([VERSION, "student", student.student.name])
     name = f"student of {student.variant}"
-    tests = tests_for(context, student.split, key, _names(name))
+    tests = tests_for(context, student.split, key, _names(name), Vectors.STUDENT)
     return _plan(context, student.split, name, student.about, tests, student=student.student)
 
 
@@ -77,7 +79,7 @@ def plan_floor(context: RunContext, split: Split) -> Tested:
     labels = fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)])
     settings = [source.audio_key, feature_settings(context.config.audio), split.key, labels]
     key = fingerprint([VERSION, "log-mel", settings])
-    tests = tests_for(context, split, key, _names("log-mel") | {"majority": "majority class"})
+    tests = tests_for(context, split, key, _names("log-mel") | {"majority": "majority class"}, Vectors.LOG_MEL)
     return _plan(context, split, "log-mel", about, tests)
 
 
@@ -118,7 +120,7 @@ def make_probe(**fields) -> None:
         if test.probe not in fitted:
             fitted[test.probe] = fit_probe(test.probe, learned_on, labels)
         vectors = vectors_of(test.dataset, test.shift, dataset.manifest.ids)
-        everything = vectors if test.setting.endswith("re-estimated") else None
+        everything = vectors if test.setting == Setting.ADAPTED else None
         probabilities = fitted[test.probe](vectors[mapped.kept], everything)
         scored_predictions(dataset.manifest, mapped, probabilities).save(test.path)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from embcomp.config import VariantConfig
 from embcomp.data.labels import MappedLabels, map_labels
+from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
@@ -25,27 +26,25 @@ class Test:
     ----------
     dataset : int
         Number of the data set.
-    setting : str
-        ``in-domain``; ``cross-dataset``; ``cross-dataset, re-estimated``: with normalisation statistics of
-        all clips of the data set, see `embcomp.students.adapt`; ``robustness``: on changed test clips.
-    name : str
-        Of what is tested, in the tables.
+    setting : Setting
     shift : str
         How the clips are changed, see `embcomp.audio.shifts`; empty where they are not.
     variant : str
         What is tested, in the tables.
     probe : str
         Name in `embcomp.evaluation.probes.PROBES`; empty for a student.
+    vectors : str
+        What the probe is fitted on, one of `Vectors`; empty for a student and the most frequent class.
     path : str
         Where the predictions lie.
     """
 
     dataset: int
-    setting: str
-    name: str
+    setting: Setting
     shift: str
     variant: str
     probe: str
+    vectors: str
     path: str
 
 
@@ -103,7 +102,7 @@ class Tested:
 
 
 def tests_for(
-    context: RunContext, split: Split, key: str, names: dict[str, str], changed_clips: bool = True
+    context: RunContext, split: Split, key: str, names: dict[str, str], vectors: str = "", changed_clips: bool = True
 ) -> list[Test]:
     """Every test of a student or of probes.
 
@@ -113,25 +112,35 @@ def tests_for(
         Of the student, or of what the probes are fitted on.
     names : dict of str to str
         By kind of probe, empty for a student: what is tested, in the tables.
+    vectors : str
+        What the probes are fitted on; empty for a student.
     changed_clips : bool, default=True
         Also on changed test clips.
     """
     tests: list[Test] = []
     for number, dataset in enumerate(context.datasets):
         tested = fingerprint([dataset.key, context.label_map if number and context.label_map else ""])
-        settings = [("cross-dataset" if number else "in-domain", "", "")] if number or split.test else []
-        if number and context.config.evaluation.reestimate:
-            settings.append(("cross-dataset, re-estimated", "", f"-reestimated-{REESTIMATE_VERSION}"))
-        if not number and split.test and changed_clips:
-            marks = {text: fingerprint(asdict(shift)) for text, shift in context.shifts.items()}
-            settings += [("robustness", text, f"-{mark}") for text, mark in marks.items()]
-        for setting, shift, suffix in settings:
-            title = dataset.manifest.name + (f", {context.shifts[shift].words}" if shift else "")
+        for setting, shift, suffix in _settings(context, number, split, changed_clips):
             for kind, variant in names.items():
                 file = f"{key}{'-' * bool(kind)}{kind}-{tested}{suffix}.csv"
                 path = context.space.stage("predictions", file)
-                tests.append(Test(number, setting, title, shift, variant, kind, str(path)))
+                looked_at = vectors if kind != "majority" else ""
+                tests.append(Test(number, setting, shift, variant, kind, looked_at, str(path)))
     return tests
+
+
+def _settings(
+    context: RunContext, number: int, split: Split, changed_clips: bool
+) -> Iterator[tuple[Setting, str, str]]:
+    """The ways to test on data set `number`: setting, shift, and what tells the file of its predictions."""
+    if number:
+        yield Setting.CROSS_DATASET, "", ""
+        if context.config.evaluation.reestimate:
+            yield Setting.ADAPTED, "", f"-reestimated-{REESTIMATE_VERSION}"
+    elif split.test:
+        yield Setting.IN_DOMAIN, "", ""
+        for text, shift in context.shifts.items() if changed_clips else ():
+            yield Setting.ROBUSTNESS, text, f"-{fingerprint(asdict(shift))}"
 
 
 def tests_to_do(context: RunContext, job: TestedJob, split: Split) -> Iterator[tuple[Test, Dataset, MappedLabels]]:
@@ -153,6 +162,19 @@ def scored_clips(context: RunContext, number: int, split: Split) -> MappedLabels
     labels = [dataset.manifest.labels[row] for row in rows]
     mapped = map_labels(labels, split.classes, multi_label=split.multi_label)
     return MappedLabels(mapped.labels, rows[mapped.kept], mapped.left_out, mapped.not_tested)
+
+
+def test_columns(context: RunContext, test: Test) -> dict[str, str]:
+    """The columns of scores.csv that say what a test is of."""
+    manifest = context.datasets[test.dataset].manifest
+    return {
+        "test_dataset": manifest.name,
+        "setting": test.setting,
+        "shift": context.shifts[test.shift].words if test.shift else "",
+        "probe": test.probe,
+        "vectors": test.vectors,
+        "unit": f"{manifest.unit}s",
+    }
 
 
 def columns(context: RunContext, variant: VariantConfig, split: Split) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from embcomp.audio.features import feature_settings
 from embcomp.compression import Compressor
 from embcomp.config import VariantConfig, to_dict
 from embcomp.evaluation.scores import scored_predictions
+from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import RunContext, learning_clips
 from embcomp.pipeline.stages.embeddings import ready_teacher
 from embcomp.pipeline.stages.features import stored_features
@@ -119,7 +120,7 @@ def make_student(**fields) -> None:
     for test, dataset, mapped in tests_to_do(context, job, split):
         features = stored_features(context, dataset, test.shift)
         adapted = network
-        if test.setting.endswith("re-estimated"):
+        if test.setting == Setting.ADAPTED:
             # All clips, even those of labels the student does not know: labels must play no part in it.
             adapted = reestimate(network, *features.load(dataset.manifest.ids), variant.training.batch_size)
         logits = predict_logits(adapted, *features.load(dataset.manifest.select(mapped.kept).ids))
