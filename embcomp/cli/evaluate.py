@@ -79,7 +79,7 @@ def evaluate(
         )
         tables.append(found.table)
         for row in found.table.itertuples():
-            how = ", re-estimated" if row.setting == "re-estimated" else ""
+            how = ", adapted" if row.setting == "adapted" else ""
             ends = "" if math.isnan(row.low) else f" [{row.low:.3f}, {row.high:.3f}]"
             click.echo(f"{row.test_dataset}{how}  {row.metric} {row.value:.3f}{ends}  n={row.n}")
         for label, count in found.left_out.items():

@@ -181,14 +181,14 @@ class Evaluation:
     ----------
     table : DataFrame
         Rows of scores.csv.
-        Its column ``setting`` says which: as trained, or re-estimated.
+        Its column ``setting`` is `Setting.AS_TRAINED` or `Setting.ADAPTED`.
     predictions : Predictions
         Of the student as trained.
     left_out : dict of str to int
         Labels the student does not know, and how many clips have them.
     not_tested : tuple of str
         Classes without a clip.
-    reestimated : Predictions, optional
+    adapted : Predictions, optional
         Of its copy with statistics of these clips.
     """
 
@@ -196,7 +196,7 @@ class Evaluation:
     predictions: Predictions
     left_out: dict[str, int]
     not_tested: tuple[str, ...]
-    reestimated: Predictions | None = None
+    adapted: Predictions | None = None
 
 
 def evaluate(
@@ -248,9 +248,9 @@ def evaluate(
     with tempfile.TemporaryDirectory() as scratch:
         features = compute_features(clips, hashes, classifier.audio, cache or Path(scratch, "logmel"))
         inputs = features.load(kept.ids)
-        networks = {"as trained": classifier.network}
+        networks = {Setting.AS_TRAINED: classifier.network}
         if reestimate:
-            networks["re-estimated"] = reestimated_on(classifier.network, *features.load(clips.manifest.ids))
+            networks[Setting.ADAPTED] = reestimated_on(classifier.network, *features.load(clips.manifest.ids))
     about = {name: classifier.about.get(name, "") for name in COLUMNS[:6]} | {"test_dataset": kept.name}
     about["unit"] = f"{manifest.unit}s"
     rows, found = [], {}
@@ -258,8 +258,8 @@ def evaluate(
         logits = predict_logits(network, *inputs)
         found[setting] = scored_predictions(clips.manifest, mapped, classifier.probabilities(logits).numpy())
         rows += score_rows([found[setting]], config, about | {"setting": setting})
-    predictions = found.pop("as trained")
-    return Evaluation(pd.DataFrame(rows), predictions, mapped.left_out, mapped.not_tested, found.get("re-estimated"))
+    predictions = found.pop(Setting.AS_TRAINED)
+    return Evaluation(pd.DataFrame(rows), predictions, mapped.left_out, mapped.not_tested, found.get(Setting.ADAPTED))
 
 
 def headline(table: pd.DataFrame) -> str:

@@ -30,6 +30,8 @@ class Setting(StrEnum):
         `embcomp.students.adapt`.
     ROBUSTNESS
         On unseen groups of the data set it was trained on, the clips changed as column ``shift`` says.
+    AS_TRAINED
+        A saved student as it is, on a manifest that `embcomp.evaluate` was given.
     VALIDATION
         On the clips that decided when to stop: for choosing settings, never a result.
     """
@@ -38,6 +40,7 @@ class Setting(StrEnum):
     CROSS_DATASET = "cross-dataset"
     ADAPTED = "adapted"
     ROBUSTNESS = "robustness"
+    AS_TRAINED = "as trained"
     VALIDATION = "validation"
 
 

@@ -47,25 +47,28 @@ class Layout:
     text : tuple of str
         Columns that hold words.
     numbers : tuple of str
-        Columns that hold numbers, the first in every row. Others may follow: numbers, but for `also`.
+        Columns that hold numbers, the first in every row. Others may follow.
     also : tuple of str
         More columns of words, which may be missing.
     gaps : tuple of str
         Metrics whose value may be undefined, in rows that are then left out: a data set of one class has a
         recall, but no ROC-AUC.
+    further : bool
+        Whether the others, but for `also`, hold numbers; else they are not looked at.
     """
 
     text: tuple[str, ...]
     numbers: tuple[str, ...]
     also: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    further: bool = False
 
 
 TESTS = ("variant", "setting", "train_dataset", "test_dataset", "metric")
 SCORES = Layout(
     (*TESTS, "seed", "method"),
     ("value", "low", "high", "n"),
-    ("teacher", "compressor", "dim", "fold", "shift", "probe", "vectors", "protocol", "unit", "unseen"),
+    ("teacher", "compressor", "dim", "fold", "shift", "probe", "vectors", "unit", "unseen"),
     tuple(name for name, metric in SCORED.items() if metric.ranked),
 )
 COMPARISONS = Layout(
@@ -73,8 +76,8 @@ COMPARISONS = Layout(
     ("difference", "low", "high", "p_corrected"),
     ("train_dataset", "shift"),
 )
-HISTORY = Layout(("variant", "seed", "fold"), ("step",))
-CURVE = Layout(("method",), ("score", "dim", "score_low", "score_high", "retained", "overlap", "behind"))
+HISTORY = Layout(("variant", "seed", "fold"), ("step",), further=True)
+CURVE = Layout(("method",), ("score", "dim", "score_low", "score_high", "retained", "overlap", "behind"), further=True)
 
 
 @dataclass(frozen=True)
@@ -296,7 +299,7 @@ def _table(source: Source, path: Path, layout: Layout) -> pd.DataFrame:
     missing = [name for name in (*layout.text, *layout.numbers) if name not in table.columns]
     if missing:
         raise ArtifactError(f"{path} lacks the columns {', '.join(missing)}; is it a table that embcomp wrote?")
-    for name in table.columns.difference(words):
+    for name in table.columns.difference(words) if layout.further else layout.numbers:
         try:
             table[name] = pd.to_numeric(table[name].replace("", np.nan))
         except (ValueError, TypeError) as error:

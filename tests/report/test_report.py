@@ -336,3 +336,10 @@ def test_a_metric_that_one_class_leaves_undefined_is_left_out(tmp_path):
     assert [
         a for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b and path.name not in a
     ] == []
+
+
+def test_a_table_of_several_runs_keeps_its_own_columns_of_words(tmp_path):
+    table = pd.read_csv(make_run(tmp_path / "run") / "scores.csv").assign(set="one", protocol="pairs")
+    table.to_csv(tmp_path / "results.csv", index=False)
+    plain, several = (texts_of(build([tmp_path / name]), "") for name in ("run/scores.csv", "results.csv"))
+    assert plain == several

@@ -184,16 +184,16 @@ def test_evaluate_gives_both_and_leaves_the_artifact(tmp_path):
     loaded = Classifier.load(tmp_path / "student")
     plain = evaluate(loaded, manifest, cache=tmp_path / "cache")
     both = evaluate(loaded, manifest, cache=tmp_path / "cache", reestimate=True)
-    assert set(plain.table["setting"]) == {"as trained"} and plain.reestimated is None
-    assert list(dict.fromkeys(both.table["setting"])) == ["as trained", "re-estimated"]
+    assert set(plain.table["setting"]) == {"as trained"} and plain.adapted is None
+    assert list(dict.fromkeys(both.table["setting"])) == ["as trained", "adapted"]
     np.testing.assert_array_equal(both.predictions.probabilities, plain.predictions.probabilities)
-    assert not np.allclose(both.reestimated.probabilities, both.predictions.probabilities, atol=1e-4)
-    assert list(both.reestimated.ids) == list(both.predictions.ids) and len(both.reestimated.ids) == 4
+    assert not np.allclose(both.adapted.probabilities, both.predictions.probabilities, atol=1e-4)
+    assert list(both.adapted.ids) == list(both.predictions.ids) and len(both.adapted.ids) == 4
     again = evaluate(loaded, manifest, cache=tmp_path / "cache")
     np.testing.assert_array_equal(again.predictions.probabilities, plain.predictions.probabilities)
     assert file_hash(tmp_path / "student/weights.safetensors") == before
     arguments = [str(tmp_path / "student"), str(tmp_path / "abroad/manifest.csv"), "--out", str(tmp_path / "s.csv")]
     done = CliRunner().invoke(group, ["evaluate", *arguments, "--reestimate"])
-    assert done.exit_code == 0 and "tones, re-estimated  accuracy" in done.output
+    assert done.exit_code == 0 and "tones, adapted  accuracy" in done.output
     written = pd.read_csv(tmp_path / "s.csv")
     np.testing.assert_allclose(written["value"], both.table["value"], atol=1e-5)
