@@ -18,6 +18,7 @@ from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py.
 COMMANDS = {
     "demo": "Compare every method on two synthetic sound sets.",
+    "manifest": "Make a manifest from folders, tables, annotations or a published data set.",
     "run": "Compare variants over seeds and folds, as a TOML file describes.",
     "matrix": "Train on each data set and test on all of them.",
     "embed": "Compute a teacher's embeddings of the clips in a manifest.",

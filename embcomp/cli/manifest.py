@@ -1,0 +1,192 @@
+"""Manifests from folders, tables, annotations and published data sets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embcomp.cli import common
+
+if TYPE_CHECKING:
+    from embcomp.data.makers import Made, Maker
+
+LISTED = 10  # files left out, told by name
+
+
+def shared_options(command: click.Command) -> click.Command:
+    """Options that every kind of source has."""
+    options = [
+        click.option("--out", type=common.MANIFEST, help="Manifest to write.  [default: manifest.csv in the folder]"),
+        click.option("--label", default="", metavar="REGEX", help="Finds the label in each path: what is in brackets, or all it matches."),
+        click.option("--group", default="", metavar="REGEX", help="Finds in each path what must not be split: speaker, recording, place."),
+        *window_options(),
+        click.option("--dataset", default="", metavar="NAME", help="Name of the data set, in its own column."),
+        click.option("--dry-run", is_flag=True, help="Only say what the manifest would hold."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+    ]  # fmt: skip
+    for option in options:
+        command = option(command)
+    return command
+
+
+def window_options() -> list[Any]:
+    """How recordings are cut."""
+    return [
+        click.option("--window", type=float, metavar="SECONDS", help="Cut recordings into windows of this length."),
+        click.option("--hop", type=float, default=0.0, metavar="SECONDS", help="From one window to the next.  [default: --window]"),
+        click.option("--overlap", type=float, default=0.5, show_default=True, metavar="SHARE", help="Of a selection, or of the window if shorter, that a window must cover to get its label."),
+        click.option("--background", default="", metavar="LABEL", help="Keep windows that no selection touches, under this label; | says that none applies."),
+    ]  # fmt: skip
+
+
+def rule(window: float | None, hop: float, overlap: float, background: str):
+    """The options as a rule; None without windows.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range, or means nothing without windows.
+    """
+    from embcomp.data.makers import WindowRule
+    from embcomp.errors import ConfigError
+
+    if window is not None:
+        return WindowRule(window, hop, overlap, background)
+    for name, given in (("--hop", hop != 0), ("--background", bool(background)), ("--overlap", overlap != 0.5)):
+        if given:
+            raise ConfigError(f"{name} is about windows; give --window, too")
+    return None
+
+
+def own_options(maker: type[Maker]) -> list[click.Option]:
+    """Options from the settings of a maker."""
+    kinds = typing.get_type_hints(maker.Settings)
+    found = []
+    for item in dataclasses.fields(maker.Settings):
+        flags = [f"--{item.name.replace('_', '-')}"]
+        about: dict[str, Any] = {"help": item.metadata["help"], "metavar": item.metadata.get("metavar")}
+        if kinds[item.name] is bool:
+            flags = [f"{flags[0]}/--no-{item.name.replace('_', '-')}"] if item.default else flags
+            about |= {"is_flag": True, "default": item.default, "metavar": None}
+        elif kinds[item.name] in (int, float):
+            about |= {"type": kinds[item.name], "default": item.default, "show_default": True}
+        elif kinds[item.name] is str:
+            about |= {"default": item.default, "show_default": bool(item.default)}
+        else:
+            about |= {"multiple": True}
+        found.append(click.Option([*flags, item.name], **about))
+    return found
+
+
+class Kinds(click.Group):
+    """One command a maker."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from embcomp.data.makers import MAKERS
+
+        return [maker.name for maker in MAKERS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        from embcomp.data.makers import MAKERS
+
+        found = {maker.name: maker for maker in MAKERS}.get(name.replace("_", "-"))
+        return _command(found) if found is not None else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        from embcomp.errors import nearest
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            raise click.UsageError(f"no such kind of source {args[0]!r}; {nearest(args[0], self.list_commands(ctx))}") from None
+
+
+def _command(maker: type[Maker]) -> click.Command:
+    several = maker.source == "FILES"
+
+    def call(sources: Any, **options: Any) -> None:
+        _make(maker, sources if several else (sources,), options)
+
+    path = click.Path(path_type=Path)
+    argument = click.Argument(["sources"], nargs=-1 if several else 1, required=True, type=path, metavar=f"{maker.source}{'...' if several else ''}")
+    command = click.Command(maker.name, callback=call, params=[argument, *own_options(maker)], help=_help(maker), short_help=maker.summary)
+    return shared_options(command)
+
+
+def _help(maker: type[Maker]) -> str:
+    import inspect
+
+    return f"{maker.summary}\n\n{inspect.getdoc(maker) or ''}".replace("``", "")
+
+
+@click.group(cls=Kinds)
+def manifest() -> None:
+    """Make a manifest: a CSV that names clips, their labels, and what must not be split.
+
+    `embcomp init` does the same by asking, and writes settings for a run, too.
+    """
+
+
+def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]) -> None:
+    from embcomp.data.makers import make
+    from embcomp.data.makers.build import refuse_to_replace
+
+    names = ("window", "hop", "overlap", "background")
+    windows = rule(*(options.pop(name) for name in names))
+    dry_run, as_json, out = options.pop("dry_run"), options.pop("as_json"), options.pop("out")
+    target = out or maker().default_out(sources[0])
+    if not dry_run:
+        refuse_to_replace(target)
+    with tempfile.TemporaryDirectory() as scratch, common.bar(1, "look") as shown:
+
+        def progress(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        # Without a manifest, nothing may be left of what a maker writes beside it.
+        beside = Path(scratch) / target.name if dry_run and maker.writes else target
+        made = make(maker.name, sources, out=beside, window=windows, progress=progress, **options)
+    if not dry_run:
+        made.write()
+    if as_json:
+        click.echo(as_text(made, None if dry_run else target))
+        return
+    show(made)
+    if dry_run:
+        click.echo(f"{made.summary.clips} rows; nothing was written", err=True)
+    else:
+        click.echo(f"{made.summary.clips} rows: {target}", err=True)
+        if made.leads_out:
+            click.echo(f"audio lies outside {target.parent}: give --allow-outside where you use this manifest", err=True)
+
+
+def show(made: Made) -> None:
+    """Some rows, the summary, what was assumed and what is left out."""
+    for line in (*made.preview(), "", *made.summary.lines()):
+        click.echo(line)
+    for note in made.notes:
+        click.echo(f"  {note}", err=True)
+    if made.left_out:
+        click.echo(f"{len(made.left_out)} left out:", err=True)
+        for name, reason in made.left_out[:LISTED]:
+            click.echo(f"  {name}: {reason}", err=True)
+        if len(made.left_out) > LISTED:
+            click.echo(f"  and {len(made.left_out) - LISTED} more (--json names all)", err=True)
+
+
+def as_text(made: Made, written: Path | None) -> str:
+    """The summary, notes and what is left out as JSON."""
+    about = {
+        "manifest": None if written is None else str(written),
+        "dataset": made.dataset,
+        "summary": made.summary.as_dict(),
+        "notes": list(made.notes),
+        "left_out": [{"what": what, "reason": reason} for what, reason in made.left_out],
+    }
+    return json.dumps(about, indent=1, ensure_ascii=False)

@@ -1,0 +1,53 @@
+"""What makers for published data sets share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from embcomp.data.makers.base import Clip, Found
+from embcomp.data.sounds import audio_files
+from embcomp.data.tables import Cells
+from embcomp.errors import ManifestError
+
+
+def refuse_columns(cells: Cells, table: Path, *needed: str) -> None:
+    """Refuse a table without the columns of the published one.
+
+    Raises
+    ------
+    ManifestError
+        Names them.
+    """
+    missing = [name for name in needed if name not in cells]
+    if missing:
+        raise ManifestError(
+            f"{table} has no column {missing[0]!r}, so it is not the published table (found: {', '.join(cells)})"
+        )
+
+
+def listed(
+    clips: Sequence[Clip], home: Path, notes: list[str], dataset: str, left_out: Sequence[tuple[str, str]] = ()
+) -> Found:
+    """Clips of a published list.
+
+    Raises
+    ------
+    ManifestError
+        Not one of the files is there.
+    """
+    there: dict[Path, bool] = {}
+    for clip in clips:
+        if clip.path not in there:
+            there[clip.path] = clip.path.is_file()
+    if not any(there.values()):
+        first = next(iter(there), home)
+        raise ManifestError(
+            f"not one of the {len(there)} files of {dataset} is there, {first} first; unpack its audio into {home}"
+        )
+    return Found(list(clips), home, notes, dataset, left_out=list(left_out))
+
+
+def clips_below(home: Path, ending: str = ".wav") -> list[Path]:
+    """Audio files below a folder with this ending, in either case; none where there is no such folder."""
+    return [path for path in audio_files(home) if path.suffix.lower() == ending] if home.is_dir() else []
