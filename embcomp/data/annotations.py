@@ -85,7 +85,7 @@ def read_raven(path: str | os.PathLike, label_column: str = "") -> tuple[list[An
         if needed not in names:
             raise ManifestError(f"{path} is no Raven selection table: it has no column {needed!r}")
     place = {name: number for number, name in enumerate(names)}
-    label, said = _label_column(path, names, label_column)
+    label, said = _label_column(path, names, label_column) if rows[1:] or label_column else ("", [])
     found: dict[tuple, Annotation] = {}
     for number, row in enumerate(rows[1:], 2):
 
@@ -111,7 +111,9 @@ def _label_column(path: Path, names: list[str], given: str) -> tuple[str, list[s
         return given, []
     found = [name for known in RAVEN_LABELS for name in names if name.casefold() == known]
     if not found:
-        return "", [f"{path.name} has no column of labels; say which with --label-column"]
+        raise ManifestError(
+            f"{path} has no column that is known to hold labels (found: {', '.join(names)}); say which with --label-column"
+        )
     more = f" (not {', '.join(found[1:])}; see --label-column)" if found[1:] else ""
     return found[0], [f"{path.name}: the label is {found[0]!r}{more}"]
 

@@ -122,8 +122,7 @@ def _delimiter(text: str, path: Path, given: str) -> str:
             raise ManifestError(f"unknown delimiter {given!r}: {nearest(given, DELIMITERS)}")
         return mark
     head = next((line for line in text.splitlines() if line.strip()), "")
-    first = next(csv.reader([head], delimiter="\0"), [""])[0] if head.count('"') == 0 else head
-    counts = {mark: _outside_quotes(first, mark) for mark in DELIMITERS.values()}
+    counts = {mark: _outside_quotes(head, mark) for mark in DELIMITERS.values()}
     best = max(counts, key=lambda mark: counts[mark])
     return best if counts[best] else ","
 

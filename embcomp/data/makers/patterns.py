@@ -38,7 +38,7 @@ def by_pattern(names: Sequence[str], pattern: str, option: str) -> list[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ManifestError(f"{option} {pattern!r} is not a regular expression: {error}") from None
+        raise ManifestError(f"{option} '{pattern}' is not a regular expression: {error}") from None
     found, missed = [], []
     for name in names:
         match = compiled.search(name)
@@ -48,7 +48,7 @@ def by_pattern(names: Sequence[str], pattern: str, option: str) -> list[str]:
             missed.append(name)
     if missed:
         raise ManifestError(
-            f"{option} {pattern!r} finds nothing in {len(missed)} of {len(names)} paths, {missed[0]!r} first; it is "
+            f"{option} '{pattern}' finds nothing in {len(missed)} of {len(names)} paths, {missed[0]!r} first; it is "
             "searched in the path from the folder on, with / between"
         )
     return found
