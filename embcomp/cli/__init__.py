@@ -18,6 +18,7 @@ from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py.
 COMMANDS = {
     "demo": "Compare every method on two synthetic sound sets.",
+    "init": "Look at your sounds and write a manifest and settings for a first run.",
     "manifest": "Make a manifest from folders, tables, annotations or a published data set.",
     "run": "Compare variants over seeds and folds, as a TOML file describes.",
     "matrix": "Train on each data set and test on all of them.",

@@ -45,6 +45,13 @@ def window_options() -> list[Any]:
     ]  # fmt: skip
 
 
+def with_windows(command: Any) -> Any:
+    """Give a command the options of windows."""
+    for option in reversed(window_options()):
+        command = option(command)
+    return command
+
+
 def rule(window: float | None, hop: float, overlap: float, background: str):
     """The options as a rule; None without windows.
 
@@ -104,7 +111,9 @@ class Kinds(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            raise click.UsageError(f"no such kind of source {args[0]!r}; {nearest(args[0], self.list_commands(ctx))}") from None
+            raise click.UsageError(
+                f"no such kind of source {args[0]!r}; {nearest(args[0], self.list_commands(ctx))}"
+            ) from None
 
 
 def _command(maker: type[Maker]) -> click.Command:
@@ -114,8 +123,16 @@ def _command(maker: type[Maker]) -> click.Command:
         _make(maker, sources if several else (sources,), options)
 
     path = click.Path(path_type=Path)
-    argument = click.Argument(["sources"], nargs=-1 if several else 1, required=True, type=path, metavar=f"{maker.source}{'...' if several else ''}")
-    command = click.Command(maker.name, callback=call, params=[argument, *own_options(maker)], help=_help(maker), short_help=maker.summary)
+    argument = click.Argument(
+        ["sources"],
+        nargs=-1 if several else 1,
+        required=True,
+        type=path,
+        metavar=f"{maker.source}{'...' if several else ''}",
+    )
+    command = click.Command(
+        maker.name, callback=call, params=[argument, *own_options(maker)], help=_help(maker), short_help=maker.summary
+    )
     return shared_options(command)
 
 
@@ -163,7 +180,9 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
     else:
         click.echo(f"{made.summary.clips} rows: {target}", err=True)
         if made.leads_out:
-            click.echo(f"audio lies outside {target.parent}: give --allow-outside where you use this manifest", err=True)
+            click.echo(
+                f"audio lies outside {target.parent}: give --allow-outside where you use this manifest", err=True
+            )
 
 
 def show(made: Made) -> None:

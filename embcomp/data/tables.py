@@ -197,12 +197,11 @@ def _json(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
     text, notes = decode_text(path.read_bytes(), path)
     whole = text.lstrip().startswith("[")
     items: list[Any] = []
-    number = 0
-    try:
-        for number, part in enumerate([text] if whole else text.splitlines(), 1):
+    for number, part in enumerate([text] if whole else text.splitlines(), 1):
+        try:
             items += json.loads(part) if whole else [json.loads(part)] if part.strip() else []
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}{'' if whole else f', line {number}'} is not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{path}{'' if whole else f', line {number}'} is not JSON: {error}") from None
     if not all(isinstance(item, dict) for item in items):
         raise ManifestError(f"{path} must hold one JSON object a line, or a list of them")
     names = list(dict.fromkeys(str(key) for item in items for key in item))

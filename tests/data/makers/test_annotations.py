@@ -47,7 +47,11 @@ def test_selections_are_clips_and_views_of_one_are_one(recording):
 def test_windows_get_labels_by_the_share_they_overlap(recording):
     raven(
         recording / "rec1.txt",
-        [(1, "S", 1, 0.5, 1.5, 0, 1, "wren"), (2, "S", 1, 1.4, 1.8, 0, 1, "robin"), (3, "S", 1, 3.0, 3.2, 0, 1, "wren")],
+        [
+            (1, "S", 1, 0.5, 1.5, 0, 1, "wren"),
+            (2, "S", 1, 1.4, 1.8, 0, 1, "robin"),
+            (3, "S", 1, 3.0, 3.2, 0, 1, "wren"),
+        ],
     )
     made = make("raven", recording / "rec1.txt", window=WindowRule(1.0, overlap=0.6))
     # wren covers half of the first two windows, which is too little; robin and the last wren are whole in theirs.

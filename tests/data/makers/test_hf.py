@@ -36,7 +36,11 @@ def write_parquet(path, numbers):
     path.parent.mkdir(parents=True, exist_ok=True)
     audio = [{"bytes": flac(number), "path": f"clip{number}.flac"} for number in numbers]
     table = pyarrow.table(
-        {"audio": audio, "label": [number % 2 for number in numbers], "client_id": [f"s{number % 3}" for number in numbers]}
+        {
+            "audio": audio,
+            "label": [number % 2 for number in numbers],
+            "client_id": [f"s{number % 3}" for number in numbers],
+        }
     )
     parquet.write_table(table.replace_schema_metadata(features(audio={"_type": "Audio"}, label=CLASSES)), path)
 
@@ -113,7 +117,9 @@ def test_audio_folders_with_metadata(tmp_path, form):
     rows = [("a.wav", "dog", "ann"), ("deep/b.wav", "cat", "bob")]
     for split in ("train", "test"):
         write_sounds(tmp_path / split, *(row[0] for row in rows))
-        table = pyarrow.table({name: list(column) for name, column in zip(("file_name", "label", "speaker_id"), zip(*rows))})
+        table = pyarrow.table(
+            {name: list(column) for name, column in zip(("file_name", "label", "speaker_id"), zip(*rows))}
+        )
         path = tmp_path / split / f"metadata.{form}"
         if form == "parquet":
             parquet.write_table(table, path)

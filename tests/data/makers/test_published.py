@@ -25,7 +25,9 @@ def esc50(folder):
         ["2-100032-B-0.wav", 2, 0, "dog", "True", 100032, "B"],
         ["1-9-A-36.wav", 1, 36, "vacuum_cleaner", "False", 9, "A"],
     ]
-    write_csv(folder / "meta" / "esc50.csv", [["filename", "fold", "target", "category", "esc10", "src_file", "take"], *rows])
+    write_csv(
+        folder / "meta" / "esc50.csv", [["filename", "fold", "target", "category", "esc10", "src_file", "take"], *rows]
+    )
     write_sounds(folder / "audio", *(row[0] for row in rows))
     return [("dog", "100032", "1"), ("dog", "100032", "2"), ("vacuum_cleaner", "9", "1")]
 
@@ -57,7 +59,10 @@ def openmic(folder):
         ["000135_483840", "voice", 0.05, 3],
         ["000135_483840", "flute", 0.0, 3],
     ]
-    write_csv(folder / "openmic-2018-aggregated-labels.csv", [["sample_key", "instrument", "relevance", "num_responses"], *rows])
+    write_csv(
+        folder / "openmic-2018-aggregated-labels.csv",
+        [["sample_key", "instrument", "relevance", "num_responses"], *rows],
+    )
     write_sounds(folder / "audio", "000/000046_3840.ogg", "000/000135_483840.ogg")
     (folder / "partitions").mkdir()
     (folder / "partitions" / "split01_train.csv").write_text("000046_3840\n")
@@ -67,7 +72,9 @@ def openmic(folder):
 
 def irmas(folder):
     train = folder / "IRMAS-TrainingData"
-    write_sounds(train, "cel/008__[cel][nod][cla]0058__1.wav", "cel/[cel][cla]0001__2.wav", "gac/[gac][pop_roc]0058__3.wav")
+    write_sounds(
+        train, "cel/008__[cel][nod][cla]0058__1.wav", "cel/[cel][cla]0001__2.wav", "gac/[gac][pop_roc]0058__3.wav"
+    )
     test = folder / "IRMAS-TestingData-Part1" / "Part1"
     write_sounds(test, "(02) dont kill the whale-1.wav", "(02) dont kill the whale-12.wav", "no text-1.wav")
     (test / "(02) dont kill the whale-1.txt").write_text("gel\t\nvoi\t\n")
@@ -88,7 +95,9 @@ def mtat(folder):
         [10, 0, 0, 0, "c/some_band-song-01-x-0-29.mp3"],
         [12, 1, 0, 1, "0/other_band-song-02-y-0-29.mp3"],
     ]
-    write_csv(folder / "annotations_final.csv", [["clip_id", "no voice", "classical", "strings", "mp3_path"], *rows], "\t")
+    write_csv(
+        folder / "annotations_final.csv", [["clip_id", "no voice", "classical", "strings", "mp3_path"], *rows], "\t"
+    )
     for row in rows:
         write_sound(folder / row[-1])
     bach = "american_bach_soloists-j_s__bach-01-bwv54__i_aria"
@@ -170,7 +179,9 @@ def test_a_table_of_another_publication_is_refused_by_its_columns(tmp_path):
 
 def test_test_clips_without_their_text_are_named(tmp_path):
     irmas(tmp_path)
-    assert make("irmas", tmp_path).left_out == (("no text-1.wav", "no text-1.txt beside it does not say its instruments"),)
+    assert make("irmas", tmp_path).left_out == (
+        ("no text-1.wav", "no text-1.txt beside it does not say its instruments"),
+    )
 
 
 def test_an_irmas_training_folder_alone(tmp_path):

@@ -1,0 +1,273 @@
+"""A manifest and settings for a first run, by asking or by options."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embcomp.cli import common
+from embcomp.cli import manifest as makers_cli
+
+if TYPE_CHECKING:
+    from embcomp.data.makers import Made, Maker, WindowRule
+
+CONFIG = "embcomp.toml"
+LONG = 30.0  # seconds: files of which half are longer are recordings rather than clips
+WINDOW = 5.0  # seconds, proposed for recordings
+SHOWN = 6  # parts of names, and values of each
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--kind",
+    default="",
+    metavar="KIND",
+    help="What SOURCE is, as `embcomp manifest --help` lists.  [default: found out]",
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Setting of that kind: label_level=-1; repeatable."
+)
+@click.option("--label", default="", metavar="REGEX", help="Finds the label in each path.")
+@click.option(
+    "--group", default="", metavar="REGEX", help="Finds in each path what must not be split: speaker, recording, place."
+)
+@makers_cli.with_windows
+@click.option(
+    "--cross",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="SOURCE",
+    help="Further data set with the same labels, to test on; repeatable.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01, 3600),
+    help="How much of a clip students hear.  [default: the longest clip, at most 10]",
+)
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(1000),
+    help="Hz that students hear.  [default: 16000, or what the recordings have if less]",
+)
+@click.option("--out", type=common.MANIFEST, help="Manifest to write.  [default: manifest.csv in SOURCE]")
+@click.option("--config", type=common.MANIFEST, help=f"Settings to write.  [default: {CONFIG} beside the manifest]")
+@click.option("--yes", is_flag=True, help="Ask nothing; take what is given, and defaults.")
+def init(
+    source: Path, kind: str, options: tuple[str, ...], label: str, group: str, window, hop, overlap, background,
+    cross: tuple[Path, ...], seconds, sample_rate, out: Path | None, config: Path | None, yes: bool,
+) -> None:  # fmt: skip
+    """Look at SOURCE, a folder of sounds or a table of them, and write a manifest and settings for a run.
+
+    \b
+    Example:
+      embcomp init sounds
+      embcomp run sounds/embcomp.toml --out runs/first
+    """
+    from embcomp.data.makers.build import refuse_to_replace
+    from embcomp.data.manifest import Manifest
+    from embcomp.pipeline.starter import propose
+    from embcomp.storage.files import write_text
+
+    ask = _Asker(yes)
+    rule = makers_cli.rule(window, hop, overlap, background)
+    given = bool(kind or options or label or group or rule or out)
+    manifest = None if given else _there(source, ask)
+    if manifest is not None:
+        refuse_to_replace(config or manifest.parent / CONFIG)
+    else:
+        maker = _maker(source, kind)
+        settings = _settings(maker, options)
+        target = out or maker().default_out(source)
+        refuse_to_replace(target)
+        refuse_to_replace(config or target.parent / CONFIG)
+        made = _make(maker, source, target, label, group, rule, settings, ask)
+        makers_cli.show(made)
+        if not ask.confirm(f"Write {target}?", True):
+            raise click.Abort
+        manifest = made.write()
+    further = [_cross(one, ask) for one in cross]
+    settings_file = config or manifest.parent / CONFIG
+    start = propose(
+        Manifest.read(manifest, True),
+        manifest,
+        settings_file.parent,
+        cross=further,
+        seconds=seconds,
+        sample_rate=sample_rate,
+    )
+    start.config()
+    write_text(settings_file, start.toml())
+    for note in start.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"\nwritten: {manifest}\n         {settings_file}")
+    run = Path("runs") / start.name
+    click.echo("\nnext:")
+    click.echo(f"  embcomp validate {_quoted(manifest)}")
+    click.echo(f"  embcomp run {_quoted(settings_file)} --out {run}")
+    click.echo(f"  embcomp report {run}")
+    click.echo(f"  embcomp predict {run} AUDIO...")
+
+
+class _Asker:
+    """Questions, or their defaults."""
+
+    def __init__(self, yes: bool):
+        self.yes = yes
+
+    def confirm(self, question: str, default: bool) -> bool:
+        return default if self.yes else self._asked(click.confirm, question, default=default)
+
+    def prompt(self, question: str, default: str, **about: Any) -> str:
+        return default if self.yes else self._asked(click.prompt, question, default=default, **about)
+
+    @staticmethod
+    def _asked(function: Any, question: str, **about: Any) -> Any:
+        import sys
+
+        try:
+            return function(question, **about)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            raise click.UsageError(
+                "nobody answers on standard input; give --yes, and options for what is not to be guessed"
+            ) from None
+
+
+def _there(source: Path, ask: _Asker) -> Path | None:
+    """A manifest that is there already, and is to be used."""
+    from embcomp.data.manifest import Manifest
+    from embcomp.errors import ManifestError
+
+    path = source / "manifest.csv" if source.is_dir() else source
+    if not path.is_file():
+        return None
+    try:
+        found = Manifest.read(path, True)
+    except ManifestError:
+        return None
+    if not any(found.audio_path(row).is_file() for row in range(min(len(found), 50))):
+        return None
+    return path if ask.confirm(f"{path} names {len(found)} clips. Use it?", True) else None
+
+
+def _maker(source: Path, kind: str) -> type[Maker]:
+    from embcomp.data.makers import detect, named
+    from embcomp.errors import ManifestError
+
+    if kind:
+        return named(kind)
+    if not source.exists():
+        raise ManifestError(f"there is no {source}; a data set at the Hugging Face hub needs --kind hf")
+    found = detect(source)
+    if found is None:
+        raise ManifestError(f"{source} is nothing known: a folder of sounds, a table or annotations are; see --kind")
+    click.echo(f"{source}: {found.summary}")
+    return found
+
+
+def _settings(maker: type[Maker], options: tuple[str, ...]) -> dict[str, Any]:
+    from embcomp.errors import ConfigError, nearest
+
+    kinds = {item.name: typing.get_type_hints(maker.Settings)[item.name] for item in dataclasses.fields(maker.Settings)}
+    found: dict[str, Any] = {}
+    for text in options:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or name not in kinds:
+            choices = nearest(name, kinds) if kinds else f"{maker.name} has none"
+            raise ConfigError(f"--option takes NAME=VALUE, not {text!r}; {choices}")
+        try:
+            if kinds[name] is bool:
+                found[name] = {"true": True, "false": False}[value.strip().lower()]
+            elif kinds[name] in (int, float, str):
+                found[name] = kinds[name](value)
+            else:
+                found[name] = (*found.get(name, ()), value)
+        except (KeyError, ValueError):
+            raise ConfigError(f"--option {text!r}: {value!r} is no {kinds[name].__name__}") from None
+    return found
+
+
+def _make(
+    maker: type[Maker], source: Path, target: Path, label: str, group: str, rule: WindowRule | None,
+    settings: dict[str, Any], ask: _Asker,
+) -> Made:  # fmt: skip
+    from embcomp.data.makers import WindowRule, make
+
+    def built() -> Made:
+        with common.bar(1, "look") as shown:
+
+            def progress(done: int, total: int) -> None:
+                shown.total = total
+                shown.update(done - shown.n)
+
+            return make(
+                maker.name, source, out=target, label=label, group=group, window=rule, progress=progress, **settings
+            )
+
+    made = built()
+    if not group and not made.summary.groups:
+        group = _ask_group(made, ask)
+    if rule is None and made.summary.seconds[1] > LONG:
+        click.echo(f"half of the clips are longer than {made.summary.seconds[1]:.0f} s.")
+        length = float(ask.prompt("Cut into windows of how many seconds (0 does not)?", f"{WINDOW:g}", type=float))
+        rule = WindowRule(length) if length else None
+    return built() if group or rule is not None else made
+
+
+def _ask_group(made: Made, ask: _Asker) -> str:
+    """A pattern for the group, out of the parts that file names have; empty for none."""
+    from embcomp.data.makers.patterns import by_pattern, name_parts
+
+    names = [clip.path.name for clip in made.clips]
+    labels = [clip.label for clip in made.clips]
+    found = []
+    for part in name_parts(names):
+        values = by_pattern(names, part.pattern, "the part of a name")
+        # A part that is another in each clip groups nothing; one that says the label would leave nothing to test.
+        if len(set(values)) < len(values) and len(set(zip(values, labels))) > len(set(labels)):
+            found.append(part)
+    click.echo(
+        "Clips of one recording, speaker or place must not be both trained on and tested: scores would be too good."
+    )
+    if not found:
+        click.echo("File names do not seem to tell such groups; --group REGEX finds them in paths.")
+        return ""
+    click.echo(f"File names look like {Path(names[0]).name}. Parts of them:")
+    for number, part in enumerate(found[:SHOWN], 1):
+        click.echo(
+            f"  {number}  {', '.join(part.values[:SHOWN])}{', ...' if len(part.values) > SHOWN else ''}  ({len(part.values)} different)"
+        )
+    if ask.yes:
+        click.echo("None is taken for a group, as --yes asks nothing; --group REGEX names one.")
+        return ""
+    choice = click.IntRange(0, len(found[:SHOWN]))
+    number = int(ask.prompt("Which one says what must not be split (0: none)?", "0", type=choice))
+    return found[number - 1].pattern if number else ""
+
+
+def _cross(source: Path, ask: _Asker) -> Path:
+    """The manifest of a further data set, made where it is not there."""
+    from embcomp.data.makers.build import refuse_to_replace
+
+    known = _there(source, _Asker(True))
+    if known is not None:
+        return known
+    maker = _maker(source, "")
+    target = maker().default_out(source)
+    refuse_to_replace(target)
+    made = _make(maker, source, target, "", "", None, {}, ask)
+    makers_cli.show(made)
+    return made.write()
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
