@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "Compare every method on two synthetic sound sets.",
     "init": "Look at your sounds and write a manifest and settings for a first run.",
     "manifest": "Make a manifest from folders, tables, annotations or a published data set.",
+    "validate": "Check a manifest for what would stop or mislead a run.",
     "run": "Compare variants over seeds and folds, as a TOML file describes.",
     "matrix": "Train on each data set and test on all of them.",
     "embed": "Compute a teacher's embeddings of the clips in a manifest.",

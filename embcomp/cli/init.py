@@ -54,8 +54,8 @@ SHOWN = 6  # parts of names, and values of each
     type=click.IntRange(1000),
     help="Hz that students hear.  [default: 16000, or what the recordings have if less]",
 )
-@click.option("--out", type=common.MANIFEST, help="Manifest to write.  [default: manifest.csv in SOURCE]")
-@click.option("--config", type=common.MANIFEST, help=f"Settings to write.  [default: {CONFIG} beside the manifest]")
+@click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in SOURCE]")
+@click.option("--config", type=common.FILE, help=f"Settings to write.  [default: {CONFIG} beside the manifest]")
 @click.option("--yes", is_flag=True, help="Ask nothing; take what is given, and defaults.")
 def init(
     source: Path, kind: str, options: tuple[str, ...], label: str, group: str, window, hop, overlap, background,
@@ -203,12 +203,8 @@ def _make(
     def built() -> Made:
         with common.bar(1, "look") as shown:
 
-            def progress(done: int, total: int) -> None:
-                shown.total = total
-                shown.update(done - shown.n)
-
             return make(
-                maker.name, source, out=target, label=label, group=group, window=rule, progress=progress, **settings
+                maker.name, source, out=target, label=label, group=group, window=rule, progress=common.progress_of(shown), **settings
             )
 
     made = built()

@@ -22,7 +22,7 @@ LISTED = 10  # files left out, told by name
 def shared_options(command: click.Command) -> click.Command:
     """Options that every kind of source has."""
     options = [
-        click.option("--out", type=common.MANIFEST, help="Manifest to write.  [default: manifest.csv in the folder]"),
+        click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in the folder]"),
         click.option("--label", default="", metavar="REGEX", help="Finds the label in each path: what is in brackets, or all it matches."),
         click.option("--group", default="", metavar="REGEX", help="Finds in each path what must not be split: speaker, recording, place."),
         *window_options(),
@@ -162,13 +162,9 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
         refuse_to_replace(target)
     with tempfile.TemporaryDirectory() as scratch, common.bar(1, "look") as shown:
 
-        def progress(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
         # Without a manifest, nothing may be left of what a maker writes beside it.
         beside = Path(scratch) / target.name if dry_run and maker.writes else target
-        made = make(maker.name, sources, out=beside, window=windows, progress=progress, **options)
+        made = make(maker.name, sources, out=beside, window=windows, progress=common.progress_of(shown), **options)
     if not dry_run:
         made.write()
     if as_json:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from embcomp.students.prediction import Predicted
 
 FORMATS = ("table", "csv", "json")
+ANNOTATIONS = ("raven", "audacity")
 
 
 @click.command()
@@ -35,10 +36,17 @@ FORMATS = ("table", "csv", "json")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMATS),
-    help="csv and json contain every class.  [default: the suffix of --out, or table]",
+    type=click.Choice([*FORMATS, *ANNOTATIONS]),
+    help="csv and json contain every class; raven is a selection table and audacity a label track for each recording.  [default: the suffix of --out, or table]",
 )
-@click.option("--out", type=common.FILE, help="Output file instead of standard output.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Output file instead of standard output; with raven or audacity also a folder, for several recordings.",
+)
+@click.option(
+    "--variant", default="", metavar="NAME", help="If STUDENT is a run: choose among the students of this variant."
+)
 @click.option("--recursive", is_flag=True, help="Search subfolders too.")
 @common.skip_bad_option
 @common.threads_option
@@ -51,11 +59,15 @@ def predict(
     threshold,
     form,
     out: Path | None,
+    variant: str,
     recursive,
     skip_bad,
     threads,
 ) -> None:
     """Label AUDIO with STUDENT: files, folders, or patterns in quotes.
+
+    STUDENT is the folder of a student, or of a finished run; of a run, the student
+    with the best validation score is taken.
 
     Files longer than the clips the student was trained on are cut to that length,
     with a message; use --window to label a whole long recording.
@@ -63,15 +75,18 @@ def predict(
     \b
     Example:
       embcomp predict student 'recordings/*.wav' --window 2
+      embcomp predict runs/mine recordings --window 2 --format raven --out tables
     """
     from embcomp.engines.local import set_threads
     from embcomp.storage.files import write_text
+    from embcomp.students.classifier import Classifier
     from embcomp.students.prediction import predict as label
 
     set_threads(threads)
+    classifier = Classifier.load(_chosen(student, variant))
     with common.bar(1, "predict") as shown:
         found = label(
-            student,
+            classifier,
             audio,
             window=window,
             hop=hop,
@@ -81,12 +96,15 @@ def predict(
             progress=common.progress_of(shown),
         )
     form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
-    text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)
-    if out is None:
-        click.echo(text, nl=False)
+    if form in ANNOTATIONS:
+        _annotate(found, form, classifier.audio.sample_rate, out)
     else:
-        write_text(out, text)
-        click.echo(f"{len(found.table)} rows: {out}", err=True)
+        text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)
+        if out is None:
+            click.echo(text, nl=False)
+        else:
+            write_text(out, text)
+            click.echo(f"{len(found.table)} rows: {out}", err=True)
     if found.cut:
         seconds = found.table["end"].max()
         click.echo(
@@ -97,6 +115,34 @@ def predict(
         click.echo(f"  left out: {clip.path}: {clip.reason}", err=True)
     if found.bad:
         click.echo(f"{len(found.bad)} unusable files left out", err=True)
+
+
+def _chosen(student: Path, variant: str) -> Path:
+    """The folder of the student; of a run the best, by its validation score."""
+    from embcomp.errors import ConfigError
+    from embcomp.pipeline.chosen import best_student, is_run
+
+    if is_run(student):
+        found = best_student(student, variant)
+        click.echo(str(found), err=True)
+        return found.path
+    if variant:
+        raise ConfigError(f"--variant chooses a student of a run, and {student} is not the folder of a finished run")
+    return student
+
+
+def _annotate(found: Predicted, form: str, sample_rate: int, out: Path | None) -> None:
+    from embcomp.errors import ConfigError
+    from embcomp.students.annotations import annotation_texts, write_annotations
+
+    if out is not None:
+        written = write_annotations(found, form, sample_rate, out)
+        click.echo(f"{len(written)} files: {out}", err=True)
+        return
+    texts = list(annotation_texts(found, form, sample_rate).values())
+    if len(texts) > 1:
+        raise ConfigError(f"{len(texts)} recordings need a file each: give a folder with --out")
+    click.echo(texts[0], nl=False)
 
 
 def as_csv(found: Predicted) -> str:

@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-# Looked for in folders. Those of the second line cannot be decoded: they are found so that they are named, not passed over.
+from embcomp.storage.imposters import head_of, imposter
+
+NOT_DECODED = (".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm")
+# Looked for in folders; those that cannot be decoded, too, so that they are named and not passed over.
 SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"),
-    *(".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm"),
+    *NOT_DECODED,
 )
 HEAD = 1 << 16  # bytes: files of one size are compared by these first
 
@@ -94,16 +97,9 @@ def look(path: Path) -> Sound:
 
 
 def _not_audio(path: Path, error: Exception) -> str:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(64).lstrip().lower()
-    except OSError as failure:
-        return f"cannot be read ({failure.strerror or failure})"
-    if head.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the audio: run `git lfs pull`"
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "is a web page saved under an audio name: download it again"
-    if path.suffix.lower() in (".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm"):
+    if other := imposter(head_of(path)):
+        return other
+    if path.suffix.lower() in NOT_DECODED:
         return f"{path.suffix} is not decoded here: convert it, `ffmpeg -i {path.name} {path.stem}.wav`"
     reason = str(getattr(error, "error_string", "") or error).strip().rstrip(".")
     return f"not readable as audio ({reason or 'damaged'})"

@@ -1,0 +1,76 @@
+"""What would stop or mislead a run on a manifest."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from embcomp.cli import common
+
+
+@click.command()
+@click.argument("manifest", type=common.MANIFEST)
+@click.option(
+    "--config", type=common.MANIFEST, help="Settings (TOML) of the run.  [default: what `embcomp init` would choose]"
+)
+@common.group_column_option
+@click.option(
+    "--time",
+    "seconds",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="How long to decode clips; the headers of all are read.",
+)
+@click.option("--all", "everything", is_flag=True, help="Decode every clip, however long it takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all clips they name.")
+@common.allow_outside_option
+def validate(
+    manifest: Path, config: Path | None, group_column: str, seconds: float, everything: bool, as_json: bool, allow_outside: bool
+) -> None:  # fmt: skip
+    """Check MANIFEST and its audio for what would stop a run, or mislead who reads its scores.
+
+    The exit code is 1 if something would stop a run.
+
+    \b
+    Example:
+      embcomp validate sounds/manifest.csv
+    """
+    import json
+
+    from embcomp.config import load
+    from embcomp.pipeline.validation import LEVELS
+    from embcomp.pipeline.validation import validate as check
+
+    settings = load(config) if config is not None else None
+    trusted = allow_outside or (settings is not None and settings.data.allow_outside)
+    with common.bar(1, "decode") as shown:
+
+        found = check(
+            manifest,
+            config=settings,
+            allow_outside=trusted,
+            group_column=group_column or (settings.data.group_column if settings is not None else ""),
+            seconds=math.inf if everything else seconds,
+            progress=common.progress_of(shown),
+        )
+    if as_json:
+        about = {"usable": found.usable, "clips": found.clips, "decoded": found.decoded}
+        click.echo(
+            json.dumps(about | {"findings": [asdict(one) for one in found.findings]}, indent=1, ensure_ascii=False)
+        )
+    else:
+        for one in found.findings:
+            click.echo(str(one))
+        counts = [f"{sum(one.level == level for one in found.findings)} {level}s" for level in LEVELS]
+        part = f"{found.decoded} of {found.clips} clips decoded" + (
+            "" if found.decoded >= found.clips or not found.usable else "; --all decodes the others"
+        )
+        click.echo(f"{', '.join(counts)}; {part}")
+    if not found.usable:
+        sys.exit(1)

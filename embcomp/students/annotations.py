@@ -1,0 +1,97 @@
+"""What a student found, as annotations that Raven or Audacity open beside the recording."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from embcomp.data.annotations import Annotation, audacity_text, raven_text
+from embcomp.errors import ConfigError, EmbcompError
+from embcomp.storage.files import write_text
+from embcomp.students.prediction import Predicted
+
+ENDINGS = {"raven": ".embcomp.selections.txt", "audacity": ".embcomp.labels.txt"}
+
+
+def annotations(found: Predicted) -> dict[str, list[tuple[Annotation, float]]]:
+    """Selections of each recording, each with its probability, in order of time.
+
+    A student with several labels a clip gives a selection a label; without a label there is none.
+    """
+    column = {name: number for number, name in enumerate(found.classes)}
+    chosen: dict[str, list[tuple[Annotation, float]]] = {}
+    for place, row in zip(found.table.itertuples(index=False), found.probabilities):
+        some = chosen.setdefault(place.path, [])
+        recording = os.path.abspath(place.path)
+        for label in place.label.split("|") if found.multi_label else [place.label]:
+            if label:
+                one = Annotation(float(place.start), float(place.end), label, recording)
+                some.append((one, float(np.float64(row[column[label]]))))
+    return chosen
+
+
+def annotation_texts(found: Predicted, form: str, sample_rate: int) -> dict[str, str]:
+    """The file of each recording, by the recording's path.
+
+    Parameters
+    ----------
+    form : {"raven", "audacity"}
+    sample_rate : int
+        What the student hears, Hz: selections go up to half of it.
+    """
+    chosen = annotations(found)
+    if form == "raven":
+        return {path: raven_text(some, sample_rate / 2) for path, some in chosen.items()}
+    return {path: audacity_text(some) for path, some in chosen.items()}
+
+
+def write_annotations(found: Predicted, form: str, sample_rate: int, out: str | os.PathLike) -> list[Path]:
+    """Write annotations: one file, or a folder with a file for each recording.
+
+    Parameters
+    ----------
+    form : {"raven", "audacity"}
+    sample_rate : int
+        What the student hears, Hz.
+    out : path
+        A file (``.txt``) where there is one recording; else a folder, in which files are called
+        ``RECORDING.embcomp.selections.txt`` or ``RECORDING.embcomp.labels.txt``.
+
+    Raises
+    ------
+    ConfigError
+        Several recordings are to go into one file.
+    EmbcompError
+        The file is there, and may be somebody's own annotations.
+    """
+    texts, out = annotation_texts(found, form, sample_rate), Path(out)
+    if out.suffix.lower() == ".txt" and not out.is_dir():
+        if len(texts) > 1:
+            raise ConfigError(f"{len(texts)} recordings need a file each: give a folder with --out, not {out}")
+        if out.exists() and not out.name.endswith(ENDINGS[form]):
+            raise EmbcompError(
+                f"{out} exists already and is kept, as it may hold your own annotations; choose another --out"
+            )
+        targets = [out]
+    else:
+        targets = _names(list(texts), out, ENDINGS[form])
+    for target, text in zip(targets, texts.values()):
+        write_text(target, text)
+    return targets
+
+
+def _names(recordings: list[str], folder: Path, ending: str) -> list[Path]:
+    """A file a recording, of different names even where recordings in different folders share theirs."""
+    taken: set[str] = set()
+    found = []
+    for recording in recordings:
+        stem = name = Path(recording).stem
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        found.append(folder / f"{name}{ending}")
+    return found
