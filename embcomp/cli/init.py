@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def init(
     ask = _Asker(yes)
     rule = makers_cli.rule(window, hop, overlap, background)
     given = bool(kind or options or label or group or rule or out)
-    manifest = None if given else _there(source, ask)
+    manifest, made = None if given else _there(source, ask), None
     if manifest is not None:
         refuse_to_replace(config or manifest.parent / CONFIG)
     else:
@@ -92,8 +93,12 @@ def init(
         manifest = made.write()
     further = [_cross(one, ask) for one in cross]
     settings_file = config or manifest.parent / CONFIG
+    with warnings.catch_warnings():
+        if made is not None:  # the summary said it
+            warnings.simplefilter("ignore")
+        clips = Manifest.read(manifest, True)
     start = propose(
-        Manifest.read(manifest, True),
+        clips,
         manifest,
         settings_file.parent,
         cross=further,
@@ -148,7 +153,9 @@ def _there(source: Path, ask: _Asker) -> Path | None:
     if not path.is_file():
         return None
     try:
-        found = Manifest.read(path, True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = Manifest.read(path, True)
     except ManifestError:
         return None
     if not any(found.audio_path(row).is_file() for row in range(min(len(found), 50))):
@@ -202,9 +209,15 @@ def _make(
 
     def built() -> Made:
         with common.bar(1, "look") as shown:
-
             return make(
-                maker.name, source, out=target, label=label, group=group, window=rule, progress=common.progress_of(shown), **settings
+                maker.name,
+                source,
+                out=target,
+                label=label,
+                group=group,
+                window=rule,
+                progress=common.progress_of(shown),
+                **settings,
             )
 
     made = built()
@@ -219,16 +232,10 @@ def _make(
 
 def _ask_group(made: Made, ask: _Asker) -> str:
     """A pattern for the group, out of the parts that file names have; empty for none."""
-    from embcomp.data.makers.patterns import by_pattern, name_parts
+    from embcomp.data.makers.patterns import group_parts
 
     names = [clip.path.name for clip in made.clips]
-    labels = [clip.label for clip in made.clips]
-    found = []
-    for part in name_parts(names):
-        values = by_pattern(names, part.pattern, "the part of a name")
-        # A part that is another in each clip groups nothing; one that says the label would leave nothing to test.
-        if len(set(values)) < len(values) and len(set(zip(values, labels))) > len(set(labels)):
-            found.append(part)
+    found = group_parts(names, [clip.label for clip in made.clips])
     click.echo(
         "Clips of one recording, speaker or place must not be both trained on and tested: scores would be too good."
     )

@@ -161,7 +161,6 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
     if not dry_run:
         refuse_to_replace(target)
     with tempfile.TemporaryDirectory() as scratch, common.bar(1, "look") as shown:
-
         # Without a manifest, nothing may be left of what a maker writes beside it.
         beside = Path(scratch) / target.name if dry_run and maker.writes else target
         made = make(maker.name, sources, out=beside, window=windows, progress=common.progress_of(shown), **options)

@@ -50,7 +50,6 @@ def validate(
     settings = load(config) if config is not None else None
     trusted = allow_outside or (settings is not None and settings.data.allow_outside)
     with common.bar(1, "decode") as shown:
-
         found = check(
             manifest,
             config=settings,

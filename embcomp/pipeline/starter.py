@@ -191,14 +191,12 @@ def propose(
     reasons.setdefault("seconds", "as asked")
     split, seeds = _split(manifest, reasons, notes)
     start = Path(folder).resolve()
-    groups = len(set(manifest.groups)) if _groups_given(manifest) else 0
+    groups = len(set(manifest.groups)) if manifest.unit == "group" else 0
     return Start(
         name=re.sub(r"\W+", "-", manifest.name).strip("-") or "run",
         train=_relative(path, start),
         cross=tuple(_relative(one, start) for one in cross),
-        allow_outside=any(manifest.leads_out(row) for row in range(len(manifest)))
-        if not manifest.allow_outside
-        else _outside(manifest),
+        allow_outside=_outside(manifest),
         sample_rate=int(chosen_rate),
         seconds=float(chosen_seconds),
         split=split,
@@ -220,10 +218,6 @@ def _relative(path: str | os.PathLike, start: Path) -> str:
 def _outside(manifest: Manifest) -> bool:
     guarded = replace(manifest, allow_outside=False)
     return any(guarded.leads_out(row) for row in range(len(guarded)))
-
-
-def _groups_given(manifest: Manifest) -> bool:
-    return list(manifest.groups) != manifest.ids
 
 
 def _lengths(manifest: Manifest, paths: list[Path], sounds: Mapping[Path, Sound]) -> tuple[np.ndarray, np.ndarray]:
@@ -267,11 +261,9 @@ def _seconds(lengths: np.ndarray, reasons: dict[str, str], notes: list[str]) -> 
 
 def _split(manifest: Manifest, reasons: dict[str, str], notes: list[str]) -> tuple[SplitConfig, tuple[int, ...]]:
     """The first of the published split, groups, and none that leaves something to train, stop and test on."""
-    what = (
-        "groups"
-        if _groups_given(manifest)
-        else "clips; no groups are known, so clips of one recording may be on both sides"
-    )
+    what = "groups"
+    if manifest.unit != "group":
+        what = f"{manifest.unit}s; no groups are known, so recordings, speakers or places may be on both sides"
     tries = _published(manifest)
     tries += [(SplitConfig(by="group", folds=folds), f"folds of whole {what}") for folds in (FOLDS, 2)]
     tries.append((SplitConfig(by="none"), "too few groups to test on: train on all, and test on data.cross"))

@@ -95,3 +95,16 @@ def name_parts(names: Sequence[str]) -> list[NamePart]:
             before = rf"(?:[^/\-_. ]*[-_. ]+){times}" if number > 1 else ""
             found.append(NamePart(number, different, rf"(?:^|/){before}([^/\-_. ]+)[^/]*$"))
     return found
+
+
+def group_parts(names: Sequence[str], labels: Sequence[str]) -> list[NamePart]:
+    """Parts of the file names that may say what must not be split.
+
+    A part that is another in each clip groups nothing, and one that goes with the label leaves nothing to test.
+    """
+    found = []
+    for part in name_parts(names):
+        values = by_pattern(names, part.pattern, "the part of a name")
+        if len(set(values)) < len(values) and len(set(zip(values, labels))) > len(set(labels)):
+            found.append(part)
+    return found
