@@ -63,9 +63,12 @@ class Made:
         """The rows as text, with the columns that are used."""
         start = os.path.abspath(self.out.parent)
         found = []
+        paths = {
+            path: Path(os.path.relpath(os.path.abspath(path), start)).as_posix()
+            for path in dict.fromkeys(clip.path for clip in self.clips)
+        }
         for clip in self.clips:
-            path = Path(os.path.relpath(os.path.abspath(clip.path), start)).as_posix()
-            values = (path, clip.label, clip.group, clip.split, self.dataset, _seconds(clip.start), _seconds(clip.end))
+            values = (paths[clip.path], clip.label, clip.group, clip.split, self.dataset, _seconds(clip.start), _seconds(clip.end))
             found.append(dict(zip(COLUMNS, values)))
         used = [name for name in COLUMNS if name in ("path", "label") or any(row[name] for row in found)]
         return [{name: row[name] for name in used} for row in found]
