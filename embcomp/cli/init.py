@@ -223,9 +223,15 @@ def _make(
     made = built()
     if not group and not made.summary.groups:
         group = _ask_group(made, ask)
-    if rule is None and made.summary.seconds[1] > LONG:
-        click.echo(f"half of the clips are longer than {made.summary.seconds[1]:.0f} s.")
-        length = float(ask.prompt("Cut into windows of how many seconds (0 does not)?", f"{WINDOW:g}", type=float))
+    if rule is None and (made.selections or made.summary.seconds[1] > LONG):
+        question = "Cut into windows of how many seconds (0 does not)?"
+        if made.selections:
+            click.echo(
+                "Each selection is a clip, or recordings are cut into windows, which get the labels they overlap."
+            )
+        else:
+            click.echo(f"Half of the clips are longer than {made.summary.seconds[1]:.0f} s.")
+        length = float(ask.prompt(question, "0" if made.selections else f"{WINDOW:g}", type=float))
         rule = WindowRule(length) if length else None
     return built() if group or rule is not None else made
 

@@ -97,6 +97,17 @@ def test_long_recordings_are_cut_in_windows(tmp_path):
     assert load(tmp_path / "embcomp.toml").audio.seconds == 10.0
 
 
+def test_selections_are_clips_or_label_windows(tmp_path):
+    for name in ("r1", "r2", "r3"):
+        write_sound(tmp_path / f"{name}.wav", seconds=4.0)
+        (tmp_path / f"{name}.txt").write_text("0.5\t1.5\twren\n2.0\t4.0\trobin\n")
+    done = command("init", tmp_path, "--out", tmp_path / "clips.csv", "--config", tmp_path / "c.toml", answers="0\ny\n")
+    assert done.exit_code == 0 and len(Manifest.read(tmp_path / "clips.csv")) == 6, done.output
+    done = command("init", tmp_path, answers="1\ny\n")
+    assert done.exit_code == 0 and len(Manifest.read(tmp_path / "manifest.csv")) == 12, done.output
+    assert set(Manifest.read(tmp_path / "manifest.csv").groups) == {"r1.wav", "r2.wav", "r3.wav"}
+
+
 def test_a_further_set_is_found_made_and_written_down(sounds, tmp_path):
     write_sounds(tmp_path / "other", "dog/x.wav", "cat/y.wav")
     done = command("init", sounds, "--yes", "--cross", tmp_path / "other")

@@ -40,6 +40,8 @@ class Made:
         What was assumed.
     left_out : tuple of (str, str)
         What is not in the manifest, each with the reason.
+    selections : bool
+        Whether the source has selections in recordings, which windows take their labels from.
     """
 
     clips: tuple[Clip, ...]
@@ -49,6 +51,7 @@ class Made:
     dataset: str = ""
     notes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    selections: bool = False
 
     @property
     def leads_out(self) -> bool:
@@ -68,7 +71,15 @@ class Made:
             for path in dict.fromkeys(clip.path for clip in self.clips)
         }
         for clip in self.clips:
-            values = (paths[clip.path], clip.label, clip.group, clip.split, self.dataset, _seconds(clip.start), _seconds(clip.end))
+            values = (
+                paths[clip.path],
+                clip.label,
+                clip.group,
+                clip.split,
+                self.dataset,
+                _seconds(clip.start),
+                _seconds(clip.end),
+            )
             found.append(dict(zip(COLUMNS, values)))
         used = [name for name in COLUMNS if name in ("path", "label") or any(row[name] for row in found)]
         return [{name: row[name] for name in used} for row in found]
@@ -155,14 +166,20 @@ def build(
     clips, said = _joined(clips)
     notes += said
     if not clips:
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:5])
-        raise ManifestError(
-            f"no clip of {sources[0]} can be used"
-            + (f":\n{reasons}" if reasons else "; see --background and --overlap")
-        )
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:5]) or "\n".join(notes)
+        raise ManifestError(f"no clip of {sources[0]} can be used" + (f":\n{reasons}" if reasons else ""))
     repeated = same_content([clip.path for clip in clips])
     summary = summarise(clips, sounds, repeated, found.home)
-    return Made(tuple(clips), summary, out, found.home, dataset or found.dataset, tuple(notes), tuple(left_out))
+    return Made(
+        tuple(clips),
+        summary,
+        out,
+        found.home,
+        dataset or found.dataset,
+        tuple(notes),
+        tuple(left_out),
+        found.selections,
+    )
 
 
 def _patterns(found: Found, label: str, group: str) -> list[Clip]:
