@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from embcomp.students.base import Student
 from embcomp.students.norm import NormReLU, channels_last
-from embcomp.students.output import StudentOutput, frame_mask, masked
-from embcomp.students.pooling import max_pool, over_bands, pooled_mean
+from embcomp.students.output import Stages, StudentOutput, frame_mask, masked
+from embcomp.students.pooling import max_pool, pooled_mean
 
 # Kernels of the two convolutions of each block for rho = 7, stage by stage.
 KERNELS = (
@@ -106,13 +106,13 @@ class CPResNet(Student):
         x = channels_last(self.stem(self.norm(features, mask).unsqueeze(1)))
         mask = None if mask is None else mask[:, None, None, ::2]
         x = self.stem_norm(x, mask)
-        stages = ()
+        maps = []
         for number, stage in enumerate(self.stages):
             if self.training and number:
-                stages += (over_bands(x),)
+                maps.append(x)
             for position, block in enumerate(stage):
                 x = block(x, mask)
                 if (number, position) in POOLED:
                     x, mask = max_pool(x, mask, (2, 2))
         embedding, frames = pooled_mean(x, mask)
-        return StudentOutput(self.classify(embedding), embedding, frames, (*stages, frames) if self.training else ())
+        return StudentOutput(self.classify(embedding), embedding, frames, Stages(maps, frames) if self.training else ())

@@ -8,36 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from embcomp.config import setting
+from embcomp.students import fused
 from embcomp.students.base import Student, StudentSettings
 from embcomp.students.norm import NormReLU, channels_last
-from embcomp.students.output import StudentOutput, frame_mask
-from embcomp.students.pooling import mean_over_time, over_bands, strided
+from embcomp.students.output import Stages, StudentOutput, frame_mask
+from embcomp.students.pooling import at_least_float32, mean_over_time
+from embcomp.students.separable import Separable
 
 STAGES = (1, 4)  # the separable blocks that end a stage; the convolution across bands ends the third
-
-
-class Separable(nn.Module):
-    """Depthwise 3x3 then pointwise 1x1 convolution, each with batch norm and ReLU.
-
-    Frames past a clip's end are set to zero again at the end, before the next
-    block looks at neighbours, so that a clip's output does not depend on how far
-    its batch was padded.
-    """
-
-    def __init__(self, channels: int, out_channels: int, stride: int, residual: bool = True):
-        super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
-        self.norm1 = NormReLU(channels)
-        self.pointwise = nn.Conv2d(channels, out_channels, 1, bias=False)
-        self.norm2 = NormReLU(out_channels)
-        self.stride = stride
-        self.skip = residual and stride == 1 and channels == out_channels
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        mask = strided(mask, self.stride)
-        y = self.norm1(self.depthwise(x))
-        y = self.norm2(self.pointwise(y), mask)
-        return (x + y if self.skip else y), mask
 
 
 class DSCNN(Student):
@@ -101,16 +79,22 @@ class DSCNN(Student):
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
-        x = channels_last(self.stem(self.norm(features, mask).unsqueeze(1)))
+        x = self.norm(features, mask).unsqueeze(1)
         mask = None if mask is None else mask[:, None, None, ::2]
-        x = self.stem_norm(x, mask)
-        stages = ()
+        if self.stem_norm.training and not x.requires_grad and fused.usable(x, fused.halved(x), self.stem):
+            x = fused.stem(x, self.stem, self.stem_norm, mask)
+        else:
+            x = self.stem_norm(channels_last(self.stem(x)), mask)
+        maps = []
         for number, block in enumerate(self.blocks):
             x, mask = block(x, mask)
             if self.training and number in STAGES:
-                stages += (over_bands(x),)
-        x = self.across_norm(self.across(x), mask)
-        frames = x.squeeze(2).transpose(1, 2)
+                maps.append(x)
+        if self.across_norm.training and fused.usable(x, (1, x.shape[3]), self.across):
+            x = fused.across(x, self.across, self.across_norm, mask)
+        else:
+            x = self.across_norm(self.across(x), mask)
+        frames = at_least_float32(x).squeeze(2).transpose(1, 2)
         embedding = self.project(mean_over_time(frames, mask))
         logits = self.classify(self.dropout(embedding))
-        return StudentOutput(logits, embedding, frames, (*stages, frames) if self.training else ())
+        return StudentOutput(logits, embedding, frames, Stages(maps, frames) if self.training else ())

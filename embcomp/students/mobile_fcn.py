@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from embcomp.config import setting
 from embcomp.students.base import Student, StudentSettings
-from embcomp.students.ds_cnn import Separable
 from embcomp.students.norm import NormReLU, channels_last
-from embcomp.students.output import StudentOutput, frame_mask
-from embcomp.students.pooling import max_pool, over_bands, pooled_mean
+from embcomp.students.output import Stages, StudentOutput, frame_mask
+from embcomp.students.pooling import max_pool, pooled_mean
+from embcomp.students.separable import Separable
 
 STEM = ((1, 64, (2, 4)), (64, 128, (2, 3)))  # channels in, out, and the window of bands and frames pooled after
 SEPARABLE = (
@@ -82,14 +82,14 @@ class MobileFCN(Student):
         mask = None if mask is None else mask[:, None, None]
         for convolution, norm, (*_, window) in zip(self.stem, self.stem_norms, STEM):
             x, mask = max_pool(norm(channels_last(convolution(x)), mask), mask, window)
-        stages = ()
+        maps = []
         for number, (block, (*_, window)) in enumerate(zip(self.blocks, SEPARABLE)):
             if number in DROPPED_BEFORE:
                 if self.training:
-                    stages += (over_bands(x),)
+                    maps.append(x)
                 x = self.dropout(x)
             x, mask = block(x, mask)
             x, mask = max_pool(x, mask, window)
         embedding, frames = pooled_mean(x, mask)
         logits = self.classify(self.dropout(embedding))
-        return StudentOutput(logits, embedding, frames, (*stages, frames) if self.training else ())
+        return StudentOutput(logits, embedding, frames, Stages(maps, frames) if self.training else ())

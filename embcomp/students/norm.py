@@ -36,12 +36,18 @@ class NormReLU(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if not self.training or x.device.type != "cpu" or torch.compiler.is_compiling():
+        # Of a single place the base class refuses to take a variance.
+        if not self.training or x.device.type != "cpu" or torch.compiler.is_compiling() or x.numel() == x.shape[1]:
             return masked(torch.relu(super().forward(x)), mask)
+        return _NormReLU.apply(
+            x, self.weight, self.bias, self.running_mean, self.running_var, self.next_share(), self.eps, mask
+        )
+
+    def next_share(self) -> float:
+        """The share that the next batch has in the running statistics; it is counted as seen."""
         self.num_batches_tracked.add_(1)
         # As the base class has it: no momentum asks for the mean over all batches seen.
-        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-        return _NormReLU.apply(x, self.weight, self.bias, self.running_mean, self.running_var, share, self.eps, mask)
+        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
 
 
 class _NormReLU(torch.autograd.Function):

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from embcomp.students.pooling import over_bands
+
+
+class Stages(Sequence[Tensor]):
+    """Maps after each stage of a network, averaged over bands where they are asked for; hardly any method does.
+
+    Parameters
+    ----------
+    maps : sequence of Tensor of shape (n, channels, bands, time)
+    frames : Tensor of shape (n, time, channels)
+        The last stage, averaged already.
+    """
+
+    def __init__(self, maps: Sequence[Tensor], frames: Tensor):
+        self._maps, self._frames = tuple(maps), frames
+
+    def __len__(self) -> int:
+        return len(self._maps) + 1
+
+    def __getitem__(self, number: int) -> Tensor:
+        number = range(len(self))[number]
+        return self._frames if number == len(self._maps) else over_bands(self._maps[number])
 
 
 class StudentOutput(NamedTuple):
@@ -18,7 +42,7 @@ class StudentOutput(NamedTuple):
         What the classifier sees; what a transfer method compares with the target.
     frames : Tensor of shape (n, time, channels)
         Features over time before pooling, zero where the clip has ended.
-    stages : tuple of Tensor of shape (n, time, channels)
+    stages : sequence of Tensor of shape (n, time, channels)
         The same after each stage of the network, averaged over bands; the last is `frames`. Only in
         training, and none where a network has no stages to speak of.
     """
@@ -26,7 +50,7 @@ class StudentOutput(NamedTuple):
     logits: Tensor
     embedding: Tensor
     frames: Tensor
-    stages: tuple[Tensor, ...] = ()
+    stages: Sequence[Tensor] = ()
 
 
 def frame_mask(lengths: Tensor | None, frames: int) -> Tensor | None:

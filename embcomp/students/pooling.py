@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -37,10 +38,15 @@ def mean_over_time(frames: Tensor, mask: Tensor | None) -> Tensor:
     return frames.mean(1) if mask is None else frames.sum(1) / mask.sum(-1).flatten(1)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Maps of bfloat16, as autocast gives them, in float32: a mean over many of them would lose what differs."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
 def over_bands(x: Tensor) -> Tensor:
     """Mean over bands of maps (n, channels, bands, frames), as (n, frames, channels)."""
     # In this order of axes a mean over bands of maps with channels last is nine times faster.
-    return x.permute(0, 2, 3, 1).mean(1)
+    return at_least_float32(x).permute(0, 2, 3, 1).mean(1)
 
 
 def pooled_mean(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,9 @@ class Descent:
         values = {name: float(term.detach()) for name, term in terms.items()}
         if not torch.isfinite(loss):
             raise DataError(f"the loss is not finite at step {number} ({values}); lower training.learning_rate")
-        self.optimiser.zero_grad(set_to_none=True)
+        for group in self.optimiser.param_groups:  # as zero_grad would, without its bookkeeping
+            for parameter in group["params"]:
+                parameter.grad = None
         loss.backward()
         self.optimiser.step()
         self.count += 1

@@ -140,3 +140,12 @@ def test_a_check_that_fails_itself_does_not_end_the_diagnosis(monkeypatch):
     findings = list(doctor.examine())
     assert findings[-1].state == BROKEN and "ZeroDivisionError: by zero" in findings[-1].found
     assert not doctor.usable(findings)
+
+
+@pytest.mark.parametrize(("reason", "state"), [("", OK), ("no C++ compiler found", NOTE)])
+def test_training_without_kernels_is_slow_and_no_fault(monkeypatch, reason, state):
+    from embcomp.students import compiled
+
+    monkeypatch.setattr(compiled, "why_not", lambda: reason)
+    finding = doctor.check_kernels()
+    assert finding.state == state and reason in finding.found
