@@ -15,7 +15,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
 @click.command("export")
 @click.argument("artifact", type=common.FOLDER)
 @click.option("--to", required=True, metavar="FORMAT", help="onnx. An unknown name lists all.")
-@click.option("--out", required=True, type=common.MANIFEST, help="Output file; the parity report goes to OUT.json.")
+@click.option("--out", required=True, type=common.FILE, help="Output file; the parity report goes to OUT.json.")
 @click.option("--int8", is_flag=True, help="Quantise to 8 bits; needs --calibrate.")
 @click.option("--calibrate", type=common.MANIFEST, help="Manifest with the calibration clips for --int8.")
 @click.option(
@@ -45,6 +45,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
     "--check-clips", default=2000, show_default=True, type=click.IntRange(1), help="Clips to compare on, at most."
 )
 @common.split_option
+@common.group_column_option
 @common.seed_option
 @common.skip_bad_option
 @common.allow_outside_option
@@ -66,6 +67,7 @@ def export(
     calibration_clips: int,
     check_clips: int,
     splits,
+    group_column: str,
     seed: int,
     skip_bad: bool,
     allow_outside: bool,
@@ -81,6 +83,7 @@ def export(
     Example:
       embcomp export student --to onnx --out student.onnx --check test.csv
     """
+    from embcomp.data.manifest import Manifest
     from embcomp.engines.local import set_threads
     from embcomp.errors import ConfigError
     from embcomp.export.parity import Limits
@@ -88,7 +91,7 @@ def export(
     from embcomp.export.writing import export_artifact
 
     def manifest(path: Path | None, chosen: tuple[str, ...]):
-        return None if path is None else common.read_manifest(path, chosen, allow_outside)
+        return None if path is None else Manifest.read(path, allow_outside, group_column).with_splits(chosen)
 
     set_threads(threads)
     if splits and check is None and calibrate is None:
@@ -109,6 +112,8 @@ def export(
         progress=lambda text: click.echo(f"  {text}", err=True),
     )
     click.echo("\n".join([str(written.path), *(f"  {line}" for line in written.parity.lines())]))
+    if written.info.float_layers:
+        click.echo(f"  layers in float: {', '.join(written.info.float_layers)}")
     for clip in written.bad:
         click.echo(f"  left out: {clip}", err=True)
     if written.parity.failures:

@@ -10,6 +10,7 @@ from typing import Any
 from embcomp.errors import ArtifactError
 
 FORMAT = 1
+TUPLES = ("outputs", "labels", "float_layers")
 INPUTS = ("waveform", "logmel", "embedding")
 SAMPLES = ("float32", "int16")
 THRESHOLD = 0.5
@@ -43,6 +44,8 @@ class ModelInfo:
     fixed_samples : int
         Where the file takes rows of one length only: that length; else 0.
     precision : {"float32", "int8"}
+    float_layers : tuple of str
+        Of a network in 8 bits: layers that are not.
     audio : dict
         The front end, as `embcomp.config.AudioConfig` names it.
     parameters, macs : int
@@ -65,6 +68,7 @@ class ModelInfo:
     width: int = 0
     fixed_samples: int = 0
     precision: str = "float32"
+    float_layers: tuple[str, ...] = ()
     audio: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     macs: int = 0
@@ -107,7 +111,7 @@ class ModelInfo:
             raise ArtifactError(f"{source} has format {found!r}; this version of embcomp reads format {FORMAT}")
         damaged = ArtifactError(f"{source}: its metadata are damaged; export it again")
         try:
-            for name in ("outputs", "labels"):
+            for name in TUPLES:
                 content[name] = tuple(content.get(name, ()))
             info = cls(**content)
         except TypeError:
@@ -117,7 +121,7 @@ class ModelInfo:
             wanted = {"str": str, "int": int, "float": (int, float), "bool": bool}.get(str(item.type).split("[")[0])
             if wanted and (not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool)):
                 raise damaged
-            if item.name in ("outputs", "labels") and not all(isinstance(part, str) for part in value):
+            if item.name in TUPLES and not all(isinstance(part, str) for part in value):
                 raise damaged
         fits = info.input in INPUTS and info.samples in SAMPLES and bool(info.outputs)
         fits &= info.kind != "classifier" or (len(info.labels) == info.width > 1 and 0 < info.threshold < 1)

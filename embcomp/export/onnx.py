@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from embcomp.export.base import Calibration, Format
+from embcomp.export.equalise import WEIGHED
 from embcomp.export.info import ModelInfo
+from embcomp.export.int8 import quantise
 from embcomp.export.onnx_frontend import logmel_graph
 from embcomp.export.source import Source, versions
 
@@ -38,6 +40,9 @@ class OnnxFormat(Format):
 
         body = body_graph(source)
         info = replace(source.info, versions=source.info.versions | versions("onnx", "onnxruntime"))
+        if calibration is not None:
+            body, floats = _in_8_bits(body, source, calibration)
+            info = replace(info, precision="int8", float_layers=floats)
         model = with_front_end(body, source)
         onnx.helper.set_model_props(model, info.to_properties())
         onnx.checker.check_model(model, full_check=True)
@@ -61,7 +66,8 @@ def body_graph(source: Source) -> onnx.ModelProto:
             verbose=False,
         )
     model = program.model_proto
-    _forget_places(model)
+    forget_places(model)
+    name_by_module(model)
     return model
 
 
@@ -81,6 +87,17 @@ def with_front_end(body: onnx.ModelProto, source: Source) -> onnx.ModelProto:
     return model
 
 
+def _in_8_bits(
+    body: onnx.ModelProto, source: Source, calibration: Calibration
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The body quantised, and the layers of it that are not."""
+    rows = [source.features(row) for row in calibration.rows]
+    further = [source.features(row) for row in calibration.validation] or rows
+    found = quantise(body, rows, further, source.decide)
+    forget_places(found.model)
+    return found.model, found.floats
+
+
 class _Outputs(nn.Module):
     """One tensor where there is one output: a compressor's module gives no tuple."""
 
@@ -92,9 +109,25 @@ class _Outputs(nn.Module):
         return self.body(x)
 
 
-def _forget_places(model: onnx.ModelProto) -> None:
-    """Drop notes of the exporter, which name files of this machine and take a fifth of a small file."""
+def name_by_module(model: onnx.ModelProto) -> None:
+    """Name weights, and the nodes that use them, as the network does: ``blocks.0.pointwise``."""
+    taken = {name for node in model.graph.node for name in node.output}
+    short = {
+        tensor.name: tensor.name.removeprefix("body.").removeprefix("network.") for tensor in model.graph.initializer
+    }
+    names = {old: old if new in taken else new for old, new in short.items()}
+    for tensor in model.graph.initializer:
+        tensor.name = names[tensor.name]
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        if node.op_type in WEIGHED:
+            node.name = node.input[1].removesuffix(".weight")
+
+
+def forget_places(model: onnx.ModelProto) -> None:
+    """Drop notes of the exporter, which name files of this machine and take a fifth of a small file, and inferred shapes."""
     model.doc_string = ""
+    del model.graph.value_info[:]
     for graph in (model.graph, *(function for function in model.functions)):
         graph.doc_string = ""
         del graph.metadata_props[:]

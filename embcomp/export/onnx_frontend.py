@@ -19,8 +19,8 @@ def logmel_graph(logmel: LogMel, samples: str, opset: int, ir_version: int) -> o
     """Input ``waveform`` (n, samples), output ``logmel`` (n, n_mels, frames); any n and any length.
 
     The discrete Fourier transform is a strided convolution. Its kernel would be a megabyte; the file holds one
-    period of the cosine and the sine instead, from which a runtime gathers the kernel once, when it loads the
-    graph and folds constants.
+    period of the cosine and the sine instead, and of the mel filters, which are triangles, what is not zero. A runtime
+    makes the full matrices once, when it loads the graph and folds constants.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def logmel_graph(logmel: LogMel, samples: str, opset: int, ir_version: int) -> o
 
     before, after, offset = paddings(logmel)
     n_fft, bins, window = logmel.n_fft, logmel.n_fft // 2 + 1, logmel.window.numpy()
+    filters = logmel.filters.numpy()
+    places = np.flatnonzero(filters)
     angles = 2 * np.pi * np.arange(n_fft) / n_fft
     constants = {
         "period": np.concatenate([np.cos(angles), np.sin(angles)]).astype(np.float32),
@@ -43,7 +45,10 @@ def logmel_graph(logmel: LogMel, samples: str, opset: int, ir_version: int) -> o
         "one": np.array([1], dtype=np.int64),
         "pads": np.array([0, 0, before, 0, 0, after], dtype=np.int64),
         "halves": np.array([bins, bins], dtype=np.int64),
-        "filters": logmel.filters.numpy(),
+        "filter_size": np.array([filters.size], dtype=np.int64),
+        "filter_places": places.astype(np.int64),
+        "filter_values": filters.ravel()[places],
+        "filter_shape": np.array(filters.shape, dtype=np.int64),
         "floor": np.array(logmel.floor, dtype=np.float32),
     }
     nodes = [
@@ -54,6 +59,9 @@ def logmel_graph(logmel: LogMel, samples: str, opset: int, ir_version: int) -> o
         helper.make_node("Gather", ["period", "places"], ["waves"]),
         helper.make_node("Mul", ["waves", "window"], ["windowed"]),
         helper.make_node("Unsqueeze", ["windowed", "one"], ["kernel"]),
+        helper.make_node("ConstantOfShape", ["filter_size"], ["zeros"]),
+        helper.make_node("ScatterElements", ["zeros", "filter_places", "filter_values"], ["flat_filters"]),
+        helper.make_node("Reshape", ["flat_filters", "filter_shape"], ["filters"]),
     ]
     signal = "waveform"
     if samples == "int16":

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 
 import numpy as np
-import torch
 
 from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError
@@ -199,15 +198,12 @@ def _both(source: Source, model: ExportedModel, rows: Iterable[np.ndarray]) -> t
 def _inputs(source: Source, model: ExportedModel, rows: list[np.ndarray]) -> list[np.ndarray]:
     if model.info.input != "logmel":
         return rows
-    with torch.inference_mode():
-        return [source.front(torch.from_numpy(row)).numpy() for row in rows]
+    return [source.features(row)[0] for row in rows]
 
 
 def _agreement(expected: np.ndarray, found: np.ndarray, source: Source) -> float:
-    if source.info.multi_label:
-        limit = source.info.threshold
-        return float(((expected >= limit) == (found >= limit)).all(axis=1).mean())
-    return float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
+    same = source.decide(expected) == source.decide(found)
+    return float(same.reshape(len(same), -1).all(axis=1).mean())
 
 
 def _score(metric: str, probabilities: np.ndarray, labels: Labels, source: Source) -> float:

@@ -92,6 +92,15 @@ class Source(ABC):
             Waveforms (samples,) in [-1, 1], of any length; of a compressor, embeddings (dim,).
         """
 
+    def features(self, row: np.ndarray) -> np.ndarray:
+        """What `body` takes for one waveform (samples,), with a batch axis: (1, n_mels, frames)."""
+        with torch.inference_mode():
+            return self.front(torch.from_numpy(row)[None]).numpy()
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """What probabilities (n, classes) decide: class numbers (n,), or bool (n, classes) of several labels."""
+        return probabilities >= self.info.threshold if self.info.multi_label else probabilities.argmax(axis=1)
+
     def example(self, rows: int = 2, frames: int = 57) -> Tensor:
         """An input of `body`."""
         shape = (rows, self.info.audio["n_mels"], frames) if self.info.sample_rate else (rows, self.body.in_features)

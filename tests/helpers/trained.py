@@ -8,7 +8,7 @@ import numpy as np
 
 from embcomp.audio.clips import Clips
 from embcomp.compression import Compressor
-from embcomp.config import TeacherConfig, parse
+from embcomp.config import parse
 from embcomp.data.manifest import Manifest
 from embcomp.teachers.kmeans import KMeansTeacher
 from embcomp.training.distill import distill
@@ -37,7 +37,7 @@ def learn_teacher(folder: Path) -> Path:
     manifest = Manifest.read(folder / "tones/manifest.csv")
     clips = Clips(manifest, KMeansTeacher.sample_rate, 0.4)
     batch = clips.batch(np.arange(len(clips)))
-    config = TeacherConfig(centroids=16, whitened=16, patches=1000)
+    config = KMeansTeacher.Settings(centroids=16, whitened=16, patches=1000)
     teacher = KMeansTeacher.learn([batch], len(clips), config)
     teacher.save(folder / "teacher")
     Compressor(4, method="pca").fit(teacher.embed(*batch)).save(folder / "compressor")
