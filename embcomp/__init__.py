@@ -25,11 +25,13 @@ _HOME = {
     "distill": "embcomp.training.distill",
     "evaluate": "embcomp.evaluation.scores",
     "load_config": "embcomp.config:load",
+    "make_manifest": "embcomp.data.makers:make",
     "matrix": "embcomp.pipeline.matrix",
     "predict": "embcomp.students.prediction",
     "read_scores": "embcomp.evaluation.table",
     "run": "embcomp.pipeline",
     "sweep": "embcomp.pipeline.sweep",
+    "validate": "embcomp.pipeline.validation",
     "write_report": "embcomp.report",
 }
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from embcomp.compression.store import apply as apply
     from embcomp.config import RunConfig as RunConfig
     from embcomp.config import load as load_config  # noqa: F401
+    from embcomp.data.makers import make as make_manifest  # noqa: F401
     from embcomp.data.manifest import Manifest as Manifest
     from embcomp.errors import EmbcompError as EmbcompError
     from embcomp.evaluation.dimension import dimension_curve as dimension_curve
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from embcomp.pipeline import run as run
     from embcomp.pipeline.matrix import matrix as matrix
     from embcomp.pipeline.sweep import sweep as sweep
+    from embcomp.pipeline.validation import validate as validate
     from embcomp.report import write_report as write_report
     from embcomp.storage.store import EmbeddingStore as EmbeddingStore
     from embcomp.students.classifier import Classifier as Classifier

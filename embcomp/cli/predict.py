@@ -80,9 +80,15 @@ def predict(
     from embcomp.engines.local import set_threads
     from embcomp.storage.files import write_text
     from embcomp.students.classifier import Classifier
+    from embcomp.students.prediction import audio_files
     from embcomp.students.prediction import predict as label
 
     set_threads(threads)
+    form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
+    if form in ANNOTATIONS:
+        from embcomp.students.annotations import check_target
+
+        check_target(form, out, len(audio_files(audio, recursive)))
     classifier = Classifier.load(_chosen(student, variant))
     with common.bar(1, "predict") as shown:
         found = label(
@@ -95,7 +101,6 @@ def predict(
             skip_bad=skip_bad,
             progress=common.progress_of(shown),
         )
-    form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
     if form in ANNOTATIONS:
         _annotate(found, form, classifier.audio.sample_rate, out)
     else:
@@ -132,17 +137,14 @@ def _chosen(student: Path, variant: str) -> Path:
 
 
 def _annotate(found: Predicted, form: str, sample_rate: int, out: Path | None) -> None:
-    from embcomp.errors import ConfigError
     from embcomp.students.annotations import annotation_texts, write_annotations
 
     if out is not None:
         written = write_annotations(found, form, sample_rate, out)
         click.echo(f"{len(written)} files: {out}", err=True)
         return
-    texts = list(annotation_texts(found, form, sample_rate).values())
-    if len(texts) > 1:
-        raise ConfigError(f"{len(texts)} recordings need a file each: give a folder with --out")
-    click.echo(texts[0], nl=False)
+    for text in annotation_texts(found, form, sample_rate).values():
+        click.echo(text, nl=False)
 
 
 def as_csv(found: Predicted) -> str:

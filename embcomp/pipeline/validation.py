@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +61,7 @@ class Validation:
 
 
 def validate(
-    path: Path,
+    path: str | os.PathLike,
     *,
     config: RunConfig | None = None,
     allow_outside: bool = False,
@@ -88,6 +89,12 @@ def validate(
     Returns
     -------
     Validation
+
+    Examples
+    --------
+    >>> import embcomp
+    >>> for finding in embcomp.validate("sounds/manifest.csv").findings:   # doctest: +SKIP
+    ...     print(finding)
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the manifest's notes are among the findings
@@ -132,7 +139,11 @@ def _headers(manifest: Manifest, paths: list[Path], sounds: dict[Path, Sound]) -
 
 
 def _settings(
-    manifest: Manifest, path: Path, config: RunConfig | None, sounds: dict[Path, Sound], found: list[Finding]
+    manifest: Manifest,
+    path: str | os.PathLike,
+    config: RunConfig | None,
+    sounds: dict[Path, Sound],
+    found: list[Finding],
 ) -> RunConfig | None:
     if config is not None:
         return config

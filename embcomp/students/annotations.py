@@ -67,19 +67,40 @@ def write_annotations(found: Predicted, form: str, sample_rate: int, out: str | 
         The file is there, and may be somebody's own annotations.
     """
     texts, out = annotation_texts(found, form, sample_rate), Path(out)
-    if out.suffix.lower() == ".txt" and not out.is_dir():
-        if len(texts) > 1:
-            raise ConfigError(f"{len(texts)} recordings need a file each: give a folder with --out, not {out}")
-        if out.exists() and not out.name.endswith(ENDINGS[form]):
-            raise EmbcompError(
-                f"{out} exists already and is kept, as it may hold your own annotations; choose another --out"
-            )
-        targets = [out]
-    else:
-        targets = _names(list(texts), out, ENDINGS[form])
+    check_target(form, out, len(texts))
+    targets = [out] if _one_file(out) else _names(list(texts), out, ENDINGS[form])
     for target, text in zip(targets, texts.values()):
         write_text(target, text)
     return targets
+
+
+def check_target(form: str, out: str | os.PathLike | None, recordings: int) -> None:
+    """Refuse a place for annotations before they are computed.
+
+    Parameters
+    ----------
+    out : path or None
+        None is standard output.
+    recordings : int
+        How many there are.
+
+    Raises
+    ------
+    ConfigError
+        Several recordings are to go into one file.
+    EmbcompError
+        The file is there, and may be somebody's own annotations.
+    """
+    if recordings > 1 and (out is None or _one_file(Path(out))):
+        raise ConfigError(f"{recordings} recordings need a file each: give a folder with --out")
+    if out is not None and _one_file(Path(out)) and Path(out).exists() and not Path(out).name.endswith(ENDINGS[form]):
+        raise EmbcompError(
+            f"{out} exists already and is kept, as it may hold your own annotations; choose another --out"
+        )
+
+
+def _one_file(out: Path) -> bool:
+    return out.suffix.lower() == ".txt" and not out.is_dir()
 
 
 def _names(recordings: list[str], folder: Path, ending: str) -> list[Path]:

@@ -113,7 +113,7 @@ def test_the_library_does_the_same_as_the_commands(work):
     assert np.allclose(found.table["value"], written["value"], atol=1e-6)
 
 
-CALLS = ("apply", "compress", "distill", "evaluate", "matrix", "predict", "run", "sweep", "write_report")
+CALLS = ("apply", "compress", "distill", "evaluate", "matrix", "predict", "run", "sweep", "validate", "write_report")
 
 
 @pytest.mark.parametrize("name", [*CALLS, "demo.render", "doctor.examine", "teachers.embed"])

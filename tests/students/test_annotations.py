@@ -8,7 +8,7 @@ import pytest
 
 from embcomp.data.annotations import read_audacity, read_raven
 from embcomp.errors import ConfigError, EmbcompError
-from embcomp.students.annotations import write_annotations
+from embcomp.students.annotations import check_target, write_annotations
 from embcomp.students.prediction import Predicted
 
 
@@ -60,3 +60,11 @@ def test_somebodys_own_annotations_are_kept(tmp_path):
     assert (tmp_path / "rec.txt").read_text() == "0\t1\tmine\n"
     for _ in range(2):  # those of an earlier prediction are not
         write_annotations(predicted(["rec.wav"]), "audacity", 16_000, tmp_path)
+
+
+def test_places_are_refused_before_anything_is_predicted(tmp_path):
+    with pytest.raises(ConfigError, match="2 recordings need a file each"):
+        check_target("raven", None, 2)
+    check_target("raven", None, 1)
+    check_target("raven", tmp_path, 2)
+    check_target("raven", tmp_path / "new.txt", 1)

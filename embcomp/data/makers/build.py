@@ -148,7 +148,7 @@ def build(
     if found.no_label and not any(clip.label for clip in clips):
         raise ManifestError(found.no_label)
     sounds = look_at([clip.path for clip in clips], progress)
-    clips, unreadable = _readable(clips, sounds, found.home)
+    clips, unreadable = _readable(clips, sounds, found.home, out.parent)
     left_out += unreadable
     if window is not None:
         clips, said = (_label_windows if found.selections else _cut_windows)(clips, sounds, window)
@@ -201,8 +201,14 @@ def _name(path: Path, home: Path) -> str:
         return path.as_posix()
 
 
-def _readable(clips: list[Clip], sounds: dict[Path, Sound], home: Path) -> tuple[list[Clip], list[tuple[str, str]]]:
+def _readable(
+    clips: list[Clip], sounds: dict[Path, Sound], home: Path, start: Path
+) -> tuple[list[Clip], list[tuple[str, str]]]:
     bad = {path: sound.problem for path, sound in sounds.items() if sound.problem}
+    for path in sounds:
+        text = os.path.relpath(path, start)
+        if text != text.strip() and path not in bad:  # cells of a manifest are read without the blanks around them
+            bad[path] = "its path begins or ends with a blank; rename it"
     left_out = [(_name(path, home), reason) for path, reason in bad.items()]
     return [clip for clip in clips if clip.path not in bad], left_out
 

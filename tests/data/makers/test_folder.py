@@ -106,6 +106,18 @@ def test_unreadable_files_are_left_out_with_the_reason(tmp_path):
     assert "ffmpeg -i phone.m4a phone.wav" in reasons["dog/phone.m4a"] and "regular" in reasons["dog/pipe.wav"]
 
 
+def test_names_that_a_manifest_cannot_hold_are_left_out(tmp_path):
+    write_sounds(tmp_path, "dog/1.wav", "cat/1.wav", " bird/1.wav")
+    (tmp_path / "dog" / os.fsdecode(b"\xff.wav")).write_bytes((tmp_path / "dog" / "1.wav").read_bytes())
+    made = make("folder", tmp_path)
+    assert len(made.clips) == 2 and sorted(reason.split(";")[0] for _, reason in made.left_out) == [
+        "its name is not UTF-8",
+        "its path begins or ends with a blank",
+    ]
+    made.write()
+    assert len(Manifest.read(made.out)) == 2
+
+
 def test_only_unreadable_files_is_an_error_that_names_them(tmp_path):
     (tmp_path / "dog").mkdir()
     (tmp_path / "dog" / "a.wav").write_text("x")
