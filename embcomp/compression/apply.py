@@ -47,7 +47,7 @@ def apply(module: nn.Module, rows: Rows) -> np.ndarray:
 
 
 def _bfloat16(module: LinearCompressor, X: torch.Tensor, size: int = 8192) -> np.ndarray:
-    out = torch.empty((len(X), module.out_features))
+    out = torch.empty((len(X), module.out_features), dtype=torch.float32)
     weight = module.weight.bfloat16().T.contiguous()
     for start in range(0, len(X), size):
         out[start : start + size] = X[start : start + size] @ weight

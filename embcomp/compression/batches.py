@@ -33,7 +33,7 @@ class Gatherer:
     def __init__(self, X: Any, capacity: int):
         rows = as_rows(X)
         self.parts = rows.parts
-        self.buffer = torch.empty(capacity, rows.shape[1])
+        self.buffer = torch.empty(capacity, rows.shape[1], dtype=torch.float32)
         # Rows of another type are gathered as they are and widened while still in cache.
         self.raw = [self._raw(part, capacity) for part in self.parts]
 

@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from torch import nn
 
 from embcomp.compression import parameters
+from embcomp.compression.ambient import own_torch
 from embcomp.compression.diagnostics import Report, report
 from embcomp.compression.fit import fit_moments, fit_rows
 from embcomp.compression.fitted import Fitted
@@ -184,7 +185,8 @@ class Compressor(Learned):
         rows = self._rows(X, reset=True)
         ids = rows.ids if ids is None else ids
         self.__dict__.pop("moments_", None)
-        return self._take(fit_rows(params, rows, y, groups, ids, getattr(self, "feature_names_in_", None)))
+        with own_torch():
+            return self._take(fit_rows(params, rows, y, groups, ids, getattr(self, "feature_names_in_", None)))
 
     def fit_moments(self, moments: Moments, *, ids=None) -> Compressor:
         """Fit a closed form from moments that were summed elsewhere.
@@ -201,28 +203,54 @@ class Compressor(Learned):
         ConfigError
             The method trains on rows.
         """
-        return self._take(fit_moments(self._checked_params(), moments, ids))
+        with own_torch():
+            return self._take(fit_moments(self._checked_params(), moments, ids))
 
     @available_if(lambda self: parameters.sums_over_rows(self.get_params(deep=False)))
     def partial_fit(self, X, y=None, *, ids=None) -> Compressor:
-        """Add rows; the result equals one fit on all rows added so far.
+        """Add rows, in batches of any size; the result equals one fit on all rows added so far.
+
+        Rows are only summed here. The components are solved for when something first asks for them, so that many
+        small batches cost no more than a few large ones; until there are as many rows as ``n_components`` the
+        compressor counts as not fitted.
 
         Parameters
         ----------
         X : array-like of shape (n, dim)
         y : ignored
         ids : sequence of str of length n, optional
+
+        Raises
+        ------
+        DataError
+            More components than dimensions, another width than before, or as many ids as there are not rows.
         """
         params = self._checked_params()
         first = not hasattr(self, "moments_")
         rows = self._rows(X, reset=first)
-        moments, ids = collect(rows), rows.ids if ids is None else ids
+        ids = rows.ids if ids is None else list(ids)
+        if ids is not None and len(ids) != len(rows):
+            raise DataError(f"{len(ids)} ids for {len(rows)} rows")
+        parameters.check_components(params, rows.shape[1], rows.shape[1])
+        moments = collect(rows)
         if not first:
             moments = self.moments_ + moments
             ids = None if ids is None or self._ids is None else [*self._ids, *ids]
-        self._take(fit_moments(params, moments, ids, getattr(self, "feature_names_in_", None)))
         self.moments_, self._ids = moments, ids
+        self.__dict__.pop("fitted_", None)
         return self
+
+    def _solve_if_summed(self) -> None:
+        moments = self.__dict__.get("moments_")
+        if "fitted_" in self.__dict__ or moments is None:
+            return
+        params, dim = self._checked_params(), moments.n_features
+        size = parameters.check_components(params, dim, dim)
+        # Of all dimensions, as of a share of the variance, fewer rows can say nothing.
+        least = dim if params["n_components"] is None else size if isinstance(size, int) else 2
+        if moments.count >= max(2, 1 if params["method"] == "identity" else least):
+            with own_torch():
+                self._take(fit_moments(params, moments, self._ids, getattr(self, "feature_names_in_", None)))
 
     def transform(self, X) -> np.ndarray:
         """Compress rows.

@@ -43,7 +43,11 @@ class Learned(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     retained_variance_ = _learned("decoders.retained_variance")
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "fitted_")
+        self._solve_if_summed()
+        return "fitted_" in self.__dict__
+
+    def _solve_if_summed(self) -> None:
+        """Make ``fitted_`` of rows that were only summed so far, where there are enough of them."""
 
     def _rows(self, X, reset: bool = False) -> Rows:
         """Rows of X; `reset` keeps their width and column names, else they are compared."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from embcomp.compression.ambient import own_torch
 from embcomp.compression.decoders import Decoders
 from embcomp.compression.fitted import Fitted
 from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank
@@ -75,6 +76,7 @@ def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> Non
     save_artifact(path, KIND, config, tensors)
 
 
+@own_torch()
 def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
     """Read the folder `path` back.
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
 
 from embcomp.compression import Compressor, Moments
 from embcomp.compression import moments as module
+from embcomp.errors import DataError
 
 
 def check_equal(found: Moments, X: np.ndarray, rtol: float = 1e-5):
@@ -106,6 +108,39 @@ def test_partial_fit_equals_fit(method):
     whole = Compressor(4, method, "reconstruction").fit(X)
     np.testing.assert_allclose(piecewise.transform(X), whole.transform(X), atol=1e-5)
     assert piecewise.n_samples_ == 300
+
+
+@pytest.mark.parametrize("sizes", [[1] * 40, [3, 1, 30, 6], [8] * 5])
+def test_batches_of_any_size_add_up_to_one_fit(sizes):
+    X = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32) * np.arange(1, 17)
+    streamed, start = Compressor(12, "pca"), 0
+    for size in sizes:
+        assert (
+            streamed.partial_fit(X[start : start + size], ids=[str(row) for row in range(start, start + size)])
+            is streamed
+        )
+        start += size
+    whole = Compressor(12, "pca").fit(X)
+    assert streamed.n_samples_ == 40 and streamed.seen(["0", "39", "40"]) == ["0", "39"]
+    np.testing.assert_allclose(np.abs(streamed.transform(X)), np.abs(whole.transform(X)), atol=1e-3)
+
+
+def test_too_few_rows_so_far_are_no_fit_yet_and_no_error():
+    X = np.random.default_rng(0).normal(size=(40, 16))
+    streamed = Compressor(12, "pca").partial_fit(X[:8])
+    with pytest.raises(NotFittedError):
+        streamed.transform(X)
+    assert streamed.partial_fit(X[8:16]).transform(X).shape == (40, 12)
+    first = streamed.transform(X)
+    assert not np.allclose(streamed.partial_fit(100 * X[16:]).transform(X), first)  # later rows count too
+
+
+def test_what_no_further_row_could_mend_is_refused_at_once():
+    X = np.random.default_rng(0).normal(size=(8, 16))
+    with pytest.raises(DataError, match="n_components=17 is more than 16"):
+        Compressor(17, "pca").partial_fit(X)
+    with pytest.raises(DataError, match="3 ids for 8 rows"):
+        Compressor(4, "pca").partial_fit(X, ids=["a", "b", "c"])
 
 
 def test_partial_fit_exists_only_where_it_is_exact():
