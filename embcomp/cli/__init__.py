@@ -23,6 +23,7 @@ COMMANDS = {
     "validate": "Check a manifest for what would stop or mislead a run.",
     "run": "Compare variants over seeds and folds, as a TOML file describes.",
     "matrix": "Train on each data set and test on all of them.",
+    "teachers": "List, fetch and check teachers.",
     "embed": "Compute a teacher's embeddings of the clips in a manifest.",
     "sweep": "Find how many dimensions the target needs.",
     "compress": "Fit a compressor on stored embeddings.",

@@ -12,6 +12,8 @@ import importlib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 from embcomp.config.limits import read_value
@@ -103,6 +105,10 @@ class Section:
     default : str
     takes_argument : bool
         Whether ``name:argument`` is meant; the settings then have a field ``argument``.
+    group : str
+        Entry points of installed packages that add classes of their own.
+    aliases : str
+        ``module:function`` that gives further names, each with the ``name:argument`` that it stands for.
     """
 
     key: str
@@ -110,16 +116,57 @@ class Section:
     registry: str
     default: str
     takes_argument: bool = False
+    group: str = ""
+    aliases: str = ""
 
     @property
     def classes(self) -> dict[str, type[Choice]]:
-        """By name."""
-        module, _, attribute = self.registry.partition(":")
-        return {one.name: one for one in getattr(importlib.import_module(module), attribute)}
+        """By name; those of other packages last, and none that does not load."""
+        own = {one.name: one for one in _attribute(self.registry)}
+        added = added_choices(self.group).items()
+        return own | {name: one for name, one in added if isinstance(one, type) and name not in own}
+
+    def find(self, text: str) -> tuple[type[Choice] | None, str]:
+        """The class that `text` names, by its own name or an alias, and its argument."""
+        name, _, argument = text.partition(":") if self.takes_argument else (text, "", "")
+        classes = self.classes
+        if name not in classes and (spec := self.further.get(text)):
+            name, _, argument = spec.partition(":")
+        return classes.get(name), argument
+
+    @property
+    def further(self) -> dict[str, str]:
+        """Aliases, with what they stand for."""
+        return _attribute(self.aliases)() if self.aliases else {}
+
+
+def _attribute(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@cache
+def added_choices(group: str) -> dict[str, type[Choice] | str]:
+    """What installed packages add by entry points of `group`: the class, or why it does not load, by name."""
+    found: dict[str, type[Choice] | str] = {}
+    for point in entry_points(group=group) if group else ():
+        try:
+            choice = point.load()
+        except Exception as error:  # a package that fails must not take the others with it
+            found[point.name] = f"{point.value} does not load ({type(error).__name__}: {error})"
+            continue
+        fits = isinstance(choice, type) and issubclass(choice, Choice) and getattr(choice, "name", "") == point.name
+        found[point.name] = choice if fits else f"{point.value} is no class of that name made for embcomp"
+    return found
 
 
 SECTIONS = {
-    "teacher": Section("spec", "teacher", "embcomp.teachers:TEACHERS", "kmeans", takes_argument=True),
+    "teacher": Section(
+        *("spec", "teacher", "embcomp.teachers:TEACHERS", "kmeans"),
+        takes_argument=True,
+        group="embcomp.teachers",
+        aliases="embcomp.teachers.catalogue:specs",
+    ),
     "transfer": Section("method", "transfer method", "embcomp.transfer:METHODS", "compressed"),
     "student": Section("kind", "student", "embcomp.students:STUDENTS", "ds_cnn"),
 }
@@ -143,11 +190,16 @@ def chosen(section: str, text: str, where: str = "") -> tuple[type[Choice], dict
         Nothing has this name; the nearest is named.
     """
     about = SECTIONS[section]
-    name, _, argument = text.partition(":") if about.takes_argument else (text, "", "")
-    classes = about.classes
-    if name not in classes:
-        raise ConfigError(f"{where and where + ': '}unknown {about.what} {name!r}: {nearest(name, classes)}")
-    return classes[name], {"argument": argument} if about.takes_argument else {}
+    choice, argument = about.find(text)
+    if choice is None:
+        name, start = text.partition(":")[0] if about.takes_argument else text, where and where + ": "
+        if name in (added := added_choices(about.group)):
+            raise ConfigError(f"{start}the {about.what} {name!r} of another package cannot be used: {added[name]}")
+        hint, close = nearest(name, about.classes), difflib.get_close_matches(name, about.further, n=1, cutoff=0.6)
+        if close and not hint.startswith("did you mean"):
+            hint = f"did you mean {close[0]!r}? {hint}"
+        raise ConfigError(f"{start}unknown {about.what} {name!r}: {hint}")
+    return choice, {"argument": argument} if about.takes_argument else {}
 
 
 def keys_of(choice: type[Choice]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _drop_settings_of_another(table: dict, key: list[str], value: Any) -> None:
     about = SECTIONS.get(key[0])
     if about is None or key[1] != about.key or not isinstance(value, str):
         return
-    old, new = (about.classes.get(str(name).partition(":")[0]) for name in (table.get(about.key, about.default), value))
+    old, new = (about.find(str(name))[0] for name in (table.get(about.key, about.default), value))
     if old is not None and new is not None:
         for name in [name for name in table if name in keys_of(old) and name not in keys_of(new)]:
             del table[name]

@@ -69,6 +69,11 @@ class Teacher(Choice):
     frames: int = 1
 
     @classmethod
+    def missing(cls) -> str:
+        """What has to be installed before it can run, with the command; empty where nothing has to be."""
+        return ""
+
+    @classmethod
     def open(cls, settings: TeacherSettings, manifest: Manifest | None = None) -> Teacher:
         """The teacher that `settings` name, ready to embed.
 

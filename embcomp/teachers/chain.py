@@ -12,6 +12,7 @@ import numpy as np
 
 from embcomp.data.manifest import Manifest
 from embcomp.errors import TeacherError, nearest
+from embcomp.teachers.catalogue import fetched_folder
 from embcomp.teachers.describe import Description, ModelStep, find_description
 from embcomp.teachers.pooled import PooledSettings, PooledTeacher
 from embcomp.teachers.windows import padded, windows
@@ -93,8 +94,9 @@ class ChainTeacher(PooledTeacher):
     @classmethod
     def open(cls, settings: PooledSettings, manifest: Manifest | None = None) -> ChainTeacher:
         path = Path(settings.argument)
-        if not path.is_absolute() and not path.exists() and manifest is not None:
-            path = manifest.folder / path
+        if not path.is_absolute() and not path.exists():
+            fetched = fetched_folder(settings.argument)
+            path = fetched or (manifest.folder / path if manifest is not None else path)
         return cls(settings, find_description(path, cls.suffix))
 
     @staticmethod

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embcomp.errors import MissingDependencyError, TeacherError
+from embcomp.errors import TeacherError
 from embcomp.teachers.chain import ChainTeacher, Graph, Tensor, named
 from embcomp.teachers.describe import ModelStep
+from embcomp.teachers.optional import load, missing
 from embcomp.teachers.pooled import PooledSettings
 
 DTYPES = {
@@ -41,6 +42,10 @@ class OnnxTeacher(ChainTeacher):
         def conflict(self) -> str:
             return "" if self.argument else "the teacher 'onnx' needs a model: onnx:FILE or onnx:FOLDER"
 
+    @classmethod
+    def missing(cls) -> str:
+        return missing("onnxruntime", "onnx")
+
     @staticmethod
     def graph(path: Path, step: ModelStep) -> Graph:
         return OnnxGraph(path, step)
@@ -50,18 +55,8 @@ class OnnxGraph(Graph):
     """An ONNX Runtime session with its constant inputs, and its state from call to call."""
 
     def __init__(self, path: Path, step: ModelStep):
-        try:
-            import onnxruntime
-        except (ImportError, OSError) as error:
-            raise MissingDependencyError(f"{path.name} needs ONNX Runtime ({error}): pip install onnxruntime") from None
         self.path, self._step = path, step
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's own classes share no base
-            raise TeacherError(f"{path} does not open: {first_line(error)}; get the file again") from None
+        self._session = session(path)
         self.inputs = tuple(map(_tensor, self._session.get_inputs()))
         self.outputs = tuple(map(_tensor, self._session.get_outputs()))
         self.taken = named(path, "input", step.input, self.inputs)
@@ -97,6 +92,30 @@ class OnnxGraph(Graph):
             ) from None
         self._state = dict(zip(self._step.state, state))
         return output
+
+
+def session(path: Path):
+    """An ONNX Runtime session of the file at `path`, with as many threads as torch has.
+
+    Raises
+    ------
+    TeacherError
+        Missing or damaged.
+    """
+    onnxruntime = load("onnxruntime", path.name, "onnx")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own classes share no base
+        raise TeacherError(f"{path} does not open: {first_line(error)}; get the file again") from None
+
+
+def tensors(path: Path) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Inputs and outputs of the graph at `path`."""
+    about = session(path)
+    return tuple(map(_tensor, about.get_inputs())), tuple(map(_tensor, about.get_outputs()))
 
 
 def _tensor(about) -> Tensor:

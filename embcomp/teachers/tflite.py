@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embcomp.errors import MissingDependencyError, TeacherError
+from embcomp.errors import TeacherError
 from embcomp.teachers.chain import ChainTeacher, Graph, Tensor, named
 from embcomp.teachers.describe import ModelStep
+from embcomp.teachers.optional import load, missing
 from embcomp.teachers.pooled import PooledSettings
 
 
@@ -33,6 +34,10 @@ class TfliteTeacher(ChainTeacher):
     class Settings(PooledSettings):
         def conflict(self) -> str:
             return "" if self.argument else "the teacher 'tflite' needs a model: tflite:FILE or tflite:FOLDER"
+
+    @classmethod
+    def missing(cls) -> str:
+        return missing("ai_edge_litert", "tflite")
 
     @staticmethod
     def graph(path: Path, step: ModelStep) -> Graph:
@@ -72,17 +77,13 @@ class TfliteGraph(Graph):
         self._fresh = True
 
     def _start(self) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter, OpResolverType
-        except (ImportError, OSError) as error:
-            raise MissingDependencyError(
-                f"{self.path.name} needs LiteRT ({error}): pip install -e '.[tflite]' in a clone, or pip install ai-edge-litert"
-            ) from None
+        litert = load("ai_edge_litert.interpreter", self.path.name, "tflite")
         plain = self._inner or not self._step.delegates
-        resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else OpResolverType.AUTO
+        kinds = litert.OpResolverType
+        resolver = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else kinds.AUTO
         try:
             with _quiet():
-                self._interpreter = Interpreter(
+                self._interpreter = litert.Interpreter(
                     model_content=self._content,
                     num_threads=torch.get_num_threads(),
                     experimental_op_resolver_type=resolver,
