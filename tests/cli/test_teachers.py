@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -8,7 +11,7 @@ from helpers.graphs import describe, onnx_frames, tflite_matrix
 
 from embcomp.cli.teachers import teachers
 
-TEXT = 'sample_rate = 8000\n[[models]]\nfile = "frames.onnx"\ntime = 2\n'
+TEXT = 'sample_rate = 8000\n[[models]]\nfile = "frames.onnx"\nwindow = 800\ntail = "pad"\ntime = 2\n'
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,10 @@ def test_the_list_says_what_can_run_and_what_can_be_fetched(monkeypatch):
     text = run()
     assert "kmeans" in text and "store:PATH" in text
     assert "cannot run here: it is missing: pip install it" in text
-    assert "google-speech-embedding   16.7  16000   192  speech; labels" in text
+    assert re.search(r"google-speech-embedding +16.7 +16000 +192 +speech; labels: .* wheel", text)
+    found = json.loads(run("--json"))
+    assert {one["name"]: one["here"] for one in found["teachers"]}["onnx"] is False
+    assert {one["name"]: one["licence"] for one in found["catalogue"]}["lyra-soundstream"] == "Apache-2.0"
 
 
 def test_check_prints_shape_rate_and_speed(frames):
