@@ -61,7 +61,9 @@ def evaluate(
     from embcomp.data.labels import find_label_map, read_label_map
     from embcomp.engines.local import set_threads
     from embcomp.storage.files import write_text
+    from embcomp.storage.ownership import check_file
 
+    check_file(out, "table of scores", lambda head: head.startswith("method,teacher,"))
     set_threads(threads)
     classifier = embcomp.Classifier.load(student)
     fitted = embcomp.Compressor.load(compressor) if compressor is not None else None

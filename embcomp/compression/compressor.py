@@ -12,6 +12,7 @@ from torch import nn
 
 from embcomp.compression import parameters
 from embcomp.compression.ambient import own_torch
+from embcomp.compression.cells import refuse_other_order
 from embcomp.compression.diagnostics import Report, report
 from embcomp.compression.fit import fit_moments, fit_rows
 from embcomp.compression.fitted import Fitted
@@ -166,22 +167,26 @@ class Compressor(Learned):
         X : array-like of shape (n, dim), tensor, memory map, store or Concatenation
             Closed forms read it in blocks, so it may be larger than memory.
         y : array-like of shape (n,) or (n, n_classes), optional
-            Labels; see :func:`embcomp.compression.targets.encode`. -1 among
-            integers, NaN and None mean unlabelled.
+            Labels, in a list, numpy, pandas, torch, masked or sparse array; see
+            :func:`embcomp.compression.targets.encode`. -1 among integers, None, NaN,
+            NA and masked values mean unlabelled.
         ids : sequence of str of length n, optional
             Names of the rows; a store brings its own. See :meth:`seen`.
         groups : array-like of shape (n,), optional
-            Groups (speakers, machines) never divided by the held-out share.
+            Groups (speakers, machines) never divided by the held-out share. Every row has one.
 
         Raises
         ------
         DataError
-            Too many components, fewer than two classes, NaN or infinity,
-            constant data, or lengths that differ.
+            Too many components, fewer than two classes, NaN, infinity or masked values,
+            constant data, lengths that differ, rows without a group or id, or
+            pandas objects that name the same rows in another order.
         ConfigError
             A parameter is unknown or out of range.
         """
         params = self._checked_params()
+        for what, given in (("labels", y), ("groups", groups), ("ids", ids)):
+            refuse_other_order(X, given, what)
         rows = self._rows(X, reset=True)
         ids = rows.ids if ids is None else ids
         self.__dict__.pop("moments_", None)
@@ -313,6 +318,7 @@ class Compressor(Learned):
 
     def report(self, X, y=None, *, show: int = 5) -> Report:
         """What was kept and lost on rows ``(n, dim)``; see :class:`Report`."""
+        refuse_other_order(X, y, "labels")
         return report(self._fitted(), self._rows(X), y, show)
 
     def to_module(self) -> nn.Module:

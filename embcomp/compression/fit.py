@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from sklearn.utils import check_random_state
 
 from embcomp.compression import parameters
+from embcomp.compression.cells import group_codes, names
 from embcomp.compression.closed_form import components_for_share
 from embcomp.compression.decoders import find_decoders
 from embcomp.compression.fitted import Fitted
@@ -46,7 +46,9 @@ def fit_rows(
     DataError
         The data do not allow what `params` ask for.
     """
-    targets = parameters.check_data(params, rows, y, ids, groups)
+    targets = parameters.check_data(params, rows, y)
+    groups = None if groups is None else group_codes(groups, len(rows))
+    ids = None if ids is None else names(ids, len(rows))
     size = parameters.check_components(params, *rows.shape)
     membership = None
     if targets is not None and parameters.needs_classes(params):
@@ -55,7 +57,6 @@ def fit_rows(
     moments, class_moments = sums(rows, membership, params["solver"], params["n_components"], seed)
     frame = make_frame(moments, params["center"], params["scale"], rows.widths, rows.weights)
     d = _components(size, frame, moments)
-    groups = None if groups is None else np.asarray(groups)
     problem = Problem(params, d, moments, frame, seed, class_moments, rows, targets, groups)
     return _solve(problem, len(rows), ids, feature_names)
 

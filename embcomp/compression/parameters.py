@@ -5,8 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-import numpy as np
-
+from embcomp.compression.cells import cells
 from embcomp.compression.methods import METHODS, OBJECTIVES, STARTS, TRAINABLE, resolve_start
 from embcomp.compression.rows import Rows
 from embcomp.compression.solvers import SOLVERS
@@ -110,7 +109,7 @@ def check_components(params: dict[str, Any], n_rows: int, dim: int) -> int | flo
     )
 
 
-def check_data(params: dict[str, Any], rows: Rows, y: Any, ids: Any, groups: Any) -> Targets | None:
+def check_data(params: dict[str, Any], rows: Rows, y: Any) -> Targets | None:
     """Check what was given to ``fit`` against the parameters; returns the encoded labels, where used.
 
     Raises
@@ -130,9 +129,8 @@ def check_data(params: dict[str, Any], rows: Rows, y: Any, ids: Any, groups: Any
         targets = encode(y, len(rows))
     if len(rows) < 2:
         raise DataError(f"a compressor needs at least 2 rows, got n_samples={len(rows)}")
-    for name, given in (("labels", y), ("ids", ids), ("groups", groups)):
-        if given is not None and (length := len(np.asarray(given))) != len(rows):
-            raise DataError(f"{len(rows)} rows of embeddings but {length} {name}")
+    if y is not None and targets is None and len(found := cells(y).values) != len(rows):
+        raise DataError(f"{len(rows)} rows of embeddings but {len(found)} labels")
     if params["solver"] == "subspace" and rows.widths is not None and len(rows.widths) > 1:
         raise ConfigError("solver='subspace' does not weigh several teachers; use 'exact' or 'sample'")
     return targets

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_array
 
+from embcomp.compression.cells import rows_text
 from embcomp.errors import DataError
 
 BLOCK_BYTES = 16 << 20
@@ -120,12 +121,15 @@ def as_rows(X: Any) -> Rows:
     ------
     ValueError
         Not a two-dimensional matrix of real numbers with at least one row and column.
+    DataError
+        Values are masked: the rows are named.
     """
     if isinstance(X, Rows):
         return X
     if isinstance(X, Concatenation):
         return Rows(X.parts, X.ids, X.widths, X.weights)
-    if hasattr(X, "ids") and hasattr(X, "data"):
+    # A masked array has both names for other things, and a data frame may have columns called so.
+    if hasattr(X, "ids") and hasattr(X, "data") and not isinstance(X, np.ndarray) and not hasattr(X, "columns"):
         if getattr(X, "frames", 1) > 1:
             raise ValueError(
                 f"the store holds {X.frames} vectors per clip; give their mean, store.take(ids), and the ids"
@@ -135,7 +139,16 @@ def as_rows(X: Any) -> Rows:
 
 
 def _matrix(X: Any) -> np.ndarray | torch.Tensor:
+    if np.ma.isMaskedArray(X):
+        bad = np.flatnonzero(np.ma.getmaskarray(X).reshape(len(X), -1).any(axis=1)) if X.ndim else np.arange(0)
+        if len(bad):
+            raise DataError(
+                f"{len(bad)} of {len(X)} rows hold masked values: {rows_text(bad)}; leave them out, or fill them"
+            )
+        X = X.data
     if isinstance(X, torch.Tensor):
+        if X.layout != torch.strided:
+            raise DataError("the tensor is sparse; give X.to_dense()")
         X = X.detach().cpu()
         # numpy has no bfloat16, so such a tensor stays one and is widened block by block.
         if X.dtype == torch.bfloat16 and X.ndim == 2 and X.numel():

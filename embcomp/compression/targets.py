@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from embcomp.compression.cells import cells
 from embcomp.errors import DataError
 
 
@@ -101,8 +101,8 @@ def encode(y: Any, n_rows: int, classes: Sequence[Any] | None = None) -> Targets
     Parameters
     ----------
     y : array-like of shape (n,) or (n, n_classes)
-        One label a row (any hashable), where -1 among integers, NaN and None
-        mean unlabelled; or a matrix of 0 and 1, where NaN means unknown.
+        One label a row (text or number), where -1 among integers, None, NaN, pandas' NA and masked values mean
+        unlabelled; or a matrix of 0 and 1, where these mean unknown. See `embcomp.compression.cells`.
     n_rows : int
         Rows of the embeddings.
     classes : sequence, optional
@@ -114,28 +114,38 @@ def encode(y: Any, n_rows: int, classes: Sequence[Any] | None = None) -> Targets
         Another number of rows, fewer than two classes, a label outside `classes`,
         or a matrix that holds something other than 0, 1 and NaN.
     """
-    values = np.asarray(getattr(y, "values", y))
-    if values.ndim == 2 and values.shape[1] == 1 and values.dtype.kind not in "fbiu":
-        values = values.ravel()
-    if values.ndim not in (1, 2):
-        raise DataError(f"labels have shape {values.shape}; expected (n,) or (n, n_classes)")
+    found = cells(y)
+    values, missing = found.values, found.missing
     if len(values) != n_rows:
         raise DataError(f"{n_rows} rows of embeddings but {len(values)} labels")
-    return _matrix(values, classes) if values.ndim == 2 else _vector(values, classes)
+    if values.ndim == 2 and values.shape[1] == 1 and not _binary(values, missing):
+        values, missing = values[:, 0], missing[:, 0]
+    if values.ndim == 2:
+        return _matrix(values, missing, classes)
+    return _vector(values, missing, found.integer, classes)
 
 
-def _vector(values: np.ndarray, classes: Sequence[Any] | None) -> Targets:
+def _binary(values: np.ndarray, missing: np.ndarray) -> bool:
+    """Whether a column says of each row that a label applies, or does not."""
+    return values.dtype.kind in "fbiu" and bool(np.isin(values[~missing], (0, 1)).all())
+
+
+def _vector(values: np.ndarray, missing: np.ndarray, integer: bool, classes: Sequence[Any] | None) -> Targets:
     labels = values.tolist()
-    signed = values.dtype.kind == "i"
-    known = [not (_missing(label) or (signed and label == -1)) for label in labels]
-    present = {label for label, is_known in zip(labels, known, strict=True) if is_known}
+    known = [
+        not absent and not (integer and label == -1) for label, absent in zip(labels, missing.tolist(), strict=True)
+    ]
+    try:
+        present = {label for label, is_known in zip(labels, known, strict=True) if is_known}
+    except TypeError as error:
+        raise DataError(f"labels must be texts or numbers, one a row ({error})") from None
     if classes is None:
         try:
             classes = sorted(present)
         except TypeError:
             classes = sorted(present, key=str)
         if len(classes) < 2:
-            hint = " (-1 among integers means unlabelled)" if signed and -1 in labels else ""
+            hint = " (-1 among integers means unlabelled)" if integer and -1 in labels else ""
             raise DataError(f"labels hold one class only ({classes[:1]}); two or more classes are needed{hint}")
     index = {label: place for place, label in enumerate(classes)}
     unseen = sorted(str(label) for label in present if label not in index)
@@ -145,13 +155,9 @@ def _vector(values: np.ndarray, classes: Sequence[Any] | None) -> Targets:
     return Targets(np.array(codes, dtype=np.int64), list(classes))
 
 
-def _missing(label: Any) -> bool:
-    return label is None or (isinstance(label, float) and math.isnan(label))
-
-
-def _matrix(values: np.ndarray, classes: Sequence[Any] | None) -> Targets:
+def _matrix(values: np.ndarray, missing: np.ndarray, classes: Sequence[Any] | None) -> Targets:
     try:
-        values = values.astype(np.float32)
+        values = np.where(missing, np.nan, values).astype(np.float32)
     except (TypeError, ValueError):
         raise DataError("a matrix of labels must hold numbers: 0, 1, and NaN for unknown") from None
     if not np.isin(values[~np.isnan(values)], (0, 1)).all():

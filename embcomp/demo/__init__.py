@@ -21,6 +21,7 @@ from embcomp.demo.families import FAMILIES
 from embcomp.demo.parts import Instrument, draw_instrument
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError, MissingDependencyError
 from embcomp.storage.files import new_folder, read_json, write_json, write_text
+from embcomp.storage.ownership import listing, strangers
 
 __all__ = ["CONFIG", "FAMILIES", "DemoSets", "Instrument", "render"]
 
@@ -176,7 +177,7 @@ def render_set(
     if is_rendered(target, made, rows):
         report(clips)
         return
-    with new_folder(target) as temporary:
+    with new_folder(target, lambda there: is_rendered(there, made, rows)) as temporary:
         (temporary / "audio").mkdir()
         for done, (family, instrument, take) in enumerate(rows, start=1):
             clip = render_clip(setting, family, instrument, take, seed, sample_rate)
@@ -253,12 +254,18 @@ def is_rendered(target: Path, made: dict, rows: list[tuple[str, int, int]]) -> b
         return False
     if not target.is_dir():
         raise ConfigError(f"{target} is a file and the demo needs a folder there; choose another folder")
-    if not any(target.iterdir()):
+    if not strangers(target):
         return False
-    if not (target / "demo.json").exists():
-        raise ConfigError(f"{target} contains other files (no demo.json), which are kept; choose another folder")
-    needed = ["manifest.csv", "README.txt", *(clip_path(*row) for row in rows)]
     try:
-        return read_json(target / "demo.json") == made and all((target / name).is_file() for name in needed)
+        found = read_json(target / "demo.json")
     except ArtifactError:  # an unreadable record counts as none
-        return False
+        found = None
+    if not isinstance(found, dict) or found.get("made_by") != made["made_by"]:
+        raise ConfigError(f"{target} contains other files (no demo.json), which are kept; choose another folder")
+    others = strangers(target, ("audio", "manifest.csv", "README.txt", "demo.json"))
+    if (target / "audio").is_dir():
+        others += [name for name in strangers(target / "audio") if not name.endswith(".flac")]
+    if others:
+        raise ConfigError(f"{target} contains {listing(others)} beside the demo, which would be lost; move them")
+    needed = ["manifest.csv", "README.txt", *(clip_path(*row) for row in rows)]
+    return found == made and all((target / name).is_file() for name in needed)

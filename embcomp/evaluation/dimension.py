@@ -23,6 +23,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from embcomp.compression import METHODS, Compressor
+from embcomp.compression.cells import group_codes
 from embcomp.compression.rows import as_rows
 from embcomp.compression.targets import Targets, encode
 from embcomp.errors import DataError, choose
@@ -286,9 +287,7 @@ class _Fold:
 def _labelled(X, y, groups) -> tuple[np.ndarray, Targets, np.ndarray]:
     rows = as_rows(X)
     targets = encode(y, len(rows))
-    codes = np.arange(len(rows)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(codes) != len(rows):
-        raise DataError(f"{len(rows)} rows of embeddings but {len(codes)} groups")
+    codes = np.arange(len(rows)) if groups is None else group_codes(groups, len(rows))
     known = np.flatnonzero(targets.known)
     return rows[known].astype(np.float32), targets.subset(known), codes[known]
 

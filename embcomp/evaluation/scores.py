@@ -22,6 +22,7 @@ from embcomp.errors import ArtifactError, DataError
 from embcomp.evaluation.table import Setting, upgraded
 from embcomp.metrics import Rows, measured
 from embcomp.storage.files import check_regular, write_text
+from embcomp.storage.ownership import remake
 from embcomp.students.adapt import reestimate as reestimated_on
 from embcomp.students.classifier import Classifier
 from embcomp.students.inference import predict_logits
@@ -117,9 +118,9 @@ class Predictions:
                 several,
             )
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ArtifactError(f"{path} is damaged ({error}); delete it and run again") from error
+            raise ArtifactError(f"{path} is damaged ({error}); {remake(path)}") from error
         if not classes or not np.isfinite(found.probabilities).all():
-            raise ArtifactError(f"{path} is damaged (not a probability for every class); delete it and run again")
+            raise ArtifactError(f"{path} is damaged (not a probability for every class); {remake(path)}")
         return found
 
 

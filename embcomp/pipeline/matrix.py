@@ -20,8 +20,10 @@ from embcomp.evaluation.table import Setting
 from embcomp.pipeline import run
 from embcomp.report.tables import escaped
 from embcomp.storage.files import write_json, write_text
+from embcomp.storage.ownership import check_results, mark_results
 from embcomp.training.devices import check_device
 
+FILES = ("matrix.csv", "matrix.md", "matrix.json", "manifests")
 PAIRS, LEFT_OUT = "pairs", "one left out"
 SETTINGS = {
     Setting.CROSS_DATASET: ("As trained", "Normalisation as the student or probe learned it on its training set."),
@@ -98,8 +100,10 @@ def matrix(
             raise ConfigError(
                 f"{variant.teacher.spec}: stored embeddings belong to one manifest; a matrix needs a teacher that runs"
             )
+    check_results(out, "matrix", FILES, lambda folder: (folder / "matrix.json").is_file())
     sets = _read(manifests, config.data)
     classes, left_out, tables = _in_common(sets, config, out / "manifests")
+    mark_results(out, "matrix")
     names = list(tables)
     rows = [(PAIRS, [name], [other for other in names if other != name]) for name in names]
     if len(names) > 2:

@@ -23,6 +23,11 @@ from embcomp.pipeline.stages.scoring import Tested, scored_clips, test_columns
 from embcomp.report import build, markdown_summary, to_html
 from embcomp.storage.files import read_json, write_json, write_text
 
+FILES = (
+    *("config.toml", "environment.json", "scores.csv", "comparisons.csv", "per_class.csv", "history.csv"),
+    *("metrics.json", "predictions.json", "report.md", "report.html", "repeat.json", "stages"),
+)
+
 
 def score_table(plan: Plan, guards: dict[str, Any]) -> pd.DataFrame:
     """Rows of scores.csv: every student and probe on every test, by seed and with all seeds pooled.

@@ -17,7 +17,7 @@ from embcomp.errors import BadClip
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
 from embcomp.pipeline.plan import Plan
-from embcomp.pipeline.results import environment, score_table, write_results
+from embcomp.pipeline.results import FILES, environment, score_table, write_results
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.compressor import make_compressor
 from embcomp.pipeline.stages.embeddings import make_embeddings
@@ -26,6 +26,7 @@ from embcomp.pipeline.stages.probe import make_probe
 from embcomp.pipeline.stages.student import make_student
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
+from embcomp.storage.ownership import check_results, mark_results
 from embcomp.training.devices import check_device
 
 __all__ = ["RunResult", "run"]
@@ -84,6 +85,8 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     ------
     AudioError
         Clips cannot be used (all are named) and ``data.skip_bad`` is false.
+    ArtifactError
+        `out` holds files of another program that would be written over.
     ManifestError, ConfigError, StoreError, DataError
         Say what to mend.
 
@@ -96,7 +99,9 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     check_device(config.device)
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)
+    check_results(space.folder, "run", FILES)
     datasets, bad, cut = _datasets(space, config, progress)
+    mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)
     datasets, pools = datasets[:count], datasets[count:]
     guards = checks.check_datasets(datasets, config) | checks.check_pools(datasets, pools)

@@ -14,7 +14,10 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import MissingDependencyError
 from embcomp.evaluation.dimension import DEFAULT_METHODS, Recommendation, dimension_curve, plot_curve, recommend
 from embcomp.storage.files import write_text
+from embcomp.storage.ownership import check_results, mark_results
 from embcomp.teachers import StoredTeacher
+
+FILES = ("curve.csv", "curve.png")
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,14 @@ def sweep(
     >>> print(embcomp.sweep("embeddings", manifest, "sweep").recommendation)    # doctest: +SKIP
     """
     out = Path(out)
+    check_results(out, "sweep", FILES, _older)
     chosen = manifest.with_splits(splits)
     vectors = StoredTeacher(store, manifest).rows(chosen.ids)
     labels = encode(chosen.labels, check=False)
     target = labels.matrix if labels.multi_label else labels.index
     curve = dimension_curve(vectors, target, chosen.groups, dims, methods, folds=folds, seed=seed, progress=progress)
+    curve = curve.assign(unseen=chosen.unseen)
+    mark_results(out, "sweep")
     write_text(out / "curve.csv", curve.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     no_plot = ""
     try:
@@ -98,3 +104,12 @@ def sweep(
     except MissingDependencyError as error:
         no_plot = str(error)
     return SweepResult(out, curve, recommend(curve, margin), no_plot)
+
+
+def _older(folder: Path) -> bool:
+    """Whether this is the folder of a sweep of before they were marked."""
+    try:
+        with open(folder / "curve.csv", encoding="utf-8") as file:
+            return file.readline().startswith("method,dim,")
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -17,6 +17,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.data.splits import Fold, column_folds, group_folds, validation_split
 from embcomp.errors import ArtifactError, EmbcompWarning, ManifestError
 from embcomp.storage.files import fingerprint, read_json, write_json
+from embcomp.storage.ownership import remake
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Workspace:
         try:
             return Split(**read_json(path))
         except TypeError as error:
-            raise ArtifactError(f"{path} is damaged ({error}); delete it and run again") from None
+            raise ArtifactError(f"{path} is damaged ({error}); {remake(path)}") from None
 
 
 @functools.lru_cache(maxsize=32)
@@ -154,7 +155,7 @@ def _load_dataset(path: str, key: str) -> Dataset:
             warnings.simplefilter("ignore", EmbcompWarning)  # whoever started the run was told
             manifest = Manifest.read(source, allow_outside is True, str(content.get("group_column", "")))
     except (LookupError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged ({error!r}); delete it and run again") from None
+        raise ArtifactError(f"{path} is damaged ({error!r}); {remake(path)}") from None
     row_of = {clip: row for row, clip in enumerate(manifest.ids)}
     dataset = Dataset(manifest.select([row_of[clip] for clip in ids if clip in row_of]), tuple(hashes))
     if dataset.key != key:

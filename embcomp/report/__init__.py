@@ -14,6 +14,7 @@ from embcomp.report.page import to_html
 from embcomp.report.reading import Source, read_source
 from embcomp.report.tables import columns_of, markdown_summary, table_lines
 from embcomp.storage.files import write_text
+from embcomp.storage.ownership import check_file
 
 __all__ = ["build", "markdown_summary", "table_lines", "to_html", "write_report"]
 
@@ -40,11 +41,14 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *, 
     ConfigError
         `out` ends in neither.
     ArtifactError
-        A path is none of these, or a file in it is damaged; it is named.
+        A path is none of these, or a file in it is damaged; it is named. Or what is at `out` is no report of embcomp.
     """
     out = Path(out)
     if out.suffix not in (".html", ".md"):
         raise ConfigError(f"a report is written as .html or .md, not {out.suffix or 'a name without an end'}: {out}")
+    if out.suffix == ".html":
+        check_file(out, "report", lambda head: 'name="generator" content="embcomp"' in head)
+    check_file(out.with_suffix(".md"), "report", _ours)
     document = build(paths, latency=latency)
     written = []
     if out.suffix == ".html":
@@ -52,6 +56,11 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *, 
         written.append(out)
     write_text(out.with_suffix(".md"), to_markdown(document))
     return [*written, out.with_suffix(".md")]
+
+
+def _ours(head: str) -> bool:
+    """Whether a Markdown file is a report: all have the section that says what they were made from."""
+    return head.startswith("# ") and f"\n## {provenance.TITLE}\n" in head
 
 
 def build(paths: Sequence[str | os.PathLike], *, latency: bool = False) -> Document:

@@ -10,6 +10,7 @@ from embcomp.report.blocks import Code, Folded, Points, Section, Table, Text
 from embcomp.report.reading import Source
 from embcomp.report.tables import guard_notes, notes
 
+TITLE = "Where it comes from"
 MAX_BAD = 200  # clips named one by one
 
 
@@ -55,7 +56,7 @@ def origin(sources: list[Source]) -> Section:
                 "Files read", (Table(("file", "SHA-256, first 16 digits"), rows), Text(f"From {source.path}.", "note"))
             )
         )
-    return Section("Where it comes from", tuple(blocks))
+    return Section(TITLE, tuple(blocks))
 
 
 def _command(source: Source) -> str:

@@ -136,12 +136,18 @@ def dimension(sources: list[Source]) -> Section | None:
             for _, row in source.curve.iterrows()
         )
         caption = (
-            "How small the target may be, by group-wise cross-validation; bands are 95 % intervals over folds, the dashed line is "
+            f"How small the target may be, by cross-validation{_held_out(source.curve)}; bands are 95 % intervals over folds, the dashed line is "
             f"the full embedding. {choice}."
         )
         head = ("method", "dimensions", *MEASURES.values(), "behind the full embedding")
         blocks.append(Figure(tuple(panels), caption, Table(head, rows, folded=True)))
     return Section("Size of the target", tuple(blocks)) if blocks else None
+
+
+def _held_out(curve: pd.DataFrame) -> str:
+    """On what a sweep was scored; older curves do not say."""
+    told = [words for words in curve.get("unseen", ()) if words]
+    return f" on unseen {told[0]}" if told else ""
 
 
 def _colours(values: list[list[float]]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from embcomp.evaluation.table import Setting, Vectors, setting_of, upgraded
 from embcomp.metrics import METRICS as SCORED
 from embcomp.report.tables import Column, unseen_of
 from embcomp.storage.files import file_hash, read_json
+from embcomp.storage.ownership import remake
 
 MAX_BYTES = 200 << 20  # of one table
 # What the parts of metrics.json must be, and what they hold, where they are there.
@@ -77,7 +78,9 @@ COMPARISONS = Layout(
     ("train_dataset", "shift"),
 )
 HISTORY = Layout(("variant", "seed", "fold"), ("step",), further=True)
-CURVE = Layout(("method",), ("score", "dim", "score_low", "score_high", "retained", "overlap", "behind"), further=True)
+CURVE = Layout(
+    ("method",), ("score", "dim", "score_low", "score_high", "retained", "overlap", "behind"), ("unseen",), further=True
+)
 
 
 @dataclass(frozen=True)
@@ -283,7 +286,7 @@ def load_predictions(entries: Iterable[Entry]) -> list[Predictions]:
         if found and one.classes != found[0].classes:
             raise ArtifactError(f"{entry.path} has other classes than {found[0].classes}: it belongs to another run")
         if not len(one.ids):
-            raise ArtifactError(f"{entry.path} is damaged (no rows); delete it and run again")
+            raise ArtifactError(f"{entry.path} is damaged (no rows); {remake(entry.path)}")
         found.append(one)
     return found
 

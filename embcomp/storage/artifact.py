@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError
 from embcomp.storage.files import check_regular, new_folder, read_json, write_json
+from embcomp.storage.ownership import refuse_other
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
+OWN_NOTES = ("history.json", "result.json")  # that artifacts have had beside
 
 
 def save_artifact(
@@ -33,7 +35,7 @@ def save_artifact(
     Parameters
     ----------
     path : path
-        The folder; an artifact of the same kind is replaced, a folder of other things is refused.
+        The folder; an artifact of the same kind is replaced, all else that is there is refused.
     kind : str
         What it is, ``"compressor"`` say; loading checks it.
     config : mapping
@@ -42,14 +44,18 @@ def save_artifact(
         Weights; they are written from the CPU whatever device they are on.
     notes : mapping of str to JSON-able, optional
         Further files, by name: how it was made, for people; loading ignores them.
+
+    Raises
+    ------
+    ArtifactError
+        Something else is at `path`, or the disk is full.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
-    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
-        raise ArtifactError(f"{path} holds other files, which a {kind} would replace; choose another name")
-    with new_folder(path) as folder:
+    own = {WEIGHTS, CONFIG, *OWN_NOTES, *(notes or {})}
+    with new_folder(path, lambda there: refuse_other(there, kind, own)) as folder:
         on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
             save_file(on_cpu, folder / WEIGHTS)

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +128,17 @@ def _finite(text: str) -> float:
 
 
 @contextlib.contextmanager
-def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+def new_folder(path: str | os.PathLike, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Fill a folder under a temporary name; it takes its own name when the block ends well.
 
     A folder that already has the name is replaced in the same step. When the
     block raises, nothing is left behind.
+
+    Parameters
+    ----------
+    check : callable
+        Raises where the folder at `path` must not be replaced; see `embcomp.storage.ownership.refuse_other`. It is
+        asked before the block and after it. By default any folder that is not empty is refused.
 
     Yields
     ------
@@ -140,12 +146,15 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         The temporary folder to write into.
     """
     path = Path(path)
-    path = path if path.name else path.resolve()  # "." has no name to put another beside
+    # "." has no name to put another beside, and a link must not take the place of what it leads to.
+    path = path.resolve() if not path.name or path.is_symlink() else path
     if path.exists() and not path.is_dir():
         raise EmbcompError(f"cannot write the folder {path}: a file of that name is there")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     recover(path)
+    check = check or _refuse_filled
+    check(path)
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
     except OSError as error:
@@ -154,11 +163,17 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             sync(file)
+        check(path)
         replace_folder(temporary, path)
     except OSError as error:
         raise EmbcompError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refuse_filled(path: Path) -> None:
+    if path.is_dir() and any(path.iterdir()):
+        raise EmbcompError(f"{path} holds other files; choose another name")
 
 
 def replace_folder(source: Path, target: Path) -> None:

@@ -30,10 +30,12 @@ from embcomp.storage.files import (
     write_json,
     write_text,
 )
+from embcomp.storage.ownership import advice, kind_of, listing, strangers
 
 FORMAT = 1
 DTYPES = ("float32", "float16")
 REMAINS = ("done.npy", "plan.json")  # of a store in writing
+OWN_FILES = ("data.npy", "index.csv", "meta.json", *REMAINS)
 
 
 class EmbeddingStore:
@@ -86,19 +88,18 @@ class EmbeddingStore:
             with open(path / "index.csv", encoding="utf-8", newline="") as file:
                 rows = list(csv.reader(file))
         except (OSError, ValueError, csv.Error) as error:  # an ArtifactError is a ValueError
-            raise StoreError(f"{path} is not a whole store ({error}); delete it and make it again") from error
+            raise StoreError(f"{path} is not a whole store ({error}); {_mend(path)}") from error
         if not isinstance(meta, dict) or not meta.get("complete") or meta.get("format") != FORMAT:
             raise StoreError(f"{path}/meta.json does not describe a finished store of format {FORMAT}")
         if rows[:1] != [["id", "hash"]] or any(len(row) != 2 for row in rows):
             raise StoreError(f"{path}/index.csv must have the columns id,hash")
         if data.ndim != 2 or str(data.dtype) not in DTYPES or len(data) != len(rows) - 1:
             raise StoreError(
-                f"{path}: data.npy is {data.shape} {data.dtype}, index.csv names {len(rows) - 1} rows; "
-                "delete the store and make it again"
+                f"{path}: data.npy is {data.shape} {data.dtype}, index.csv names {len(rows) - 1} rows; {_mend(path)}"
             )
         ids, hashes = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
         if len(set(ids)) != len(ids) or not isinstance(meta.get("settings"), dict):
-            raise StoreError(f"{path} names a clip twice or has no settings; delete the store and make it again")
+            raise StoreError(f"{path} names a clip twice or has no settings; {_mend(path)}")
         frames = meta["settings"].get("frames", 1)
         if type(frames) is not int or frames < 1 or data.shape[1] % frames:
             raise StoreError(f"{path}: rows of {data.shape[1]} values do not hold {frames!r} vectors; make it again")
@@ -155,7 +156,8 @@ def check_settings(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any
     differing = sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
     if differing:
         listing = "; ".join(f"{key}: there {found.get(key)!r}, asked {asked.get(key)!r}" for key in differing)
-        raise StoreError(f"{path} was made with other settings ({listing}). Delete it or choose another --out")
+        mend = advice(path, "store", OWN_FILES)
+        raise StoreError(f"{path} was made with other settings ({listing}); {mend}")
 
 
 def write_store(
@@ -199,6 +201,7 @@ def write_store(
         `produce` returned a wrong shape, NaN or infinity.
     """
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path
     progress = progress or (lambda count: None)
     if len(set(ids)) != len(ids):
         raise DataError("ids of a store must be unique")
@@ -221,6 +224,8 @@ def write_store(
             "rows": len(ids),
             "clips": fingerprint([list(ids), list(hashes)]),
         }
+        if partial.is_dir() and (others := strangers(partial, OWN_FILES)):
+            raise StoreError(f"{partial} holds {listing(others)}, not a store in writing; choose another --out")
         with PartialRows(partial, plan) as rows_there:
             for source in _sources(before, path, reuse, made_with):
                 _copy_rows(source, rows_there, ids, hashes)
@@ -230,17 +235,28 @@ def write_store(
                 rows = todo[start : start + batch_size]
                 rows_there.write(rows, _checked(produce(rows), rows, dim, dtype, ids))
                 progress(len(rows))
+        _standing(path, made_with)  # hours later something else may be there
         _finish(partial, path, plan, ids, hashes)
     return EmbeddingStore.open(path)
 
 
 def _standing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None:
     """The finished store at `path`, which must have been made the same way."""
-    if not path.exists():
+    if not path.exists() or (path.is_dir() and not strangers(path)):
         return None
     found = EmbeddingStore.open(path)
+    if others := strangers(path, OWN_FILES):
+        raise StoreError(f"{path} holds {listing(others)} beside the store; move them, or choose another --out")
     check_settings(path, _made_with(found), made_with)
     return found
+
+
+def _mend(path: Path) -> str:
+    """What to do about a folder that is no whole store."""
+    if kind_of(path) != "store":
+        return "it is no folder that embcomp wrote: choose another"
+    others = strangers(path, OWN_FILES)
+    return f"it also holds {listing(others)}: make it again elsewhere" if others else "delete it and make it again"
 
 
 def _tidy(path: Path) -> None:

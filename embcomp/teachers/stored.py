@@ -6,6 +6,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -16,6 +17,9 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
 from embcomp.storage.files import file_hash, fingerprint
+from embcomp.storage.ids import clean_ids, read_ids, slashed
+from embcomp.storage.imposters import head_of, imposter
+from embcomp.storage.pickled import texts_of
 from embcomp.storage.store import EmbeddingStore
 from embcomp.teachers.base import Teacher, TeacherSettings
 
@@ -28,7 +32,7 @@ class StoredTeacher(Teacher):
     Accepted are an embcomp store; ``FILE.npy`` with one row per manifest row in
     manifest order, or with ``FILE.ids.txt`` beside it (one id per line);
     ``FILE.npz`` with arrays ``ids`` and ``embeddings``; ``FILE.parquet`` with the
-    columns ``id`` and ``embedding``. An array of shape (n, k, dim) has k vectors per clip, of equal
+    columns ``id`` and ``embedding``. Ids are texts, bytes or whole numbers, each once. An array of shape (n, k, dim) has k vectors per clip, of equal
     shares of its time.
 
     Parameters
@@ -63,6 +67,8 @@ class StoredTeacher(Teacher):
     def __init__(self, path: str | os.PathLike, manifest: Manifest):
         self.path = Path(path) if Path(path).is_absolute() or Path(path).exists() else manifest.folder / path
         self._vectors, ids, self.frames = _read(self.path)
+        # Beside a bare .npy they are no part of the file that is hashed.
+        self._ids_key = fingerprint(ids) if ids is not None and self.path.suffix == ".npy" else ""
         if ids is None:
             ids = manifest.ids
             if len(self._vectors) != len(ids):
@@ -76,12 +82,13 @@ class StoredTeacher(Teacher):
             self._vectors = self._vectors.reshape(len(self._vectors), -1)
         if self._vectors.ndim != 2 or len(ids) != len(self._vectors):
             raise StoreError(f"{self.path}: vectors of shape {self._vectors.shape} do not fit {len(ids)} ids")
-        self._row_of = {str(clip): row for row, clip in enumerate(ids)}
+        self._row_of = {clip: row for row, clip in enumerate(ids)}
         self.dim = self._vectors.shape[1] // self.frames
 
     def fingerprint(self) -> str:
         """Key of the file's content."""
         content = file_hash(self.path / "data.npy" if self.path.is_dir() else self.path)
+        content = [content, self._ids_key] if self._ids_key else content
         return fingerprint(content if self.frames == 1 else [content, self.frames])
 
     def rows(self, ids: list[str], over_time: bool = False) -> np.ndarray:
@@ -92,9 +99,12 @@ class StoredTeacher(Teacher):
         StoreError
             An id is not there; the first is named.
         """
+        if any(clip not in self._row_of for clip in ids):
+            self._row_of |= slashed(self._row_of, ids)
         missing = [clip for clip in ids if clip not in self._row_of]
         if missing:
-            raise StoreError(f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first")
+            there = f"; it holds {next(iter(self._row_of))!r}, say" if self._row_of else ""
+            raise StoreError(f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first{there}")
         rows = np.asarray(self._vectors[[self._row_of[clip] for clip in ids]], dtype=np.float32)
         if self.frames == 1 and not over_time:
             return rows
@@ -108,15 +118,16 @@ def _read(path: Path) -> tuple[np.ndarray, list[str] | None, int]:
     if path.is_dir():
         store = EmbeddingStore.open(path)
         return store.data, store.ids, store.frames
+    if other := imposter(head_of(path)) if path.suffix != ".npz" else "":
+        raise StoreError(f"{path} holds no embeddings: it {other}")
     try:
         if path.suffix == ".npy":
             beside = path.with_suffix(".ids.txt")
-            ids = beside.read_text(encoding="utf-8").splitlines() if beside.exists() else None
-            return open_array(path), ids, 1
+            return open_array(path), read_ids(beside) if beside.exists() else None, 1
         if path.suffix == ".npz":
             _check_zip(path)
             with np.load(path, allow_pickle=False) as arrays:
-                return arrays["embeddings"], [str(clip) for clip in arrays["ids"]], 1
+                return arrays["embeddings"], clean_ids(_ids_of(path, arrays), str(path)), 1
         if path.suffix == ".parquet":
             return *_read_parquet(path), 1
     except KeyError as error:
@@ -128,6 +139,30 @@ def _read(path: Path) -> tuple[np.ndarray, list[str] | None, int]:
     raise StoreError(f"{path}: embeddings come as an embcomp store, .npy, .npz or .parquet")
 
 
+def _ids_of(path: Path, arrays: np.lib.npyio.NpzFile) -> Iterable:
+    """The ids of a .npz; those kept as Python objects are read without running what the file says."""
+    try:
+        return arrays["ids"]
+    except ValueError as error:
+        with zipfile.ZipFile(path) as archive, archive.open("ids.npy") as file:
+            _, _, dtype = _header(file)
+            if not dtype.hasobject:
+                raise
+            try:
+                return texts_of(file.read())
+            except (ValueError, LookupError, TypeError, AttributeError) as reason:
+                raise StoreError(
+                    f"{path}: its ids are Python objects and not texts ({reason}); save them as text: "
+                    "np.savez(file, ids=np.array(ids, dtype=str), embeddings=...)"
+                ) from error
+
+
+def _header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
+    major, _ = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
 def _check_zip(path: Path) -> None:
     """Refuse arrays that would take more memory than the file can hold, before any is made."""
     try:
@@ -136,10 +171,8 @@ def _check_zip(path: Path) -> None:
                 if item.file_size > MAX_EXPANSION * max(item.compress_size, 1 << 20):
                     raise StoreError(f"{path}: {item.filename} unpacks to {item.file_size >> 20} MB; not read")
                 with archive.open(item) as file:
-                    major, _ = np.lib.format.read_magic(file)
-                    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-                    shape, _, dtype = read(file)
-                    if math.prod(shape) * dtype.itemsize > item.file_size:
+                    shape, _, dtype = _header(file)
+                    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > item.file_size:
                         raise StoreError(
                             f"{path}: {item.filename} does not hold the {shape} values its header promises"
                         )
@@ -154,4 +187,4 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
         table = pd.read_parquet(path, columns=["id", "embedding"])
     except ImportError:
         raise MissingDependencyError("reading .parquet needs pyarrow: pip install pyarrow") from None
-    return np.stack(table["embedding"].to_numpy()), table["id"].astype(str).tolist()
+    return np.stack(table["embedding"].to_numpy()), clean_ids(table["id"].tolist(), str(path))

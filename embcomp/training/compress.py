@@ -12,6 +12,8 @@ from embcomp.config import CompressorConfig
 from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, StoreError
+from embcomp.storage.artifact import CONFIG, WEIGHTS
+from embcomp.storage.ownership import advice, kind_of
 from embcomp.storage.store import EmbeddingStore
 
 
@@ -77,7 +79,8 @@ def compress(
     """
     config = config or CompressorConfig()
     if Path(out).exists():
-        raise ArtifactError(f"{out} already exists; delete it or choose another --out")
+        mend = advice(out, "compressor", (CONFIG, WEIGHTS))
+        raise ArtifactError(f"{out} already exists ({kind_of(out) or 'not of embcomp'}); {mend}")
     needs_labels = config.method == "lda" or (
         config.method in ("linear", "mlp") and config.objective != "reconstruction"
     )

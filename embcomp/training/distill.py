@@ -15,7 +15,9 @@ from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.data.splits import validation_split
 from embcomp.errors import ArtifactError, ConfigError
+from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
 from embcomp.storage.files import fingerprint
+from embcomp.storage.ownership import advice
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
 from embcomp.teachers import Teacher, embedder
@@ -125,7 +127,8 @@ def distill(
         if found.about.get("key") == key:
             checkpoint.unlink(missing_ok=True)  # where the call that trained it was killed at its end
             return found
-        raise ArtifactError(f"another student is at {out}; choose another --out")
+        mend = advice(out, "student", (CONFIG, WEIGHTS, *OWN_NOTES))
+        raise ArtifactError(f"another student is at {out}; {mend}")
     store = targets if reads else None
     cached = Path(cache) if cache is not None else out.with_name(f".{out.name}.logmel")
     everything = Part(manifest.ids, hashes, compute_features(clips, hashes, audio, cached), store, labels)

@@ -162,14 +162,14 @@ def tables(results) -> list[str]:
     """The tables of README.md from the rows of results.csv: balanced accuracy, then recall and concepts."""
     from embcomp.evaluation.scores import summarise
     from embcomp.report import table_lines
-    from embcomp.report.tables import column_title, unseen_of
+    from embcomp.report.tables import Column, unseen_of
 
     lines = []
     summary = summarise(results, METRIC)
     for _, part in summary.groupby("train_dataset", sort=False):
         lines += [*table_lines(part), ""]
     for name, part in results[results["seed"].astype(str) != "all"].groupby("train_dataset", sort=False):
-        title = column_title("in-domain", name, name, unseen_of(summary, name))
+        title = Column("in-domain", name, name).title(unseen_of(summary, name))
         lines += [f"| {title} | {' | '.join(RECALLS)} |", "|---" * (len(RECALLS) + 1) + "|"]
         means = part[part["test_dataset"] == name].groupby(["variant", "metric"], sort=False)["value"].mean()
         for variant in dict.fromkeys(part["variant"]):

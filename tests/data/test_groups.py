@@ -12,7 +12,7 @@ from embcomp.data.guards import joined_groups, refuse_duplicates, refuse_shared_
 from embcomp.data.manifest import Manifest
 from embcomp.errors import EmbcompWarning, ManifestError
 from embcomp.evaluation.comparison import sentence
-from embcomp.report.tables import column_title, units_of
+from embcomp.report.tables import Column, units_of
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_content_keys_of_parts_are_told_apart_by_file_and_time(tmp_path):
 
 @pytest.mark.parametrize("unseen", ["groups", "clips; no groups given", "files; no groups given"])
 def test_titles_say_what_is_unseen(unseen):
-    assert column_title("in-domain", "a", "a", unseen) == f"a, unseen {unseen}"
-    assert column_title("in-domain", "a", "a") == "a, in-domain"
-    assert column_title("cross-dataset", "a", "b", unseen) == "a → b"
+    assert Column("in-domain", "a", "a").title(unseen) == f"a, unseen {unseen}"
+    assert Column("in-domain", "a", "a").title() == "a, in-domain"
+    assert Column("cross-dataset", "a", "b").title(unseen) == "a → b"
 
 
 def test_intervals_say_what_they_resample():

@@ -184,13 +184,19 @@ def test_second_call_does_no_work(sets, monkeypatch):
     assert len(rows(sets.plain)) == 24, "a failed rendering must leave the old set alone"
 
 
-def test_missing_clip_or_damaged_record_is_rendered_again(tmp_path):
+def test_missing_clip_is_rendered_again(tmp_path):
     sets = demo.render(tmp_path, clips=8, shifted_clips=8)
     before = contents(tmp_path)
     next((sets.plain / "audio").iterdir()).unlink()
-    (sets.shifted / "demo.json").write_text("{")
     demo.render(tmp_path, clips=8, shifted_clips=8)
     assert contents(tmp_path) == before
+
+
+def test_a_folder_whose_record_cannot_be_read_is_kept(tmp_path):
+    sets = demo.render(tmp_path, clips=8, shifted_clips=8)
+    (sets.shifted / "demo.json").write_text("{")
+    with pytest.raises(ConfigError, match="contains other files"):
+        demo.render(tmp_path, clips=8, shifted_clips=8)
 
 
 def test_progress_counts_both_sets(tmp_path):

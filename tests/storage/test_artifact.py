@@ -71,7 +71,7 @@ def test_an_artifact_is_replaced_whole(saved):
 def test_an_artifact_does_not_replace_a_folder_of_other_things(tmp_path):
     (tmp_path / "music").mkdir()
     (tmp_path / "music" / "song.wav").write_text("precious")
-    with pytest.raises(ArtifactError, match="holds other files, which a compressor would replace"):
+    with pytest.raises(ArtifactError, match=r"holds other files \(song.wav\), which a compressor must not replace"):
         save_artifact(tmp_path / "music", "compressor", {}, {})
     assert (tmp_path / "music" / "song.wav").read_text() == "precious"
 

@@ -147,7 +147,7 @@ def test_a_new_folder_appears_only_at_the_end(tmp_path):
 
 def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
     for name in ("first", "second"):
-        with new_folder(tmp_path / "out") as folder:
+        with new_folder(tmp_path / "out", lambda there: None) as folder:
             (folder / name).write_text(name)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["second"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -160,7 +160,10 @@ def test_a_block_that_raises_changes_nothing(tmp_path, stands, error):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "old").write_text("old")
     before = sorted(str(path) for path in tmp_path.rglob("*"))
-    with pytest.raises(type(error) if isinstance(error, Exception) else error), new_folder(tmp_path / "out") as folder:
+    with (
+        pytest.raises(type(error) if isinstance(error, Exception) else error),
+        new_folder(tmp_path / "out", lambda there: None) as folder,
+    ):
         (folder / "half").write_text("half")
         raise error
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
@@ -189,6 +192,15 @@ def test_a_folder_below_a_file_is_refused(tmp_path):
 def test_the_folder_one_stands_in_can_be_named_by_a_dot(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with new_folder(".") as folder:
+    with new_folder(".", lambda there: None) as folder:
         (folder / "a.txt").write_text("a")
     assert (tmp_path / "here" / "a.txt").read_text() == "a"
+
+
+def test_a_folder_with_something_in_it_is_replaced_only_where_that_is_asked_for(tmp_path):
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("1")
+    with pytest.raises(EmbcompError, match="out holds other files; choose another name"), new_folder(tmp_path / "out"):
+        raise AssertionError
+    assert (tmp_path / "out/a").read_text() == "1"

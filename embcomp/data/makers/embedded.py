@@ -44,13 +44,12 @@ def write_audio(parts: Sequence[Part], folder: Path, source: str, names: Sequenc
     EmbcompError
         The folder holds something else, or the disk refuses.
     """
-    _refuse_others(folder)
     stems = [re.sub(r"[^\w.-]", "_", PureWindowsPath(name.replace("/", "\\")).stem).lstrip(".") for name in names]
     alone = all(stems) and len({stem.casefold() for stem in stems}) == len(stems)
     width = len(str(len(stems)))
     files: list[Path | None] = []
     row = 0
-    with new_folder(folder) as temporary:
+    with new_folder(folder, _refuse_others) as temporary:
         write_json(temporary / RECORD, {**KIND, "source": source})
         for part in parts:
             for sound in part.sounds():

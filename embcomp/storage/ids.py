@@ -1,0 +1,105 @@
+"""Ids of rows as files hold them: bytes, objects, byte order marks, blank lines; each id once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embcomp.errors import StoreError
+from embcomp.storage.imposters import head_of, imposter
+
+SHOWN = 5  # rows, or ids, named
+MISSING = ("", "nan", "None", "<NA>", "NaT")
+
+
+def clean_ids(values: Iterable[Any], where: str) -> list[str]:
+    """Ids as text, each once.
+
+    Parameters
+    ----------
+    values : iterable
+        Texts, bytes in UTF-8, or whole numbers.
+    where : str
+        What they are of, for messages.
+
+    Raises
+    ------
+    StoreError
+        An id is missing or stands twice; the rows, counted from 0, are named.
+
+    Examples
+    --------
+    >>> clean_ids([b"a.wav", "b.wav", 7], "e.npz")
+    ['a.wav', 'b.wav', '7']
+    """
+    # numpy would make texts of bytes and of numbers beside texts.
+    array = values if isinstance(values, np.ndarray) else np.array(list(values), dtype=object)
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.ravel()
+    if array.ndim != 1:
+        raise StoreError(f"{where}: ids have shape {array.shape}; expected one a row")
+    ids = [_text(value, where) for value in array.tolist()]
+    if ids:
+        ids[0] = ids[0].removeprefix("\ufeff")
+    blank = [row for row, name in enumerate(ids) if name.strip() in MISSING]
+    if blank:
+        raise StoreError(f"{where}: {len(blank)} of {len(ids)} rows have no id: {_rows(blank)}")
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(ids):
+        rows_of.setdefault(name, []).append(row)
+    twice = {name: rows for name, rows in rows_of.items() if len(rows) > 1}
+    if twice:
+        named = "; ".join(f"{name!r} in {_rows(rows)}" for name, rows in list(twice.items())[:SHOWN])
+        more = f"; and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
+        raise StoreError(f"{where}: {len(twice)} ids stand more than once: {named}{more}. Keep one row of each")
+    return ids
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids from a text file, one a line; blank lines at the end do not count.
+
+    Raises
+    ------
+    StoreError
+        It is no text in UTF-8, or an id is missing or stands twice.
+    """
+    other = imposter(head_of(path))
+    if other:
+        raise StoreError(f"{path} holds no ids: it {other}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StoreError(
+            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, or: iconv -f cp1252 -t utf-8"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
+    while len(lines) > 1 and not lines[-1].strip():
+        lines.pop()
+    return clean_ids(lines, str(path))
+
+
+def slashed(row_of: Mapping[str, int], asked: Iterable[str]) -> dict[str, int]:
+    """Rows of those of `asked` that are only there with backslashes for slashes, as Windows writes paths."""
+    found = {name.replace("\\", "/"): row for name, row in row_of.items()}
+    if len(found) < len(row_of):
+        return {}
+    return {name: found[name] for name in asked if name not in row_of and name in found}
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise StoreError(f"{where}: the id {value!r} is not UTF-8") from None
+    return str(value)
+
+
+def _rows(rows: list[int]) -> str:
+    shown = ", ".join(map(str, rows[:SHOWN]))
+    return f"rows {shown}" + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
