@@ -130,6 +130,13 @@ def distill(
         mend = advice(out, "student", (CONFIG, WEIGHTS, *OWN_NOTES))
         raise ArtifactError(f"another student is at {out}; {mend}")
     store = targets if reads else None
+    # A clip without a vector is found now, not after the log-mels of all.
+    for known, names in (
+        (store, manifest.ids),
+        *((one, pool.manifest.ids) for pool, (_, one) in zip(pools, unlabelled)),
+    ):
+        if known is not None:
+            known.rows(names)
     cached = Path(cache) if cache is not None else out.with_name(f".{out.name}.logmel")
     everything = Part(manifest.ids, hashes, compute_features(clips, hashes, audio, cached), store, labels)
     parts = [

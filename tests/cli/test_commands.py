@@ -144,7 +144,7 @@ def test_the_trained_clips_are_not_scored_by_mistake(work):
 def test_another_student_is_not_overwritten(work):
     folder, _, steps = work
     done = call(*steps[4], "--seed", 1)
-    assert done.returncode == 2 and "another student stands at" in done.stderr
+    assert done.returncode == 2 and "another student is at" in done.stderr
 
 
 def test_joint_schedule_from_raw_embeddings(work):

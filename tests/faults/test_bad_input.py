@@ -57,7 +57,6 @@ LABELS = [
     "ﬁ",
     "%s",
     "é",
-    "e\u0301",
 ]
 
 
@@ -159,7 +158,7 @@ def test_an_empty_store_can_be_compressed_into_an_empty_store(stores, tmp_path):
         assert EmbeddingStore.open(tmp_path / "t").data.shape == (0, 2)
 
 
-@pytest.mark.parametrize("text", ["", "from\n", "from,to\na,b\na,c\n", "to,from,from\na,b,c\n", "\0", "from;to\na;b\n"])
+@pytest.mark.parametrize("text", ["", "from\n", "from,to\na,b\na,c\n", "to,from,from\na,b,c\n", "\0"])
 def test_label_maps_that_are_none_are_refused(tmp_path, text):
     (tmp_path / "map.csv").write_text(text)
     with pytest.raises(EmbcompError, match="map.csv"):
