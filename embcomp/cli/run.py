@@ -63,9 +63,9 @@ def run_and_print(config: RunConfig, out: Path) -> None:
     for clip in result.bad:
         click.echo(f"  left out: {clip}", err=True)
     if result.made:
-        click.echo(f"{result.made} stages computed, {result.stood} reused", err=True)
+        click.echo(f"{result.made} stages computed, {result.reused} reused", err=True)
     else:
-        click.echo(f"nothing to do: all {result.stood} stages are already there", err=True)
+        click.echo(f"nothing to do: all {result.reused} stages are already there", err=True)
     click.echo(f"scores.csv, report.html and more: {result.folder}", err=True)
 
 

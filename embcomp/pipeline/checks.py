@@ -67,16 +67,16 @@ def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]
     ManifestError
         Names the clips.
     """
-    home = datasets[0]
+    source = datasets[0]
     for other in datasets[1:]:
-        where = f"{home.manifest.name}, which is trained on, and {other.manifest.name}"
-        refuse_shared_clips(home.hash_of, other.hash_of, where)
-    sides = {"group": home.manifest.groups.tolist()}
+        where = f"{source.manifest.name}, which is trained on, and {other.manifest.name}"
+        refuse_shared_clips(source.hash_of, other.hash_of, where)
+    sides = {"group": source.manifest.groups.tolist()}
     if config.split.by == "column":
-        sides["split"] = home.manifest.splits.tolist()
+        sides["split"] = source.manifest.splits.tolist()
     joined = 0
     if config.data.duplicates == "join":
-        together = joined_groups(sides["group"], home.hashes)
+        together = joined_groups(sides["group"], source.hashes)
         joined = len(set(sides["group"])) - len(set(together))
         sides["group"] = together
     advice = {
@@ -84,7 +84,7 @@ def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]
         "split": "Keep one of each, or give them one split",
     }
     repeats = [
-        refuse_duplicates(home.manifest.ids, home.hashes, side, home.manifest.name, kind, advice[kind])
+        refuse_duplicates(source.manifest.ids, source.hashes, side, source.manifest.name, kind, advice[kind])
         for kind, side in sides.items()
     ]
     return {"shared_clips": 0, "duplicate_clips": repeats[0], "joined_groups": joined}
@@ -105,7 +105,7 @@ def check_pools(datasets: list[Dataset], pools: list[Dataset]) -> dict[str, int]
     return {"unlabelled_test_clips": 0} if pools else {}
 
 
-def check_splits(home: Dataset, splits: list[Split], config: RunConfig) -> dict[str, int]:
+def check_splits(source: Dataset, splits: list[Split], config: RunConfig) -> dict[str, int]:
     """Refuse splits whose parts share audio, or groups where that was not accepted.
 
     Returns
@@ -119,11 +119,12 @@ def check_splits(home: Dataset, splits: list[Split], config: RunConfig) -> dict[
     ManifestError
         Names the fold and the clips, or the group.
     """
-    group_of = dict(zip(home.manifest.ids, home.manifest.groups))
+    group_of = dict(zip(source.manifest.ids, source.manifest.groups))
     most = 0
     for split in splits:
         parts = {
-            name: {clip: home.hash_of[clip] for clip in getattr(split, name)} for name in ("fit", "validation", "test")
+            name: {clip: source.hash_of[clip] for clip in getattr(split, name)}
+            for name in ("fit", "validation", "test")
         }
         for one, other in (("fit", "validation"), ("fit", "test"), ("validation", "test")):
             refuse_shared_clips(parts[one], parts[other], f"fold {split.fold!r}: the {one} and {other} clips")
@@ -140,7 +141,7 @@ def check_splits(home: Dataset, splits: list[Split], config: RunConfig) -> dict[
 def check_compressors(plan: Plan) -> dict[str, int]:
     """Refuse a compressor fitted on a clip that is tested with it.
 
-    A run fits its own on the fit rows alone; this looks at what stands in the run's folder.
+    A run fits its own on the fit rows alone; this reads what is in the run's folder.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def is_run(folder: str | os.PathLike) -> bool:
 def best_student(run: str | os.PathLike, variant: str = "") -> Chosen:
     """Of the variant with the best mean validation score, the student with the best one.
 
-    Test scores are not looked at: a choice by them would make them too good.
+    Test scores are not used: chosen by them, they would be too high.
 
     Parameters
     ----------

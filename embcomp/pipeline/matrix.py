@@ -70,7 +70,7 @@ def matrix(
     diagonal a set is tested on unseen groups of its own, as ``split`` says. Sets trained on together are split as
     one, each group under its set's name.
 
-    Each row is a run in a folder of its own, so what stands is not made again.
+    Each row is a run in a folder of its own, so finished stages are not computed again.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def _in_common(
 
 def _write_manifest(path: Path, tables: list[pd.DataFrame]) -> Path:
     text = pd.concat(tables).to_csv(index=False, lineterminator="\n")
-    # An unchanged manifest keeps its time, as everything that stands does.
+    # An unchanged manifest keeps its time, as every finished stage does.
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
     return path

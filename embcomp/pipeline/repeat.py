@@ -105,7 +105,7 @@ def repeat(
     ArtifactError
         `folder` holds no finished run.
     ConfigError
-        `out` is the run itself: all of its stages stand, nothing would be done again.
+        `out` is the run itself, where every stage is done already.
     """
     folder, out = Path(folder), Path(out)
     if not (folder / "scores.csv").is_file() or not (folder / "config.toml").is_file():
@@ -167,7 +167,7 @@ def compare_scores(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFram
     about = [name for name in before.columns if name not in MEASURED and name in now.columns]
 
     def keyed(table: pd.DataFrame) -> pd.DataFrame:
-        # Validation has a row for every fold, told apart by their order alone.
+        # Validation has a row for every fold; only their order tells which is which.
         order = table.groupby(about, sort=False).cumcount() if about else range(len(table))
         return table.assign(_order=order)[[*about, "_order", *MEASURED]]
 

@@ -45,7 +45,7 @@ class RunResult:
         Rows of scores.csv.
     summary : DataFrame
         One row per variant and test set, see `embcomp.evaluation.scores.summarise`.
-    made, stood : int
+    made, reused : int
         Stages computed now, and stages found finished.
     bad : tuple of BadClip
         Clips left out.
@@ -57,7 +57,7 @@ class RunResult:
     scores: pd.DataFrame
     summary: pd.DataFrame
     made: int
-    stood: int
+    reused: int
     bad: tuple[BadClip, ...]
     cut: dict[str, int]
 
@@ -66,8 +66,8 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     """Compare the variants of `config`.
 
     Teachers and compressors learn from training rows only, compressors and
-    students from the fit rows of their seed's split. Stages whose result stands
-    under `out` are not made again, so an interrupted run goes on where it was.
+    students from the fit rows of their seed's split. Stages whose result is
+    under `out` already are not computed again, so an interrupted run goes on where it was.
 
     Parameters
     ----------
@@ -112,11 +112,11 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     plan = Plan(RunContext(space, config, datasets, pools), splits)
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
-    made = stood = 0
+    made = reused = 0
     with Engine(config.workers, config.threads) as engine:
         for name, function, jobs in _phases(plan):
             todo = [job for job in jobs if not all(Path(path).exists() for path in job.outputs)]
-            made, stood = made + len(todo), stood + len(jobs) - len(todo)
+            made, reused = made + len(todo), reused + len(jobs) - len(todo)
             progress(name, len(jobs) - len(todo), len(jobs))
             for done, _ in enumerate(engine.map(function, [asdict(job) for job in todo]), 1):
                 progress(name, len(jobs) - len(todo) + done, len(jobs))
@@ -126,7 +126,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     table = score_table(plan, guards)
     summary = summarise(table)
     write_results(plan, table, summary, guards, bad, cut)
-    return RunResult(space.folder, table, summary, made, stood, tuple(bad), cut)
+    return RunResult(space.folder, table, summary, made, reused, tuple(bad), cut)
 
 
 def _datasets(
@@ -181,5 +181,5 @@ def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:
     yield "embeddings", make_embeddings, list(plan.embeddings.values())
     yield "compressors", make_compressor, list(plan.compressors.values())
     yield "students", make_student, [student.job for student in plan.students]
-    # After the students: some probes look at their embeddings.
+    # After the students: some probes are fitted on their embeddings.
     yield "probes", make_probe, [probe.job for probe in plan.probes]

@@ -18,8 +18,8 @@ from embcomp.data.sounds import Sound, look_at
 from embcomp.errors import ManifestError
 from embcomp.pipeline.workspace import Dataset, make_splits
 
-LONGEST = 10.0  # seconds that a student hears at most, unless told otherwise
-RATE = 16_000  # Hz that a student hears at most, unless told otherwise
+LONGEST = 10.0  # seconds of a clip that a student gets at most, unless set
+RATE = 16_000  # Hz that a student gets at most, unless set
 TEST_NAMES = ("test", "testing", "eval", "evaluation")
 FOLDS = 3
 
@@ -96,7 +96,7 @@ class Start:
             *([f"allow_outside = true{outside}"] if self.allow_outside else []),
             "skip_bad = false  # true leaves out clips that turn out to be unreadable, and counts them, instead of stopping",
             "",
-            "[audio]  # what students hear",
+            "[audio]  # what students get",
             f"sample_rate = {self.sample_rate}  # Hz; {self.reasons['sample_rate']}",
             f"seconds = {self.seconds:g}  # {self.reasons['seconds']}",
             *self._frames(window),
@@ -161,7 +161,7 @@ def propose(
     cross : sequence of paths
         Manifests of further data sets.
     seconds : float, optional
-        What a student hears of a clip; by default the longest clip, at most 10 s.
+        What a student gets of a clip; by default the longest clip, at most 10 s.
     sample_rate : int, optional
         Hz; by default 16000, or what the recordings have where that is less.
     sounds : mapping of Path to Sound, optional
@@ -241,7 +241,7 @@ def _rate(rates: np.ndarray, reasons: dict[str, str], notes: list[str]) -> int:
     lower = int((rates < chosen).sum())
     if lower:
         notes.append(
-            f"{lower} clips have a lower sample rate than {chosen} Hz: a student may tell them from the others by that alone"
+            f"{lower} clips have a lower sample rate than {chosen} Hz: a student may separate them from the others by that alone"
         )
     return chosen
 

@@ -32,7 +32,7 @@ from embcomp.pipeline.workspace import Dataset, make_splits
 from embcomp.storage.content import part_key
 
 SHORT = 0.05  # seconds
-SILENT = 1e-4  # largest sample of a clip in which nothing is to be heard
+SILENT = 1e-4  # largest sample of a clip that counts as silent
 LEVELS = (ERROR, WARNING, NOTE)
 
 

@@ -104,7 +104,7 @@ class Workspace:
     """The folder of a run.
 
     Stages lie under ``stages/KIND/KEY``; the key is the fingerprint of everything
-    the stage depends on, so what stands there is what would be made.
+    the stage depends on, so a result found there is what the stage would compute.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -152,7 +152,7 @@ def _load_dataset(path: str, key: str) -> Dataset:
     try:
         source, allow_outside, ids, hashes = (content[name] for name in ("manifest", "allow_outside", "ids", "hashes"))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", EmbcompWarning)  # whoever started the run was told
+            warnings.simplefilter("ignore", EmbcompWarning)  # whoever started the run has seen it
             manifest = Manifest.read(source, allow_outside is True, str(content.get("group_column", "")))
     except (LookupError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}); {remake(path)}") from None

@@ -84,7 +84,7 @@ def build(paths: Sequence[str | os.PathLike], *, latency: bool = False) -> Docum
 
 
 def _named(sources: list[Source]) -> list[Source]:
-    """The same sources, each with a name of its own, told apart where they would be mistaken."""
+    """The same sources, each with a name of its own, with a prefix where two could be mistaken for each other."""
     names = [source.name for source in sources]
     tests = [set() if source.summary is None else set(columns_of(source.summary)) for source in sources]
     for number, source in enumerate(sources):

@@ -159,7 +159,7 @@ def _cell(x, y, width, height, value, scale, name) -> list[Element]:
     depth = (value - scale[0]) / ((scale[1] - scale[0]) or 1)
     depth = 0.06 + 0.94 * min(max(depth, 0.0), 1.0)
     box = element("rect", x=x + 0.5, y=y + 0.5, width=width - 1, height=height - 1, fill_opacity=depth, class_="heat")
-    # Letters must stand out from every depth of colour, in both themes; style.css knows how.
+    # Letters must be readable on every depth of colour, in both themes: see style.css.
     shade = "deep" if depth > 0.8 else "middle" if depth > 0.6 else "pale"
     written = f"{value:.2f}".removeprefix("0") if value else ""
     text = label(x + width / 2, y + height / 2 + 4, written, text_anchor="middle", class_=f"cell {shade}")
@@ -291,7 +291,7 @@ def trade_off(title: str, dots: Sequence[Dot], x_title: str, write: Callable[[fl
 
 
 def strip(span: tuple[float, float, float], scale: tuple[float, float]) -> Element:
-    """An interval as a thin strip inside a table; hidden from readers aloud, who hear the numbers."""
+    """An interval as a thin strip inside a table; hidden from screen readers, which read the numbers."""
     place = _linear(scale, 3, 97)
     low, value, high = span
     parts = [line(3, 5, 97, 5, "rail")]

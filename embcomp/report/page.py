@@ -12,7 +12,7 @@ from embcomp.report.blocks import Block, Cell, Code, Document, Figure, Folded, P
 from embcomp.report.charts import strip
 from embcomp.report.svg import element
 
-# The browser's own choice stands until the reader presses the button.
+# The browser's own choice applies until the reader presses the button.
 SCRIPT = """
 const root = document.documentElement, button = document.getElementById("theme");
 const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";

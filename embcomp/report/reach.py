@@ -1,4 +1,4 @@
-"""How far a result reaches: other data sets, clips made worse, smaller targets."""
+"""How far a result reaches: other data sets, changed clips, smaller targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PANELS = 12  # of one figure; the table has the rest
 
 
 def crossing(sources: list[Source]) -> Section | None:
-    """Heat maps of training set by test set, one figure for each way of testing abroad."""
+    """Heat maps of training set by test set, one figure for each cross-dataset setting."""
     tables = [source.summary for source in sources if source.summary is not None]
     if not tables:
         return None
@@ -61,9 +61,9 @@ def _heat_map(everything: pd.DataFrame, setting: str, probes: list[str], measure
         Setting.CROSS_DATASET: "as trained",
         Setting.ADAPTED: "adapted: with normalisation statistics re-estimated on the unlabelled clips of the other set",
     }
-    told = set(shown.loc[shown["setting"] == Setting.IN_DOMAIN, "unseen"]) if "unseen" in shown else {"groups"}
-    same = "the groups (speakers, machines) are not" if told == {"groups"} else "the clips are not"
-    same = f"Where the two are the same, {same}. " if told else ""
+    unseen = set(shown.loc[shown["setting"] == Setting.IN_DOMAIN, "unseen"]) if "unseen" in shown else {"groups"}
+    same = "the groups (speakers, machines) are not" if unseen == {"groups"} else "the clips are not"
+    same = f"Where the two are the same, {same}. " if unseen else ""
     caption = (
         f"{measure} by training and test set, {ways.get(setting, setting)}. {same}"
         f"Colour runs from {scale[0]:g} to {scale[1]:g}."
@@ -75,14 +75,14 @@ def _heat_map(everything: pd.DataFrame, setting: str, probes: list[str], measure
 
 def robustness(sources: list[Source]) -> Section | None:
     """Scores of students on changed test clips."""
-    panels, rows, told = [], [], []
+    panels, rows, measured = [], [], []
     for source in sources:
         if source.shifted is None:
             continue
         shown = source.shifted[source.shifted["variant"].isin(source.students)]
         if shown.empty:
             continue
-        told.append(source)
+        measured.append(source)
         train = shown["train_dataset"].iloc[0]
         unchanged = source.summary[source.summary["setting"] == Setting.IN_DOMAIN].set_index("variant")["mean"]
         mean = shown.set_index(["variant", "shift"])["mean"]
@@ -101,9 +101,9 @@ def robustness(sources: list[Source]) -> Section | None:
         ]
     if not panels:
         return None
-    caption = f"{measure_words(told)} of the same students on the same test clips, made worse; no student was trained on such clips."
+    caption = f"{measure_words(measured)} of the same students on the same test clips, changed on purpose; no student was trained on such clips."
     table = Table(("student", "clips", "mean", "interval"), tuple(rows), folded=True)
-    return Section("On clips made worse", (Figure(tuple(panels), caption, table),))
+    return Section("Robustness to changed clips", (Figure(tuple(panels), caption, table),))
 
 
 def dimension(sources: list[Source]) -> Section | None:

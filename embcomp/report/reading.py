@@ -55,7 +55,7 @@ class Layout:
         Metrics whose value may be undefined, in rows that are then left out: a data set of one class has a
         recall, but no ROC-AUC.
     further : bool
-        Whether the others, but for `also`, hold numbers; else they are not looked at.
+        Whether the others, but for `also`, hold numbers; else they are not read.
     """
 
     text: tuple[str, ...]
@@ -131,7 +131,7 @@ class Source:
     unseen : str
         What the in-domain test clips are, after the word unseen; empty where that is not known.
     prefix, test_prefix : str
-        What tells its variants, and its tests, from those of other sources; empty where nothing need.
+        What is put before its variants, and its tests, where other sources have some of the same name; else empty.
     """
 
     name: str
@@ -261,12 +261,12 @@ def _run(path: Path) -> Source:
 
 
 def _unseen(source: Source) -> str:
-    """What the in-domain test clips are. A run of before this was kept is told by its predictions."""
+    """What the in-domain test clips are. Of a run that did not keep it the predictions say."""
     in_table = source.scores.get("unseen", ())
-    told = source.metrics.get("unseen") or next((words for words in in_table if words), "")
+    unseen = source.metrics.get("unseen") or next((words for words in in_table if words), "")
     here = [entry for entry in source.index if entry.setting == Setting.IN_DOMAIN]
-    if told or not here or not here[0].path.is_file():
-        return told
+    if unseen or not here or not here[0].path.is_file():
+        return unseen
     one = load_predictions(here[:1])[0]
     return "clips; no groups given" if list(one.groups) == list(one.ids) else "groups"
 

@@ -12,7 +12,7 @@ from embcomp.report import charts
 from embcomp.report.blocks import Block, Cell, Figure, Folded, Section, Table, Text
 from embcomp.report.reading import Source
 from embcomp.report.tables import Column, columns_of, units_of
-from embcomp.report.words import chance_text, interval_text, measure_words, number_text, signed_text
+from embcomp.report.words import interval_text, measure_words, number_text, p_text, signed_text
 
 MAX_PANELS = 12  # of one figure; the table has the rest
 
@@ -30,9 +30,9 @@ def claim(source: Source) -> list[str]:
     """The run's own claims, which rest on paired comparisons; without any, its means and what they cannot say."""
     found = source.metrics.get("claim")
     if isinstance(found, dict) and found:
-        # Runs of before this was looked at spoke of groups even where there were none.
-        told = f", unseen {source.unseen}" if source.unseen else ", in-domain"
-        return [f"{where.replace(', unseen groups', told)}: {text}" for where, text in found.items()]
+        # Older runs wrote of groups even where there were none.
+        unseen = f", unseen {source.unseen}" if source.unseen else ", in-domain"
+        return [f"{where.replace(', unseen groups', unseen)}: {text}" for where, text in found.items()]
     return [found] if isinstance(found, str) and found else [_means(source)]
 
 
@@ -143,8 +143,8 @@ def score_figure(sources: list[Source]) -> Section | None:
     )
     floors = {source.name: source.guessing() for source in tables}
     if any(floors.values()):
-        told = sorted({f"{floor:.3f}" for floor in floors.values() if floor})
-        caption += f" The upright stroke is what guessing scores, one over the number of classes: {', '.join(told)}."
+        levels = sorted({f"{floor:.3f}" for floor in floors.values() if floor})
+        caption += f" The vertical line is the score of guessing, one over the number of classes: {', '.join(levels)}."
     values = Table(("test set", "variant", "mean", "interval", "clips"), tuple(rows), folded=True)
     return Section("Scores by test set", (Figure(tuple(panels[:MAX_PANELS]), caption, values),))
 
@@ -182,7 +182,7 @@ def _paired(paired: list[Source]) -> Figure:
                     row["baseline"],
                     signed_text(row["difference"]),
                     interval_text(row["low"], row["high"]),
-                    chance_text(row["p_corrected"]),
+                    p_text(row["p_corrected"]),
                 )
                 for _, row in part.iterrows()
             ]
@@ -200,7 +200,7 @@ def _difference_row(row: pd.Series) -> charts.Row:
         row["difference"],
         row["low"],
         row["high"],
-        note=f", p {chance_text(row['p_corrected'])}",
+        note=f", p {p_text(row['p_corrected'])}",
     )
 
 
@@ -221,7 +221,7 @@ def _unpaired(plain: list[Source]) -> Figure:
     panels = [charts.intervals(title, rows, scale, 0.0, signed_text) for title, rows in found]
     caption = (
         f"Differences of mean {measure_words(plain).lower()} from the student without a teacher, or the first listed. They have no interval: "
-        "there is no comparisons.csv here, and from means alone nobody can tell a difference from chance."
+        "there is no comparisons.csv here, and means alone do not show whether a difference is more than noise."
     )
     rows = tuple((title, row.label, signed_text(row.value)) for title, rows in found for row in rows)
     return Figure(tuple(panels[:MAX_PANELS]), caption, Table(("test set", "difference", "of means"), rows, folded=True))

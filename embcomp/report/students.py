@@ -80,13 +80,15 @@ def _mistakes(title: str, entries: list[Entry]) -> Figure:
 
 def _precisions(title: str, pieces: list[Predictions], clips: str) -> Figure:
     """Of several labels: how well each class ranks the clips it applies to before the others."""
-    truth, chances = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("truth", "probabilities"))
+    truth, probabilities = (
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("truth", "probabilities")
+    )
     classes = pieces[0].classes
     known = [~np.isnan(column) for column in truth.T]
     positive = [int(column[here].sum()) for column, here in zip(truth.T, known)]
     tested = [number for number in range(len(classes)) if 0 < positive[number] < known[number].sum()]
     value = {
-        number: float(average_precision_score(truth[known[number], number], chances[known[number], number]))
+        number: float(average_precision_score(truth[known[number], number], probabilities[known[number], number]))
         for number in tested
     }
     shown, remark = _lowest(tested, value)

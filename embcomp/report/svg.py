@@ -15,7 +15,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 
 
 def clean(text: object) -> str:
-    """Text that can stand in a page: what cannot be shown becomes U+FFFD."""
+    """Text that a page can show: what cannot be shown becomes U+FFFD."""
     return _UNPRINTABLE.sub("\ufffd", str(text))
 
 

@@ -61,7 +61,7 @@ def notes(metrics: dict) -> list[str]:
             found.append(
                 f"{count} clips of {dataset} are longer than {metrics['audio_seconds']:g} s and were cut there"
             )
-    found += [str(note) for told in metrics.get("notes", {}).values() for note in told]
+    found += [str(note) for some in metrics.get("notes", {}).values() for note in some]
     if metrics.get("bad_clips"):
         found.append(f"{len(metrics['bad_clips'])} unusable clips left out (metrics.json names them)")
     return found
@@ -120,7 +120,7 @@ class Column(NamedTuple):
         return pair if self.setting == Setting.CROSS_DATASET else f"{pair}, {self.setting}"
 
     def of(self, summary: pd.DataFrame) -> pd.DataFrame:
-        """The rows of a summary that stand in this column."""
+        """The rows of a summary that belong to this column."""
         match = pd.Series(True, index=summary.index)
         for name, value in zip(KEYS, self):
             match &= summary[name] == value
@@ -151,14 +151,14 @@ def unseen_of(summary: pd.DataFrame, test: str) -> str:
     """What the in-domain test clips of a data set are, after the word unseen; empty where the table does not say."""
     if "unseen" not in summary:
         return ""
-    told = summary.loc[(summary["setting"] == Setting.IN_DOMAIN) & (summary["test_dataset"] == test), "unseen"]
-    return next((str(words) for words in told if isinstance(words, str) and words), "")
+    found = summary.loc[(summary["setting"] == Setting.IN_DOMAIN) & (summary["test_dataset"] == test), "unseen"]
+    return next((str(words) for words in found if isinstance(words, str) and words), "")
 
 
 def units_of(summary: pd.DataFrame) -> str:
     """What intervals resample: groups, or files or clips, where no groups are given."""
-    told = summary["unit"] if "unit" in summary else pd.Series(dtype=object)
-    units = [unit for unit in dict.fromkeys(told) if isinstance(unit, str) and unit]
+    found = summary["unit"] if "unit" in summary else pd.Series(dtype=object)
+    units = [unit for unit in dict.fromkeys(found) if isinstance(unit, str) and unit]
     if set(units) <= {"groups"}:
         return "groups"
     others = {}

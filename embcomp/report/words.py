@@ -22,7 +22,7 @@ def interval_text(low: float, high: float) -> str:
     return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} to {high:.3f}"
 
 
-def chance_text(value: float) -> str:
+def p_text(value: float) -> str:
     """A p-value."""
     return "unknown" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 

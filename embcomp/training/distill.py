@@ -46,7 +46,7 @@ def distill(
     """Train a student on every labelled clip of a manifest and save it.
 
     An interrupted call goes on from its last checkpoint when repeated; a student
-    that stands at `out` and was made from the same is returned.
+    that is at `out` already and was made from the same is returned.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def distill(
     ConfigError
         The transfer method needs targets or a teacher and got none, the teacher cannot run, or there is no such device.
     ArtifactError
-        Another student stands at `out`.
+        Another student is at `out`.
     AudioError, ManifestError, StoreError, DataError
         Say what to mend.
     """

@@ -104,7 +104,7 @@ def test_further_sets_are_scored_twice_and_never_mixed(finished, sets, tmp_path)
 def test_a_rerun_does_nothing(finished, sets):
     before = {path: path.stat().st_mtime_ns for path in (finished.folder / "stages").rglob("*") if path.is_file()}
     again = run(parse(tiny(sets)), finished.folder)
-    assert again.made == 0 and again.stood == finished.made > 0
+    assert again.made == 0 and again.reused == finished.made > 0
     pd.testing.assert_frame_equal(again.scores, finished.scores)
     assert before == {
         path: path.stat().st_mtime_ns for path in (finished.folder / "stages").rglob("*") if path.is_file()
@@ -190,7 +190,7 @@ def test_killed_and_run_again_it_ends_with_the_same_scores(finished, sets, tmp_p
         process.wait()
         assert not (out / "scores.csv").exists()
     result = run(parse(tiny(sets)), out)
-    assert result.stood > 0
+    assert result.reused > 0
     assert (out / "scores.csv").read_bytes() == (finished.folder / "scores.csv").read_bytes()
 
 

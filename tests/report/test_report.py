@@ -227,13 +227,13 @@ def test_a_bare_table_gives_what_it_can_and_says_what_is_missing():
     assert "paired comparisons (comparisons.csv)" in texts_of(document, "Where it comes from")
 
 
-def test_clips_made_worse_have_a_part_of_their_own(tmp_path):
+def test_changed_clips_have_a_section_of_their_own(tmp_path):
     folder = make_run(tmp_path / "run")
     table = pd.read_csv(folder / "scores.csv")
     worse = table[(table["setting"] == "in-domain") & (table["method"] != "probe")].copy()
     worse["setting"], worse["shift"], worse["value"] = "robustness", "noise", worse["value"] - 0.25
     pd.concat([table, worse]).to_csv(folder / "scores.csv", index=False)
-    figure = figures_of(build([folder]), "On clips made worse")[0]
+    figure = figures_of(build([folder]), "Robustness to changed clips")[0]
     assert [row[:3] for row in figure.values.rows] == [
         (name, "home, noise", value) for name, value in zip(NAMES, ("0.260", "0.360", "0.460"))
     ]

@@ -143,7 +143,7 @@ def test_a_run_trains_the_same_student_from_the_teacher_and_from_its_store(home,
     teachers = sorted((first.folder / "stages/teachers").iterdir())
     assert len(teachers) == 2
     again = run(parse(content), tmp_path / "run")
-    assert again.made == 0 and again.stood == first.made
+    assert again.made == 0 and again.reused == first.made
 
     # A teacher of another run comes in by its folder.
     content["variants"] = [{"name": "given", "transfer": {"method": "clip_teacher"}}]

@@ -37,7 +37,7 @@ class ProbeJob(TestedJob):
     compressor : str or None
         Path of what compresses them.
     student : str or None
-        Path of the student whose embeddings are looked at.
+        Path of the student whose embeddings they are fitted on.
     """
 
     embeddings: list[str]
@@ -126,7 +126,7 @@ def make_probe(**fields) -> None:
 
 
 def _vectors(context: RunContext, job: ProbeJob) -> Callable[[int, str, list[str]], np.ndarray]:
-    """What a probe looks at: a data set's number, a shift and clip ids to vectors (n, dim)."""
+    """From a data set's number, a shift and clip ids to the vectors (n, dim) of a probe."""
     if job.embeddings:
         stores = [EmbeddingStore.open(path) for path in job.embeddings]
         compress = Compressor.load(job.compressor).transform if job.compressor is not None else np.asarray
@@ -141,7 +141,7 @@ def _vectors(context: RunContext, job: ProbeJob) -> Callable[[int, str, list[str
             return frame_statistics(features, lengths)
         return predict_logits(network, features, lengths).numpy()
 
-    # One test set is looked at by every probe and in both settings.
+    # Every probe and both settings ask for the vectors of the same test set.
     last: dict[tuple, np.ndarray] = {}
 
     def remembered(number: int, shift: str, ids: list[str]) -> np.ndarray:

@@ -132,7 +132,7 @@ def tests_for(
 def _settings(
     context: RunContext, number: int, split: Split, changed_clips: bool
 ) -> Iterator[tuple[Setting, str, str]]:
-    """The ways to test on data set `number`: setting, shift, and what tells the file of its predictions."""
+    """The ways to test on data set `number`: setting, shift, and the end of the name of its predictions."""
     if number:
         yield Setting.CROSS_DATASET, "", ""
         if context.config.evaluation.reestimate:
