@@ -5,23 +5,29 @@ from __future__ import annotations
 from torch import nn
 
 from embcomp.students.base import Student, StudentSettings
+from embcomp.students.bc_resnet import BCResNet
 from embcomp.students.cp_resnet import CPResNet
 from embcomp.students.ds_cnn import DSCNN
 from embcomp.students.input_norm import InputNorm
 from embcomp.students.mobile_fcn import MobileFCN
+from embcomp.students.mobilenet_v3 import MobileNetV3
 from embcomp.students.output import StudentOutput, frame_mask
+from embcomp.students.tc_resnet import TCResNet
 
-STUDENTS: tuple[type[Student], ...] = (DSCNN, CPResNet, MobileFCN)
+STUDENTS: tuple[type[Student], ...] = (DSCNN, TCResNet, BCResNet, MobileNetV3, CPResNet, MobileFCN)
 
 __all__ = [
     "DSCNN",
     "STUDENTS",
+    "BCResNet",
     "CPResNet",
     "InputNorm",
     "MobileFCN",
+    "MobileNetV3",
     "Student",
     "StudentOutput",
     "StudentSettings",
+    "TCResNet",
     "build_student",
     "count_parameters",
     "frame_mask",

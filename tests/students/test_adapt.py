@@ -69,7 +69,7 @@ def test_statistics_are_those_of_torch_over_all_clips_in_one_batch(kind):
     # The training pass normalises by the biased variance, evaluation by the unbiased one; the channels of 20 clips
     # have some 20 values in the deepest layers.
     for found, expected in zip(statistics(reestimate(student(kind), features, lengths, 7)), statistics(whole)):
-        torch.testing.assert_close(found, expected, rtol=0.05, atol=5e-3)
+        torch.testing.assert_close(found, expected, rtol=0.1, atol=5e-3)
 
 
 def test_unequal_batches_and_order_do_not_matter():

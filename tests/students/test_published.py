@@ -15,21 +15,28 @@ from embcomp.config import AudioConfig
 from embcomp.errors import ConfigError
 from embcomp.students import (
     DSCNN,
+    BCResNet,
     CPResNet,
     InputNorm,
     MobileFCN,
+    MobileNetV3,
     StudentOutput,
+    TCResNet,
+    bc_resnet,
     build_student,
     count_parameters,
     frame_mask,
 )
 from embcomp.students.classifier import Classifier
 from embcomp.students.cp_resnet import Residual
+from embcomp.students.mobilenet_v3 import Inverted, divisible
 from embcomp.students.pooling import max_pool, pooled_mean
 
 assert_alike = partial(assert_equal_outputs, atol=1e-4, rtol=1e-3)  # many more layers to round in
 
-PUBLISHED = {"cp_resnet": CPResNet, "mobile_fcn": MobileFCN}
+PUBLISHED = {student.name: student for student in (CPResNet, MobileFCN, TCResNet, BCResNet, MobileNetV3)}
+SHRINK = {"cp_resnet": 16, "mobile_fcn": 96, "tc_resnet": 8, "bc_resnet": 1, "mobilenet_v3": 32}  # of frames
+WIDTH = {"ds_cnn": 64, "cp_resnet": 512, "mobile_fcn": 256, "tc_resnet": 48, "bc_resnet": 32, "mobilenet_v3": 384}
 LENGTHS = torch.tensor([57, 40, 33, 8, 1])
 
 
@@ -61,6 +68,71 @@ def test_the_parameters_are_as_many_as_published_whatever_the_input(kind, classe
     for bands in (n_mels, 40):
         network = build_student(settings, classes, bands)
         assert count_parameters(network) - count_parameters(network.norm) == count
+
+
+@pytest.mark.parametrize(
+    "student, classes, n_mels, options, count",
+    [
+        (TCResNet, 12, 40, {}, 65_180),  # published: 66 k
+        (TCResNet, 12, 40, {"width_multiplier": 1.5}, 144_276),  # 145 k
+        (TCResNet, 12, 40, {"layers": 14}, 135_868),  # 137 k
+        (TCResNet, 12, 40, {"layers": 14, "width_multiplier": 1.5}, 303_012),  # 305 k
+        (BCResNet, 12, 40, {}, 9_232),  # 9.2 k
+        (BCResNet, 12, 40, {"width_multiplier": 3}, 54_168),  # 54.2 k
+        (BCResNet, 12, 40, {"width_multiplier": 8}, 321_068),  # 321 k
+        (MobileNetV3, 527, 128, {}, 983_599),  # 0.98 M
+        (MobileNetV3, 527, 128, {"width_multiplier": 0.1}, 123_783),  # 0.12 M
+        (MobileNetV3, 527, 128, {"width_multiplier": 1.0}, 4_876_831),  # 4.88 M
+    ],
+)
+def test_sizes_by_width_are_those_published(student, classes, n_mels, options, count):
+    assert count_parameters(student(classes, n_mels, **options)) == count
+
+
+def test_tc_resnet_halves_the_frames_in_each_stage_and_has_one_band():
+    network = TCResNet(12, 40, layers=14).eval()
+    shapes = shapes_into(network, nn.Conv2d, torch.zeros(1, 40, 96))
+    assert {bands for bands, _ in shapes} == {1}
+    assert [len(stage) for stage in network.stages] == [2, 2, 2]
+    assert [stage[0].stride for stage in network.stages] == [2, 2, 2] and [stage[1].stride for stage in network.stages] == [1] * 3  # fmt: skip
+    with pytest.raises(ConfigError, match=r"student.layers is one of 8, 14, not 9"):
+        TCResNet(12, 40, layers=9)
+
+
+def test_bc_resnet_keeps_the_frames_and_dilates_each_stage_more():
+    network = BCResNet(12, 40).eval()
+    shapes = shapes_into(network, bc_resnet.Broadcast, torch.zeros(1, 40, 50))
+    assert shapes == [*[(20, 50)] * 2, (20, 50), (10, 50), (10, 50), *[(5, 50)] * 3, *[(5, 50)] * 4]
+    assert [stage[0].frames.dilation[1] for stage in network.stages] == [1, 2, 4, 8]
+    assert {module.groups for module in network.modules() if isinstance(module, bc_resnet.SubSpectralNorm)} == {5}
+    assert network.across.kernel_size == (5, 5)
+
+
+def test_sub_spectral_norm_is_a_batch_norm_for_each_group_of_bands():
+    torch.manual_seed(0)
+    norm, x = bc_resnet.SubSpectralNorm(3, 4).train(), torch.randn(5, 3, 8, 7) * 3 + 2
+    found = norm(x)
+    for group in range(4):
+        part = x[:, :, 2 * group : 2 * group + 2]
+        variance, mean = torch.var_mean(part, (0, 2, 3), correction=0, keepdim=True)
+        torch.testing.assert_close(found[:, :, 2 * group : 2 * group + 2], (part - mean) / (variance + 1e-5).sqrt())
+
+
+@pytest.mark.parametrize("n_mels, groups", [(40, {5}), (64, {4}), (50, {5, 1}), (23, {4, 3})])
+def test_any_number_of_bands_has_the_most_groups_up_to_five_that_divide_it(n_mels, groups):
+    network = BCResNet(3, n_mels).eval()
+    assert {module.groups for module in network.modules() if isinstance(module, bc_resnet.SubSpectralNorm)} == groups
+    assert network(torch.randn(2, n_mels, 20), None).logits.shape == (2, 3)
+
+
+def test_mobilenet_strides_and_excites_where_published():
+    network = MobileNetV3(10, width_multiplier=1.0).eval()
+    shapes = shapes_into(network, Inverted, torch.zeros(1, 128, 96))
+    assert [bands for bands, _ in shapes] == [64, 64, 32, 32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4]
+    assert [number for number, block in enumerate(network.blocks) if block.excite] == [3, 4, 5, 10, 11, 12, 13, 14]
+    assert network.embedding_width == 960
+    # Channels are multiples of 8 that do not shrink by more than a tenth.
+    assert [divisible(count) for count in (1.6, 12, 13, 17, 36, 100)] == [8, 16, 16, 16, 40, 104]
 
 
 def test_the_parts_of_cp_resnet_are_those_of_rho_7():
@@ -135,7 +207,7 @@ def test_the_output_does_not_depend_on_what_the_padding_holds(kind):
 def test_a_batch_of_mixed_lengths_is_its_clips_one_by_one(kind, n_mels):
     network = student(kind, n_mels=n_mels)
     together = network(clips(n_mels), LENGTHS)
-    assert together.logits.std(0).min() > 1e-2  # clips are told apart, so that equality says something
+    assert together.embedding.std(0).mean() > 1e-2  # clips are told apart, so that equality says something
     for row, length in enumerate(LENGTHS.tolist()):
         alone = network(clips(n_mels)[row : row + 1, :, :length], LENGTHS[row : row + 1])
         assert_alike(StudentOutput(*(part[row : row + 1] for part in together[:3])), alone)
@@ -157,8 +229,7 @@ def test_the_frames_pool_to_the_embedding_which_is_what_the_classifier_sees(kind
     network = student(kind)
     output = network(clips(), LENGTHS)
     assert output.embedding.shape == (5, network.embedding_width)
-    shrink = {"cp_resnet": 16, "mobile_fcn": 96}[kind]
-    for row, count in enumerate((-(-LENGTHS // shrink)).tolist()):
+    for row, count in enumerate((-(-LENGTHS // SHRINK[kind])).tolist()):
         assert not output.frames[row, count:].any()
         torch.testing.assert_close(output.frames[row, :count].mean(0), output.embedding[row], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(network.classify(output.embedding), output.logits)
@@ -171,7 +242,14 @@ def staged(kind):
     return network
 
 
-STAGES = {"ds_cnn": ((16, 4), (32, 8), (32, 8)), "cp_resnet": ((128, 16), (256, 16), (512, 16)), "mobile_fcn": ((128, 24 * 2), (256, 96), (256, 96))}  # fmt: skip
+STAGES = {  # channels, and what the frames are divided by
+    "ds_cnn": ((16, 4), (32, 8), (32, 8)),
+    "cp_resnet": ((128, 16), (256, 16), (512, 16)),
+    "mobile_fcn": ((128, 24 * 2), (256, 96), (256, 96)),
+    "tc_resnet": ((24, 2), (32, 4), (48, 8)),
+    "bc_resnet": ((12, 1), (16, 1), (32, 1)),
+    "mobilenet_v3": ((16, 8), (48, 16), (384, 32)),
+}
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -225,7 +303,7 @@ def test_maxima_and_means_do_not_see_the_padding():
 @pytest.mark.parametrize("kind", ["ds_cnn", *PUBLISHED])
 def test_a_student_has_the_settings_it_uses_and_refuses_others(kind):
     network = build_student(student_settings(kind=kind), 5, 32)
-    assert network.embedding_width == {"ds_cnn": 64, "cp_resnet": 512, "mobile_fcn": 256}[kind]
+    assert network.embedding_width == WIDTH[kind]
     if kind == "ds_cnn":
         other = build_student(student_settings(kind=kind, width=32, embedding=8), 5, 32)
         assert [a.shape for a in network.parameters()] != [a.shape for a in other.parameters()]
