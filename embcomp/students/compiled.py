@@ -1,4 +1,4 @@
-"""The kernels of ``kernels.cpp``: compiled with the machine's C++ compiler when first wanted, and kept."""
+"""The kernels of ``kernels/kernels.cpp``: compiled with the machine's C++ compiler when first wanted, and kept."""
 
 from __future__ import annotations
 
@@ -15,27 +15,20 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
-FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions", "-fno-rtti", "-shared", "-fPIC")
+SOURCE = Path(__file__).parent / "kernels" / "kernels.cpp"
+FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions", "-fno-rtti", "-shared", "-fPIC", "-pthread")
 NATIVE = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler knows
 COMPILERS = ("c++", "g++", "clang++")
 SWITCH = "EMBCOMP_KERNELS"  # 0 in the environment leaves the kernels alone
 
 # Arguments of each function: l a whole number, d a real one, p an address.
+NORM = "ppppdd"
 SIGNATURES = {
     "lanes": "",
-    "norm_finish": "lldppppddppp",
-    "norm_finish_backward": "lldppppp",
-    "activate": "lllllppppp",
-    "activate_backward": "lllllppppp",
-    "pointwise": "lllllpppppp",
-    "pointwise_backward": "llllllppppppppppp",
-    "depthwise": "llllllpppppp",
-    "depthwise_backward": "llllllpppppppppp",
-    "stem": "lllllppppp",
-    "stem_backward": "lllllppppppp",
-    "across": "lllllppppp",
-    "across_backward": "lllllppppppppp",
+    "separable": "l" * 8 + "pp" + NORM + "p" + NORM + "p" * 6,
+    "separable_backward": "l" * 8 + "p" * 16,
+    "single": "l" * 6 + "pp" + NORM + "p" * 4,
+    "single_backward": "l" * 6 + "p" * 10,
 }
 TYPES = {"l": ctypes.c_long, "d": ctypes.c_double, "p": ctypes.c_void_p}
 
@@ -72,7 +65,8 @@ def _load(half: bool) -> tuple[ctypes.CDLL | None, str]:
 
 def _built(compiler: str, flags: tuple[str, ...]) -> Path:
     """The library for this source, compiler and processor, compiled if it is not there yet."""
-    parts = (SOURCE.read_bytes(), *(text.encode() for text in (*flags, compiler, _processor())))
+    sources = (path.read_bytes() for path in sorted(SOURCE.parent.iterdir()))
+    parts = (*sources, *(text.encode() for text in (*flags, compiler, _processor())))
     name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24] + ".so"
     for folder in _folders():
         path = folder / name

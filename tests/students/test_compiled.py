@@ -20,6 +20,7 @@ def afresh(tmp_path, monkeypatch):
     """Nothing loaded, and an empty cache, whose folder this is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(compiled, "FLAGS", ("-O0", *compiled.FLAGS[1:]))  # sooner compiled
     compiled._load.cache_clear()
     yield tmp_path / "embcomp" / "kernels"
     compiled._load.cache_clear()

@@ -1,0 +1,89 @@
+// Products of matrices: c (rows, columns) = or += a (rows, k) b (k, columns), a block of c in registers.
+
+#pragma once
+
+#include "lanes.h"
+
+#ifdef PAIRS
+// Two bfloat16 that are neighbours along k, the first in the lower half: one instruction does both of their products.
+typedef unsigned factor;
+typedef uvec factors;
+static inline factors every(factor x) {
+    factors zero = {};
+    return zero + x;
+}
+static inline vec add_product(vec sum, factors a, factors b) {
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+static inline factors pair(vec first, vec second) {
+    return __builtin_convertvector(rounded(first), uvec) | __builtin_convertvector(rounded(second), uvec) << 16;
+}
+enum { AT_ONCE = 2 };
+#else
+typedef float factor;
+typedef vec factors;
+static inline factors every(factor x) { return all(x); }
+static inline vec add_product(vec sum, factors a, factors b) { return sum + a * b; }
+enum { AT_ONCE = 1 };
+#endif
+
+template <int ROWS, int COLUMNS, bool ADD>
+static void block(long k, const factor *a, long row, long step, const factor *b, float *c, long width) {
+    vec sum[ROWS][COLUMNS];
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLUMNS; j++) sum[i][j] = ADD ? load(c + i * width + j * LANES) : all(0);
+    for (long p = 0; p < k; p++) {
+        factors right[COLUMNS];
+        for (int j = 0; j < COLUMNS; j++) right[j] = *(const factors *)(b + p * width + j * LANES);
+        for (int i = 0; i < ROWS; i++) {
+            factors left = every(a[i * row + p * step]);
+            for (int j = 0; j < COLUMNS; j++) sum[i][j] = add_product(sum[i][j], left, right[j]);
+        }
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLUMNS; j++) store(c + i * width + j * LANES, sum[i][j]);
+}
+
+template <int COLUMNS, bool ADD>
+static void strip(long rows, long k, const factor *a, long row, long step, const factor *b, float *c, long width) {
+    enum { MOST = COLUMNS <= 2 ? 12 : 6 };  // narrow blocks are taller, or their sums would wait for each other
+    for (; rows >= MOST && rows != MOST + 2; rows -= MOST, a += MOST * row, c += MOST * width)
+        block<MOST, COLUMNS, ADD>(k, a, row, step, b, c, width);
+    for (; rows >= 4; rows -= 4, a += 4 * row, c += 4 * width) block<4, COLUMNS, ADD>(k, a, row, step, b, c, width);
+    for (; rows; rows--, a += row, c += width) block<1, COLUMNS, ADD>(k, a, row, step, b, c, width);
+}
+
+template <bool ADD>
+static void product(long rows, long k, long width, const factor *a, long row, long step, const factor *b, float *c) {
+    for (long j = 0; j < width; j += WIDE * LANES) {
+        long left = (width - j) / LANES;
+        if (left >= 4 && WIDE >= 4) strip<4, ADD>(rows, k, a, row, step, b + j, c + j, width);
+        else if (left == 3 && WIDE >= 3) strip<3, ADD>(rows, k, a, row, step, b + j, c + j, width);
+        else if (left >= 2) strip<2, ADD>(rows, k, a, row, step, b + j, c + j, width);
+        else strip<1, ADD>(rows, k, a, row, step, b + j, c + j, width);
+    }
+}
+
+// b (rows, width) as the right factor of a product over its rows, and a (rows, width) as the left one over its columns
+static const factor *over_rows(long rows, long width, const float *b, factor *room) {
+#ifdef PAIRS
+    for (long i = 0; i < rows; i += 2)
+        LOOP(c, width) {
+            vec second = i + 1 < rows ? load(b + (i + 1) * width + c) : all(0);
+            *(factors *)(room + i / 2 * width + c) = pair(load(b + i * width + c), second);
+        }
+    return room;
+#else
+    (void)rows, (void)width, (void)room;
+    return b;
+#endif
+}
+static const factor *over_columns(long rows, long width, const float *a, factor *room) {
+#ifdef PAIRS
+    LOOP(at, rows * width) store((number *)room + at, load(a + at));
+    return room;
+#else
+    (void)rows, (void)width, (void)room;
+    return a;
+#endif
+}
