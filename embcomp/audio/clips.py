@@ -205,6 +205,14 @@ class Clips:
         return Clips(self.manifest.select(keep), self.sample_rate, self.seconds), bad
 
 
+def names_audio(manifest: Manifest) -> bool:
+    """Whether any row of a manifest names a file that is there; one of stored vectors may name none."""
+    try:
+        return any(manifest.audio_path(row).is_file() for row in range(len(manifest)))
+    except (OSError, ValueError):  # no name that a file could have
+        return False
+
+
 def _in_turn(pool: ThreadPoolExecutor, function: Callable[[int], Any], rows: Iterable[int]) -> Iterator[Any]:
     """``pool.map`` that hands out a few hundred at a time: an interruption waits for no more than these."""
     rows = iter(rows)

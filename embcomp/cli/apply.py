@@ -11,10 +11,14 @@ from embcomp.cli import common
 
 @click.command()
 @click.argument("compressor", type=common.FOLDER)
-@click.argument("store", type=common.FOLDER)
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--manifest", type=common.MANIFEST, help="Ids of the rows of a file that has none.")
 @common.out_option
-def apply(compressor: Path, store: Path, out: Path) -> None:
+def apply(compressor: Path, store: Path, manifest: Path | None, out: Path) -> None:
     """Compress every embedding in STORE with COMPRESSOR.
+
+    STORE is a store, or a file of embeddings as for compress. A file without ids
+    takes those of --manifest; without it, rows are called by their numbers.
 
     \b
     Example:
@@ -22,5 +26,6 @@ def apply(compressor: Path, store: Path, out: Path) -> None:
     """
     import embcomp
 
-    target = embcomp.apply(compressor, store, out)
+    ids = None if manifest is None else embcomp.Manifest.read(manifest).ids
+    target = embcomp.apply(compressor, store, out, ids)
     click.echo(f"{len(target)} targets of {target.dim} dimensions: {out}")

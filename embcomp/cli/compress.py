@@ -10,7 +10,7 @@ from embcomp.cli import common
 
 
 @click.command()
-@click.argument("store", type=common.FOLDER)
+@click.argument("store", type=click.Path(path_type=Path))
 @click.option(
     "--manifest",
     type=common.MANIFEST,
@@ -38,6 +38,9 @@ def compress(
 ) -> None:
     """Fit a compressor on the embeddings in STORE.
 
+    STORE is a store, or a file of embeddings: .npy, .npz, .parquet, .csv, .h5, or
+    a folder with a .npy file for each clip.
+
     \b
     Example:
       embcomp compress embeddings --manifest train.csv --dim 64 --out compressor
@@ -50,11 +53,9 @@ def compress(
     set_threads(threads)
     if manifest is None and splits:
         raise ConfigError("--split selects clips of a manifest; add --manifest FILE")
-    chosen = (
-        None if manifest is None else embcomp.Manifest.read(manifest, group_column=group_column).with_splits(splits)
-    )
+    clips = None if manifest is None else embcomp.Manifest.read(manifest, group_column=group_column)
     config = CompressorConfig(method, objective, dim)
-    fitted = embcomp.compress(store, out, manifest=chosen, config=config, seed=seed)
+    fitted = embcomp.compress(store, out, manifest=clips, config=config, splits=splits, seed=seed)
     click.echo(
         f"{fitted.n_features_in_} to {fitted.n_components_} dimensions, fitted on {fitted.n_samples_} clips: {out}"
     )

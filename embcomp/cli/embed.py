@@ -56,14 +56,15 @@ def embed(
 
     With --teacher kmeans, a teacher is first fitted to these clips without their
     labels and saved as OUT.teacher; use --teacher kmeans:OUT.teacher for other
-    clips. --set changes settings of the section teacher.
+    clips. --set changes settings of the section teacher. With --teacher store:PATH,
+    vectors are taken from a file, and no audio need be there.
 
     \b
     Example:
       embcomp embed train.csv --teacher kmeans --out embeddings
     """
     from embcomp import teachers
-    from embcomp.audio.clips import Clips
+    from embcomp.audio.clips import Clips, names_audio
     from embcomp.config import parse_overrides
     from embcomp.config.schema import toml_value
     from embcomp.data.manifest import Manifest
@@ -77,6 +78,13 @@ def embed(
         settings = replace(settings, seed=seed)
     whole = Manifest.read(manifest, allow_outside, group_column)
     chosen = whole.with_splits(splits)
+    if not settings.choice.runs and not names_audio(whole):
+        teacher = teachers.open_teacher(settings, whole)
+        clips = Clips(chosen, config.audio.sample_rate, seconds)
+        store = teachers.embed(clips, teacher.keys(chosen.ids), teacher, out, dtype=dtype)
+        click.echo(f"{len(store)} rows, {store.dim} dimensions: {out}")
+        click.echo("  no row names a file of audio, so each is known by its vector", err=True)
+        return
     with common.bar(len(chosen), "check") as shown:
         clips, bad = Clips(chosen, config.audio.sample_rate, seconds).usable(skip_bad, shown.update)
     hashes = clips.hashes()

@@ -53,8 +53,8 @@ def sweep(
 ) -> None:
     """Measure every compression method at every size and recommend the smallest that is good enough.
 
-    STORE is a store, or a .npy, .npz or .parquet file of embeddings. Writes
-    curve.csv and curve.png to --out.
+    STORE is a store, or a file of embeddings: .npy, .npz, .parquet, .csv, .h5, or
+    a folder with a .npy file for each clip. Writes curve.csv and curve.png to --out.
 
     \b
     Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from embcomp.storage.store import EmbeddingStore
 
 
-def apply(compressor: str | os.PathLike, store: str | os.PathLike, out: str | os.PathLike) -> EmbeddingStore:
+def apply(
+    compressor: str | os.PathLike,
+    store: str | os.PathLike,
+    out: str | os.PathLike,
+    ids: Sequence[str] | None = None,
+) -> EmbeddingStore:
     """Compress every row of a store.
 
     Parameters
@@ -23,9 +29,12 @@ def apply(compressor: str | os.PathLike, store: str | os.PathLike, out: str | os
     compressor : path
         Saved by `Compressor.save`.
     store : path
-        Of embeddings of shape (n, D).
+        Of embeddings of shape (n, D), or a file of them; see `embcomp.storage.vectors.open_vectors`.
     out : path
         Store of targets of shape (n, d) to write; an interrupted call continues when repeated.
+
+    ids : sequence of str, optional
+        Of the rows of a file that has none; otherwise they are called by their numbers, from 0 on.
 
     Returns
     -------
@@ -39,9 +48,10 @@ def apply(compressor: str | os.PathLike, store: str | os.PathLike, out: str | os
         There is no compressor at `compressor`, or it is damaged.
     """
     from embcomp.storage.files import file_hash
-    from embcomp.storage.store import EmbeddingStore, write_store
+    from embcomp.storage.store import write_store
+    from embcomp.storage.vectors import open_vectors
 
-    fitted, source = Compressor.load(compressor), EmbeddingStore.open(store)
+    fitted, source = Compressor.load(compressor), open_vectors(store, ids)
     if source.dim != fitted.n_features_in_:
         raise StoreError(
             f"{store} holds {source.dim} dimensions, {compressor} was fitted on {fitted.n_features_in_}; "

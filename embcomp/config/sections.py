@@ -26,6 +26,12 @@ class DataConfig:
         "refuse", "the same audio in two groups of train: refuse it, or join such groups", choices=("refuse", "join")
     )
     allow_outside: bool = setting(False, "read audio outside a manifest's folder, too")
+    inputs: str = setting(
+        "auto",
+        "what students get: audio; none: no student, probes compare compressors on stored vectors; "
+        "auto: audio, or none where no row names any",
+        choices=("auto", "audio", "none"),
+    )
     group_column: str = setting("", "the column that holds the group, where several may; empty finds it by its name")
 
 

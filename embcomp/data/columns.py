@@ -38,6 +38,22 @@ MEANINGS: dict[str, tuple[str, ...]] = {
     "start": ("start", "start_s", "start_sec", "start_seconds", "start_time", "begin", "begin_time", "onset"),
     "end": ("end", "end_s", "end_sec", "end_seconds", "end_time", "stop_time"),
 }
+# Where no column names a file, these may name the rows: of embeddings, say, whose audio was not kept.
+ROW_IDS = (
+    "id",
+    "ids",
+    "clipid",
+    "uttid",
+    "utt",
+    "utterance",
+    "utteranceid",
+    "sampleid",
+    "itemid",
+    "uid",
+    "key",
+    "name",
+    "clip",
+)
 OWN = {"group": ("speaker_or_group",), "split": ("fold_or_split",)}  # as good as the name itself
 SHOWN = 12  # unused columns named
 
@@ -128,6 +144,12 @@ def assign(table: Mapping[str, Sequence[str]], where: str, group_column: str = "
     offset = next((name for name in table if simplified(name) == "offset" and name in filled), None)
     if offset is not None and "end" not in source and simplified(source.get("start", "")) == "onset":
         source["end"] = offset
+    if source.get("path", "path") == "path" and "path" not in filled:
+        found = sorted(
+            (name for name in filled if simplified(name) in ROW_IDS), key=lambda name: ROW_IDS.index(simplified(name))
+        )
+        if found and found[0] not in source.values():
+            source["path"] = found[0]
     for meaning, name in source.items():
         if name != meaning:
             notes.append(f"{where}: the column {name!r} is taken as the {_word(meaning)}")

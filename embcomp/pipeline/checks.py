@@ -23,16 +23,19 @@ def listed(context: RunContext) -> dict[str, list[str]]:
     """The guards in words: under ``checked`` those that were run, under ``not_checked`` those that could not be."""
     manifest, config = context.source.manifest, context.config
     unit, without = manifest.unit, manifest.ungrouped
-    share = "no audio" + {"group": " and no group", "file": " and no file", "clip": ""}[unit]
+    audio = "audio" if context.has_students else "vector"
+    share = f"no {audio}" + {"group": " and no group", "file": " and no file", "clip": ""}[unit]
     if config.split.allow_shared_groups:
-        share = "no audio"
+        share = f"no {audio}"
     checked = [
-        f"no audio is in two {unit}s of the training set"
+        f"no {audio} is in two {unit}s of the training set"
         + (", or in two of its splits" * (config.split.by == "column")),
-        f"fit, validation and test clips of each fold share {share}; parts of a file that overlap count as the same audio",
-        "no compressor was fitted on a clip that its student or probe is tested on",
-        "no student was trained or stopped on a clip that it is tested on",
+        f"fit, validation and test clips of each fold share {share}"
+        + "; parts of a file that overlap count as the same audio" * context.has_students,
+        f"no compressor was fitted on a clip that its {'student or ' * context.has_students}probe is tested on",
     ]
+    if context.has_students:
+        checked.append("no student was trained or stopped on a clip that it is tested on")
     if len(context.datasets) > 1:
         checked.insert(0, "no clip of a further data set is one of the training set's under another name")
     if context.pools:
@@ -169,7 +172,7 @@ def check_students(plan: Plan) -> dict[str, int]:
     for one in plan.students:
         seen = seen_among(load_artifact(one.student, "student")[0]["seen"])
         refuse_seen(f"the student {one.student} was trained on", seen, _tested(plan, one.split))
-    return {"student_seen_test": 0}
+    return {"student_seen_test": 0} if plan.students else {}
 
 
 def _tested(plan: Plan, split: Split) -> dict[str, str]:

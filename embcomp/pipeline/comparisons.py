@@ -11,16 +11,17 @@ from embcomp.metrics.classes import per_class
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.scoring import test_columns
 
-ABOUT = ("setting", "train_dataset", "test_dataset", "shift")
-Tested = dict[tuple[str, str, str, str], dict[str, list[Predictions]]]
+ABOUT = ("setting", "train_dataset", "test_dataset", "shift", "probe")
+Tested = dict[tuple[str, ...], dict[str, list[Predictions]]]
+PROBE_WORDS = {"probe": "linear probe", "k-NN": "nearest neighbours"}
 COMPARED = (Setting.IN_DOMAIN, Setting.CROSS_DATASET, Setting.ADAPTED)
 
 
 def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Every student variant against the baseline on each test set, and a sentence for each.
+    """Every variant against the baseline on each test set, and a sentence for each.
 
-    The baseline is the first variant without a teacher, else the first of all. The corrections are for the variants
-    of one test set.
+    The baseline is the first variant without a teacher, else the first of all; where there are no students, the first
+    embedding as it is. The corrections are for the variants of one test set, and of one kind of probe.
 
     Parameters
     ----------
@@ -41,12 +42,12 @@ def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, 
     baseline = next((one.name for one in variants if one.transfer.method == "none"), variants[0].name)
     options = plan.context.config.evaluation
     tables, claims = [], {}
-    for (setting, train, test, _), by_variant in tested.items():
+    for (setting, train, test, _, probe), by_variant in tested.items():
         if setting not in COMPARED or len(by_variant) < 2:
             continue
         table = compare(
             by_variant,
-            baseline,
+            baseline if plan.context.has_students else next(iter(by_variant)),
             threshold=options.threshold,
             bootstrap=options.bootstrap,
             confidence=options.confidence,
@@ -56,7 +57,12 @@ def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, 
         tables.append(known.assign(setting=setting, train_dataset=train, test_dataset=test))
         units = {dataset.manifest.name: dataset.manifest.unit for dataset in plan.context.datasets}
         where = f"{test}, unseen {unseen}" if setting == Setting.IN_DOMAIN else f"{train} to {test}"
-        claims[where + (", adapted" if setting == Setting.ADAPTED else "")] = sentence(table, units[test])
+        where += ", adapted" if setting == Setting.ADAPTED else ""
+        found = sentence(table, units[test])
+        if probe:
+            where += f", {PROBE_WORDS[probe]}"
+            found = found.replace("of the students trained here", "of the probes fitted here")
+        claims[where] = found
     return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()), claims
 
 
@@ -66,19 +72,20 @@ def class_scores(plan: Plan, tested: Tested) -> pd.DataFrame:
     for about, by_variant in tested.items():
         for variant, pieces in by_variant.items():
             table = per_class(as_rows(pieces, plan.context.config.evaluation.threshold), pieces[0].classes)
-            tables.append(table.assign(variant=variant, **dict(zip(ABOUT, about))))
+            tables.append(table.assign(variant=variant, **dict(zip(ABOUT, about))).drop(columns="probe"))
     if not tables:
         return pd.DataFrame()
     found = pd.concat(tables, ignore_index=True)
-    return found[["variant", *ABOUT, *(name for name in found if name != "variant" and name not in ABOUT)]]
+    first = ["variant", *ABOUT[:-1]]
+    return found[[*first, *(name for name in found if name not in first)]]
 
 
 def tested_students(plan: Plan) -> Tested:
-    """Predictions of students by the columns `ABOUT` and by variant, in the order of seeds and folds."""
+    """Predictions of students by the columns `ABOUT` and by variant, in the order of seeds and folds; of probes without."""
     found: Tested = {}
-    for one in plan.students:
+    for one in plan.students or [one for one in plan.probes if one.job.embeddings]:
         for test in one.tests:
             columns = one.about | test_columns(plan.context, test)
             about = tuple(columns[name] for name in ABOUT)
-            found.setdefault(about, {}).setdefault(one.variant, []).append(Predictions.load(test.path))
+            found.setdefault(about, {}).setdefault(test.variant, []).append(Predictions.load(test.path))
     return found

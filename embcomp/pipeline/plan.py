@@ -44,6 +44,9 @@ class Plan:
     def __post_init__(self) -> None:
         context = self.context
         self._embeddings_of: dict[tuple[TeacherSettings, str], EmbeddingsJob] = {}
+        if not context.has_students:
+            self._compare_vectors()
+            return
         jobs = [features_job(context, number) for number in range(len(context.datasets) + len(context.pools))]
         jobs += [features_job(context, 0, shift) for shift in context.shifts]
         self.features = {job.path: job for job in jobs}
@@ -56,17 +59,34 @@ class Plan:
                 self.probes += [plan_student_probe(context, student) for student in students]
                 self.probes.append(plan_floor(context, split))
 
+    def _compare_vectors(self) -> None:
+        """A run without students: the probes of each variant, first those on embeddings as they are, and the floor."""
+        variants = sorted(self.context.config.variants, key=lambda one: one.transfer.compresses)
+        raw = {one.teacher for one in variants if not one.transfer.compresses}
+        for split in self.splits:
+            for one in {one.teacher: one for one in variants if one.teacher not in raw}.values():
+                name, embeddings = f"raw {one.teacher.spec.split('/')[-1]}", self._embeddings(one, split)
+                self.probes.append(plan_embedding_probe(self.context, one, split, embeddings, None, name))
+            for one in variants:
+                embeddings = self._embeddings(one, split)
+                compressor = self._compressor(one, split, embeddings)
+                self.probes.append(plan_embedding_probe(self.context, one, split, embeddings, compressor, one.name))
+            self.probes.append(plan_floor(self.context, split))
+
+    def _compressor(self, variant: VariantConfig, split: Split, embeddings: list[Path]) -> Path | None:
+        if not variant.transfer.compresses:
+            return None
+        job = compressor_job(self.context, variant, split, embeddings[0])
+        self.compressors[job.path] = job
+        return Path(job.path)
+
     def _add(self, variant: VariantConfig, split: Split, probed: set[str]) -> Tested:
         """The student of a variant and what it needs; probes on the vectors that are not among `probed`."""
         source = variant.transfer.source
         if source == Source.NONE:
             return plan_student(self.context, variant, split, [], None)
         embeddings = self._embeddings(variant, split)
-        compressor = None
-        if variant.transfer.compresses:
-            job = compressor_job(self.context, variant, split, embeddings[0])
-            self.compressors[job.path] = job
-            compressor = Path(job.path)
+        compressor = self._compressor(variant, split, embeddings)
         if self.context.config.evaluation.probe:
             targets = [None, compressor] if source == Source.TARGET else [None]
             for target in targets:

@@ -16,6 +16,7 @@ from embcomp.engines.local import Engine
 from embcomp.errors import BadClip
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
+from embcomp.pipeline.inputs import dataset_paths, possible_sizes, resolved, vector_dataset
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.results import FILES, environment, score_table, write_results
 from embcomp.pipeline.stages.base import Job, RunContext
@@ -99,8 +100,9 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     check_device(config.device)
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)
+    config, manifests = _manifests(config)
     check_results(space.folder, "run", FILES)
-    datasets, bad, cut = _datasets(space, config, progress)
+    datasets, bad, cut = _datasets(space, config, manifests, progress)
     mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)
     datasets, pools = datasets[:count], datasets[count:]
@@ -109,6 +111,8 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     guards |= checks.check_splits(datasets[0], splits, config)
     for split in splits:
         space.save_split(split)
+    if config.data.inputs == "none":
+        config = possible_sizes(config, manifests[0], splits)
     plan = Plan(RunContext(space, config, datasets, pools), splits)
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
@@ -129,21 +133,31 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     return RunResult(space.folder, table, summary, made, reused, tuple(bad), cut)
 
 
-def _datasets(
-    space: Workspace, config: RunConfig, progress: Progress
-) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
-    paths = [Path(config.data.root, name) for name in (config.data.train, *config.data.cross, *config.data.unlabelled)]
+def _manifests(config: RunConfig) -> tuple[RunConfig, list[Manifest]]:
+    """The manifests of all sets, and the settings that hold for them."""
     manifests = [
         Manifest.read(path, config.data.allow_outside, config.data.group_column, group_column_needed=not number)
-        for number, path in enumerate(paths)
+        for number, path in enumerate(dataset_paths(config))
     ]
-    all_clips = [Clips(manifest, config.audio.sample_rate, config.audio.seconds) for manifest in manifests]
+    return resolved(config, manifests), manifests
+
+
+def _datasets(
+    space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress
+) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
     found, everything_bad, cut = [], [], {}
-    for path, clips in zip(paths, all_clips):
+    for path, manifest in zip(dataset_paths(config), manifests):
+        if config.data.inputs == "none":
+            dataset, bad = vector_dataset(manifest, config)
+            space.save_dataset(dataset, path)
+            found.append(dataset)
+            everything_bad += bad
+            continue
+        clips = Clips(manifest, config.audio.sample_rate, config.audio.seconds)
         hashes = clips.hashes()
         manifest, bad, longer = _checked(space, clips, hashes, config.data.skip_bad, progress)
         hash_of = dict(zip(clips.manifest.ids, hashes))
-        dataset = Dataset(manifest, tuple(hash_of[clip] for clip in manifest.ids))
+        dataset = Dataset(manifest, tuple(hash_of[clip] for clip in manifest.ids), clips.manifest)
         space.save_dataset(dataset, path)
         found.append(dataset)
         everything_bad += bad

@@ -59,7 +59,7 @@ def sweep(
     Parameters
     ----------
     store : path
-        A store, or a .npy, .npz or .parquet file of embeddings; see `embcomp.teachers.StoredTeacher`.
+        A store, or a file of embeddings; see `embcomp.storage.vectors.open_vectors`.
     manifest : Manifest
         Labels and groups of the clips.
     out : path

@@ -30,12 +30,15 @@ class Dataset:
         Usable clips only.
     hashes : tuple of str
         Content hash of each.
+    whole : Manifest, optional
+        Every clip, usable or not: stored vectors without ids belong to the rows of this. By default `manifest`.
     key : str
         Changes whenever a clip, a label or a group does.
     """
 
     manifest: Manifest
     hashes: tuple[str, ...]
+    whole: Manifest | None = None
 
     @functools.cached_property
     def key(self) -> str:
@@ -157,7 +160,7 @@ def _load_dataset(path: str, key: str) -> Dataset:
     except (LookupError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}); {remake(path)}") from None
     row_of = {clip: row for row, clip in enumerate(manifest.ids)}
-    dataset = Dataset(manifest.select([row_of[clip] for clip in ids if clip in row_of]), tuple(hashes))
+    dataset = Dataset(manifest.select([row_of[clip] for clip in ids if clip in row_of]), tuple(hashes), manifest)
     if dataset.key != key:
         raise ManifestError(f"{source} changed while the run was using it; run again")
     return dataset

@@ -64,6 +64,12 @@ def opening(sources: list[Source]) -> Section:
     intro = f"{measure_words(measured)}: mean over seeds ± their standard deviation, and below it {_interval_words(measured)}"
     scale = _scale([source.summary for source in measured])
     caption = f"{intro} The strip draws it from {scale[0]:g} to {scale[1]:g}."
+    if not any(source.students for source in measured):
+        note = (
+            "No student was trained: simple classifiers on stored vectors, and on what compressors left of them, are compared. "
+            "A row without a prefix is a logistic regression, k-NN the nearest neighbours by cosine."
+        )
+        return Section("", (*first, Text(note, "note"), _score_table(measured, "probes", caption, scale), *others))
     blocks: list[Block] = [*first, _score_table(measured, "students", caption, scale), *others]
     if any(source.probes for source in measured):
         blocks += [
@@ -135,10 +141,12 @@ def score_figure(sources: list[Source]) -> Section | None:
                 )
                 for _, row in found.iterrows()
             ]
+    any_student = any(source.students for source in tables)
+    marks, which = ("round marks are students, diamonds", "students") if any_student else ("marks are", "variants")
     caption = (
-        f"{measure_words(tables)} by test set; round marks are students, diamonds simple classifiers on frozen vectors. Lines are "
+        f"{measure_words(tables)} by test set; {marks} simple classifiers on frozen vectors. Lines are "
         + _interval_words(tables)
-        + " Intervals of two students that overlap do not mean that the two are alike: they are scored on the same clips, "
+        + f" Intervals of two {which} that overlap do not mean that the two are alike: they are scored on the same clips, "
         "and the paired differences are the test."
     )
     floors = {source.name: source.guessing() for source in tables}

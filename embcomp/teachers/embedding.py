@@ -190,7 +190,7 @@ def embed(
         The teacher failed, or gave what is no embedding; rows that are finished stay for the next call.
     """
     if not teacher.runs:
-        return _looked_up(clips.manifest, hashes, teacher, path)
+        return _looked_up(clips.manifest, hashes, teacher, path, dtype)
     clips = clips.at(teacher.sample_rate)
     settings = {
         "teacher": teacher.name,
@@ -214,7 +214,7 @@ def embed(
 
 
 def _looked_up(
-    manifest: Manifest, hashes: list[str], teacher: StoredTeacher, path: str | os.PathLike
+    manifest: Manifest, hashes: list[str], teacher: StoredTeacher, path: str | os.PathLike, dtype: str
 ) -> EmbeddingStore:
     ids = manifest.ids
     settings = {"teacher": teacher.name, "weights": teacher.fingerprint(), **_frames_of(teacher)}
@@ -222,7 +222,7 @@ def _looked_up(
     def flat(rows: np.ndarray) -> np.ndarray:
         return teacher.rows([ids[row] for row in rows], over_time=True).reshape(len(rows), -1)
 
-    return write_store(path, ids, hashes, teacher.frames * teacher.dim, settings, flat, batch_size=4096)
+    return write_store(path, ids, hashes, teacher.frames * teacher.dim, settings, flat, batch_size=4096, dtype=dtype)
 
 
 def _frames_of(teacher: Teacher) -> dict[str, int]:

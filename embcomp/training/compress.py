@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, WEIGHTS
 from embcomp.storage.ownership import advice, kind_of
-from embcomp.storage.store import EmbeddingStore
+from embcomp.storage.vectors import matched, open_vectors
 
 
 def fit_compressor(
@@ -49,6 +50,7 @@ def compress(
     *,
     manifest: Manifest | None = None,
     config: CompressorConfig | None = None,
+    splits: Sequence[str] = (),
     seed: int = 0,
 ) -> Compressor:
     """Fit a compressor on stored embeddings and save it.
@@ -56,12 +58,14 @@ def compress(
     Parameters
     ----------
     store : path
-        Of embeddings of shape (n, D).
+        Of embeddings of shape (n, D), or a file of them; see `embcomp.storage.vectors.open_vectors`.
     out : path
         Folder of the compressor; must not exist.
     manifest : Manifest, optional
         Labels; the compressor is then fitted on its clips alone. Without it, on all rows.
     config : CompressorConfig, optional
+    splits : sequence of str
+        Use only clips of the manifest with one of these values in the column split; empty: all.
     seed : int, default=0
 
     Returns
@@ -89,10 +93,11 @@ def compress(
             f"--method {config.method} --objective {config.objective} needs labels; "
             "add --manifest FILE, or use --objective reconstruction"
         )
-    opened = EmbeddingStore.open(store)
+    opened = open_vectors(store, None if manifest is None else manifest.ids)
     labels, ids = None, opened.ids
     if manifest is not None:
-        labels, ids = encode(manifest.labels, check=False), manifest.ids
+        opened, chosen = matched(opened, manifest.ids), manifest.with_splits(splits)
+        labels, ids = encode(chosen.labels, check=False), chosen.ids
     rows = opened.rows(ids)
     if not len(rows):
         raise StoreError(f"{store} holds no embeddings to fit a compressor on; embed some clips first")

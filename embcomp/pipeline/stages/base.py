@@ -37,6 +37,11 @@ class RunContext:
         """The data set trained on."""
         return self.datasets[0]
 
+    @property
+    def has_students(self) -> bool:
+        """Whether students are trained; without, probes on stored vectors compare the variants."""
+        return self.config.data.inputs != "none"
+
     @functools.cached_property
     def job_fields(self) -> dict[str, Any]:
         """The fields of `Job`: all that a worker needs to find the same context."""

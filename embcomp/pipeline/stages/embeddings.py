@@ -44,7 +44,7 @@ def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str],
     if teacher.learns:
         made_by: list = [teacher_key(context, learned_on, teacher)]
     else:
-        made_by = [open_teacher(teacher, dataset.manifest).fingerprint()]
+        made_by = [open_teacher(teacher, dataset.whole or dataset.manifest).fingerprint()]
         if teacher.choice.runs:
             made_by.append(context.config.audio.seconds)
     return context.space.stage("embeddings", fingerprint([VERSION, teacher.choice.name, dataset.audio_key, made_by]))
@@ -80,7 +80,7 @@ def make_embeddings(**fields) -> None:
 def ready_teacher(context: RunContext, dataset: Dataset, learned_on: list[str], teacher: TeacherSettings) -> Teacher:
     """The teacher of `dataset` that `teacher` describes: opened, or learned on clips of the set trained on."""
     if not teacher.learns:
-        return open_teacher(teacher, dataset.manifest)
+        return open_teacher(teacher, dataset.whole or dataset.manifest)
     key = teacher_key(context, learned_on, teacher)
     return learned_teacher(
         context.clips(context.source, learned_on), teacher, context.space.stage("teachers", key), key

@@ -46,21 +46,30 @@ class ProbeJob(TestedJob):
 
 
 def plan_embedding_probe(
-    context: RunContext, variant: VariantConfig, split: Split, embeddings: list[Path], compressor: Path | None
+    context: RunContext,
+    variant: VariantConfig,
+    split: Split,
+    embeddings: list[Path],
+    compressor: Path | None,
+    name: str = "",
 ) -> Tested:
-    """Probes on a teacher's embeddings, or on what a compressor left of them."""
+    """Probes on a teacher's embeddings, or on what a compressor left of them.
+
+    `name` is that of the variant they stand for, where there are no students: the linear probe has it as it is.
+    """
     about = columns(context, variant, split)
-    name = variant.teacher.spec.split("/")[-1]
+    kinds = {"probe": name, "k-NN": f"k-NN: {name}"} if name else {}
+    name = name or variant.teacher.spec.split("/")[-1]
     if compressor is None:
         about |= {"compressor": "", "dim": ""}
-    else:
+    elif not kinds:
         name += f" > {about['compressor']} {about['dim']}"
     key = fingerprint(
         [VERSION, split.key, [path.name for path in embeddings], compressor.name if compressor is not None else None]
     )
     # A teacher's vectors of changed clips would have to be computed anew.
     vectors = Vectors.EMBEDDING if compressor is None else Vectors.TARGET
-    tests = tests_for(context, split, key, _names(name), vectors, changed_clips=False)
+    tests = tests_for(context, split, key, kinds or _names(name), vectors, changed_clips=False)
     return _plan(context, split, name, about, tests, embeddings, compressor)
 
 
@@ -76,6 +85,10 @@ def plan_floor(context: RunContext, split: Split) -> Tested:
     """What every score must beat: probes on statistics of the log-mels, and the most frequent class."""
     source = context.source
     about = columns(context, context.config.variants[0], split) | {"teacher": "", "compressor": "", "dim": ""}
+    if not context.has_students:
+        key = fingerprint([VERSION, "majority", context.source.key, split.key])
+        tests = tests_for(context, split, key, {"majority": "majority class"})
+        return _plan(context, split, "majority class", about, tests)
     labels = fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)])
     settings = [source.audio_key, feature_settings(context.config.audio), split.key, labels]
     key = fingerprint([VERSION, "log-mel", settings])
@@ -113,7 +126,9 @@ def make_probe(**fields) -> None:
     job = ProbeJob(**fields)
     context = job.context()
     split = context.space.load_split(job.split)
-    vectors_of = _vectors(context, job)
+    # The most frequent class is the same whatever is looked at.
+    nothing = not job.embeddings and not context.has_students
+    vectors_of = (lambda number, shift, ids: np.zeros((len(ids), 1))) if nothing else _vectors(context, job)
     fitted: dict[str, Predict] = {}
     learned_on, labels = vectors_of(0, "", split.fit), split.labels(context.source, split.fit)
     for test, dataset, mapped in tests_to_do(context, job, split):

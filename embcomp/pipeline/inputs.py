@@ -1,0 +1,128 @@
+"""What a run's students get, and the data sets of a run that has none and compares compressors on stored vectors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from embcomp.audio.clips import names_audio
+from embcomp.config import RunConfig
+from embcomp.data.manifest import Manifest
+from embcomp.errors import BadClip, ConfigError, EmbcompWarning, StoreError
+from embcomp.pipeline.workspace import Dataset, Split
+from embcomp.teachers import open_teacher
+from embcomp.transfer import Source
+
+
+def resolved(config: RunConfig, manifests: Sequence[Manifest]) -> RunConfig:
+    """The settings with what ``data.inputs = "auto"`` stands for: audio, unless no row names any and vectors are stored.
+
+    Raises
+    ------
+    ConfigError
+        There is to be no student, and a setting has no meaning without one.
+
+    Warns
+    -----
+    EmbcompWarning
+        There is no audio, so that no student is trained.
+    """
+    inputs = config.data.inputs
+    if inputs == "auto":
+        stored = all(not one.teacher.choice.runs for one in config.variants if one.transfer.source != Source.NONE)
+        compared = any(one.transfer.source != Source.NONE for one in config.variants)
+        inputs = "none" if stored and compared and not any(map(names_audio, manifests)) else "audio"
+        if inputs == "none":
+            warnings.warn(
+                "no row of the manifests names a file of audio, so no student is trained: probes on the stored vectors "
+                'compare the compressors (data.inputs = "none")',
+                EmbcompWarning,
+                stacklevel=3,
+            )
+    if inputs == "none":
+        _refuse_student_settings(config)
+    return replace(config, data=replace(config.data, inputs=inputs))
+
+
+def _refuse_student_settings(config: RunConfig) -> None:
+    none = 'data.inputs = "none" trains no student'
+    for one in config.variants:
+        name = f"{none}: variant {one.name!r}"
+        if one.transfer.source in (Source.NONE, Source.TEACHER):
+            raise ConfigError(
+                f'{name} with transfer.method = "{one.transfer.method}" has no stored vectors to probe; take "embedding" for the '
+                'embeddings as they are, "compressed" for what a compressor leaves of them'
+            )
+        if one.transfer.joint:
+            raise ConfigError(f'{name} trains its compressor with a student; set transfer.schedule = "two-stage"')
+        if one.teacher.choice.runs:
+            raise ConfigError(f"{name} has the teacher {one.teacher.spec!r}, which needs audio; take store:PATH")
+    for wrong, text in (
+        (config.data.unlabelled, "data.unlabelled is for the loss of students"),
+        (config.evaluation.shifts, "evaluation.shifts changes clips that students get"),
+        (not config.evaluation.probe, "evaluation.probe must be true, or nothing is scored"),
+    ):
+        if wrong:
+            raise ConfigError(f"{none}, and {text}")
+
+
+def vector_dataset(manifest: Manifest, config: RunConfig) -> tuple[Dataset, list[BadClip]]:
+    """The rows of a manifest whose stored vectors are finite, each known by its vector, and the other rows.
+
+    Of several teachers, the first variant's vectors say what a row is.
+
+    Raises
+    ------
+    StoreError
+        A teacher's vectors are missing or damaged, or some are not finite and ``data.skip_bad`` is false.
+    """
+    ids = manifest.ids
+    bad: dict[int, str] = {}
+    for settings in dict.fromkeys(one.teacher for one in config.variants):
+        finite = np.isfinite(open_teacher(settings, manifest).rows(ids)).all(axis=1)
+        bad |= {int(row): f"its vector in {settings.argument} is NaN or infinite" for row in np.flatnonzero(~finite)}
+    table = manifest.table
+    left_out = [BadClip(int(table["row"].iat[row]), ids[row], reason) for row, reason in sorted(bad.items())]
+    if bad and (not config.data.skip_bad or len(bad) == len(ids)):
+        listing = "\n".join(f"  {clip}" for clip in left_out)
+        raise StoreError(
+            f"{len(bad)} of {len(ids)} rows cannot be used:\n{listing}\nMend them, or leave them out with data.skip_bad"
+        )
+    usable = manifest.select(np.setdiff1d(np.arange(len(ids)), list(bad)))
+    keys = open_teacher(config.variants[0].teacher, manifest).keys(usable.ids)
+    return Dataset(usable, tuple(keys), manifest), left_out
+
+
+def possible_sizes(config: RunConfig, manifest: Manifest, splits: Sequence[Split]) -> RunConfig:
+    """The settings with targets no larger than a fold's fit clips and the stored vectors allow.
+
+    Warns
+    -----
+    EmbcompWarning
+        A target is made smaller; with the number.
+    """
+    rows = min(len(split.fit) for split in splits)
+    variants = []
+    for one in config.variants:
+        width = open_teacher(one.teacher, manifest).dim
+        most = min(rows, width)
+        if one.transfer.compresses and one.compressor.dim > most:
+            warnings.warn(
+                f"variant {one.name!r}: {rows} clips to fit on, of {width} dimensions, allow {most} components, not "
+                f"compressor.dim = {one.compressor.dim}; {most} are used",
+                EmbcompWarning,
+                stacklevel=3,
+            )
+            one = replace(one, compressor=replace(one.compressor, dim=most))
+        variants.append(one)
+    return replace(config, variants=tuple(variants))
+
+
+def dataset_paths(config: RunConfig) -> list[Path]:
+    """Where the manifests lie: of the set trained on, of further sets, of unlabelled ones."""
+    data = config.data
+    return [Path(data.root, name) for name in (data.train, *data.cross, *data.unlabelled)]
