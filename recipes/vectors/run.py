@@ -1,0 +1,16 @@
+"""Compare ways to compress stored embeddings: python recipes/vectors/run.py DATA [--config quick] [--out DIR]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
+
+from recipes.common import run_command
+from recipes.sets import LAYOUTS
+
+main = run_command(Path(__file__).resolve().parent, LAYOUTS)
+
+if __name__ == "__main__":
+    main()
