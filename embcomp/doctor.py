@@ -22,7 +22,7 @@ from embcomp.engines.local import available_cores, free_cores
 OK, NOTE, BROKEN = "ok", "note", "broken"
 NEEDED = (
     *("torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr"),
-    *("safetensors", "threadpoolctl", "click", "tqdm"),
+    *("safetensors", "threadpoolctl", "click", "tqdm", "librosa"),
 )
 MODULE_OF = {"scikit-learn": "sklearn"}
 FORMATS = {"WAV": "wav", "FLAC": "flac", "OGG": "ogg", "MP3": "mp3"}  # libsndfile's name and the suffix

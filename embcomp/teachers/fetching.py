@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -59,7 +60,7 @@ def fetch(entry: Entry, progress: Progress = lambda done, total: None) -> str:
     if entry.origin == "torchaudio":
         from embcomp.teachers.torchaudio import bundle
 
-        bundle(entry.argument)[1].get_model()
+        bundle(entry.argument).get_model()
         return "the cache of torch.hub"
     if entry.origin == "package":
         raise TeacherError(
@@ -176,6 +177,7 @@ def _check(path: Path, one: File) -> None:
 
 def _from_hub(entry: Entry) -> str:
     hub = load("huggingface_hub", f"fetching {entry.name}", extra="hf")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     name, _, revision = entry.argument.partition("@")
     settings = ["*.json", "*.txt", "*.safetensors"]
     try:

@@ -46,8 +46,8 @@ def load(module: str, needed_by: str, extra: str = "", package: str = "") -> Mod
     """
     try:
         return importlib.import_module(module)
-    except (ImportError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # whatever a package does while it is imported
+        reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
         absent = missing(module, extra, package)
         raise MissingDependencyError(
             f"{needed_by} needs {absent}"

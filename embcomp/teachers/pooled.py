@@ -12,7 +12,7 @@ from embcomp.errors import DataError
 from embcomp.storage.files import fingerprint
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.pooling import NAMES, parts, pool
-from embcomp.teachers.windows import cut, pieces
+from embcomp.teachers.windows import cut, padded, pieces
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,16 @@ class PooledTeacher(Teacher):
         Of one vector over time.
     default_pooling : tuple of str
         Where the settings name none.
+    longest, shortest : int
+        Samples that it takes at once. Longer clips are cut into windows whatever the settings say, shorter ones
+        padded with zeros. 0 is no limit.
     """
 
     settings: PooledSettings
     width: int
     default_pooling: tuple[str, ...] = ("mean",)
+    longest: int = 0
+    shortest: int = 0
 
     @property
     def pooling(self) -> tuple[str, ...]:
@@ -89,7 +94,9 @@ class PooledTeacher(Teacher):
         """Embed clips; see `Teacher.embed`."""
         size = round(self.settings.window * self.sample_rate)
         hop = max(1, round(size * (1 - self.settings.overlap)))
-        cuts = [pieces(wave, size, hop) for wave in cut(waveforms, lengths)]
+        if self.longest and not 0 < size <= self.longest:
+            size = hop = self.longest
+        cuts = [pieces(padded(wave, self.shortest), size, hop) for wave in cut(waveforms, lengths)]
         rows = iter(self.vectors([piece for some in cuts for piece in some]))
         embedded = np.empty((len(cuts), self.dim), np.float32)
         for number, some in enumerate(cuts):

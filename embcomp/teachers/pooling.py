@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embcomp.teachers.windows import shares
+
 POOLINGS = {
     "mean": lambda rows: rows.mean(0),
     "max": lambda rows: rows.max(0),
@@ -52,7 +54,5 @@ def pool(rows: np.ndarray, names: Sequence[str], frames: int = 1) -> np.ndarray:
     >>> pool(np.array([[1.0], [3.0]]), ["mean", "max"])
     array([2., 3.], dtype=float32)
     """
-    count = len(rows)
-    shares = [rows[share * count // frames : -(-(share + 1) * count // frames)] for share in range(frames)]
-    pooled = [POOLINGS[name](share) for share in shares for name in parts(names)]
+    pooled = [POOLINGS[name](rows[share]) for share in shares(len(rows), frames) for name in parts(names)]
     return np.concatenate(pooled).astype(np.float32)

@@ -68,3 +68,14 @@ def padded(waveform: np.ndarray, samples: int, side: str = "end") -> np.ndarray:
 def cut(waveforms: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
     """The valid samples of each row of a zero-padded batch; at least one."""
     return [np.asarray(wave[: max(int(length), 1)], np.float32) for wave, length in zip(waveforms, lengths)]
+
+
+def shares(count: int, parts: int) -> list[slice]:
+    """Equal shares of `count` rows, none empty; a row that reaches into two belongs to both.
+
+    Examples
+    --------
+    >>> shares(3, 2)
+    [slice(0, 2, None), slice(1, 3, None)]
+    """
+    return [slice(part * count // parts, -(-(part + 1) * count // parts)) for part in range(parts)]
