@@ -17,7 +17,6 @@ from embcomp.students.pooling import pooled_mean, strided
 STEM = 16  # channels, before the multiplier
 CHANNELS = (24, 32, 48)  # of the three stages
 KERNEL = 9  # frames
-BLOCKS = {8: 1, 14: 2}  # residual blocks of a stage by the network's layers
 
 
 class Residual(nn.Module):
@@ -80,16 +79,11 @@ class TCResNet(Student):
 
     @dataclass(frozen=True)
     class Settings(StudentSettings):
-        layers: int = setting(8, "8 or 14, as published", at_least=8, at_most=14)
+        deep: bool = setting(False, "two residual blocks in a stage in place of one: TC-ResNet14, not TC-ResNet8")
         width_multiplier: float = setting(
             1.0, "channels over those published, which has 1 and 1.5", at_least=0.25, at_most=16
         )
         dropout: float = setting(0.5, "on the embedding, before the classifier, as published", at_least=0, at_most=0.95)
-
-        def conflict(self) -> str:
-            if self.layers not in BLOCKS:
-                return f"student.layers is one of {', '.join(map(str, BLOCKS))}, not {self.layers}"
-            return super().conflict()
 
     def __init__(self, n_classes: int, n_mels: int = 40, **options: Any):
         super().__init__(n_classes, n_mels, **options)
@@ -100,7 +94,7 @@ class TCResNet(Student):
         self.stages = nn.ModuleList()
         channels = stem
         for width in widths:
-            plan = [channels, *[width] * BLOCKS[self.settings.layers]]
+            plan = [channels, *[width] * (2 if self.settings.deep else 1)]
             self.stages.append(nn.ModuleList(Residual(*pair) for pair in zip(plan, plan[1:])))
             channels = width
         self.dropout = nn.Dropout(self.settings.dropout)

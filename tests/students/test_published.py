@@ -75,8 +75,8 @@ def test_the_parameters_are_as_many_as_published_whatever_the_input(kind, classe
     [
         (TCResNet, 12, 40, {}, 65_180),  # published: 66 k
         (TCResNet, 12, 40, {"width_multiplier": 1.5}, 144_276),  # 145 k
-        (TCResNet, 12, 40, {"layers": 14}, 135_868),  # 137 k
-        (TCResNet, 12, 40, {"layers": 14, "width_multiplier": 1.5}, 303_012),  # 305 k
+        (TCResNet, 12, 40, {"deep": True}, 135_868),  # 137 k
+        (TCResNet, 12, 40, {"deep": True, "width_multiplier": 1.5}, 303_012),  # 305 k
         (BCResNet, 12, 40, {}, 9_232),  # 9.2 k
         (BCResNet, 12, 40, {"width_multiplier": 3}, 54_168),  # 54.2 k
         (BCResNet, 12, 40, {"width_multiplier": 8}, 321_068),  # 321 k
@@ -90,13 +90,11 @@ def test_sizes_by_width_are_those_published(student, classes, n_mels, options, c
 
 
 def test_tc_resnet_halves_the_frames_in_each_stage_and_has_one_band():
-    network = TCResNet(12, 40, layers=14).eval()
+    network = TCResNet(12, 40, deep=True).eval()
     shapes = shapes_into(network, nn.Conv2d, torch.zeros(1, 40, 96))
     assert {bands for bands, _ in shapes} == {1}
     assert [len(stage) for stage in network.stages] == [2, 2, 2]
     assert [stage[0].stride for stage in network.stages] == [2, 2, 2] and [stage[1].stride for stage in network.stages] == [1] * 3  # fmt: skip
-    with pytest.raises(ConfigError, match=r"student.layers is one of 8, 14, not 9"):
-        TCResNet(12, 40, layers=9)
 
 
 def test_bc_resnet_keeps_the_frames_and_dilates_each_stage_more():
