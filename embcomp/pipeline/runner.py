@@ -13,7 +13,7 @@ from embcomp.audio.clips import Clips
 from embcomp.config import RunConfig, to_toml
 from embcomp.data.manifest import Manifest
 from embcomp.engines.local import Engine
-from embcomp.errors import BadClip
+from embcomp.errors import BadClip, EmbcompError
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
 from embcomp.pipeline.inputs import dataset_paths, possible_sizes, resolved, vector_dataset
@@ -101,7 +101,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)
     config, manifests = _manifests(config)
-    check_results(space.folder, "run", FILES)
+    check_results(space.folder, "run", FILES, _older)
     datasets, bad, cut = _datasets(space, config, manifests, progress)
     mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)
@@ -140,6 +140,15 @@ def _manifests(config: RunConfig) -> tuple[RunConfig, list[Manifest]]:
         for number, path in enumerate(dataset_paths(config))
     ]
     return resolved(config, manifests), manifests
+
+
+def _older(folder: Path) -> bool:
+    """Whether a version that did not yet mark its folders ran here: it left its versions and its splits."""
+    try:
+        packages = read_json(folder / "environment.json")["packages"]
+    except (EmbcompError, LookupError, TypeError):
+        return False
+    return isinstance(packages, dict) and "embcomp" in packages and (folder / "stages" / "splits").is_dir()
 
 
 def _datasets(
