@@ -67,7 +67,6 @@ def init(
     \b
     Example:
       embcomp init sounds
-      embcomp run sounds/embcomp.toml --out runs/first
     """
     from embcomp.data.makers.build import refuse_to_replace
     from embcomp.data.manifest import Manifest

@@ -147,6 +147,10 @@ def manifest() -> None:
     """Make a manifest: a CSV that names clips, their labels, and what must not be split.
 
     `embcomp init` does the same by asking, and writes settings for a run, too.
+
+    \b
+    Example:
+      embcomp manifest folder sounds
     """
 
 

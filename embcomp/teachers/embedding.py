@@ -189,7 +189,7 @@ def embed(
     TeacherError
         The teacher failed, or gave what is no embedding; rows that are finished stay for the next call.
     """
-    if not teacher.runs:
+    if not getattr(teacher, "runs", True):
         return _looked_up(clips.manifest, hashes, teacher, path, dtype)
     clips = clips.at(teacher.sample_rate)
     settings = {
@@ -227,4 +227,4 @@ def _looked_up(
 
 def _frames_of(teacher: Teacher) -> dict[str, int]:
     """The setting of a store that has several vectors per row."""
-    return {"frames": teacher.frames} if teacher.frames > 1 else {}
+    return {"frames": teacher.frames} if getattr(teacher, "frames", 1) > 1 else {}

@@ -169,11 +169,11 @@ def test_weights_that_are_no_numbers_or_of_another_kind_are_refused(tmp_path, ki
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"kind": "thing", "kind": "thing", "format": 1}', "a key stands there twice"),
+        ('{"kind": "thing", "kind": "thing", "format": 1}', "a key is there twice"),
         ('{"kind": "thing", "format": NaN}', "NaN is not a finite number"),
         ('{"kind": "thing", "format": 1, "x": -Infinity}', "-Infinity is not a finite number"),
         ('{"kind": "thing", "format": 1, "x": 1e999}', "1e999 is not a finite number"),
-        ('{"kind": "thing", "format": 1, "x": {"a": 1, "a": 2}}', "a key stands there twice"),
+        ('{"kind": "thing", "format": 1, "x": {"a": 1, "a": 2}}', "a key is there twice"),
     ],
 )
 def test_json_that_two_programs_would_read_differently_is_refused(tmp_path, text, message):

@@ -22,6 +22,8 @@ TINY = {
     "variants": [{"name": "no teacher", "transfer": {"method": "none"}}],
 }
 
+NOT_MEASURED = {"classifier_reuse"}  # newer than the table
+
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
@@ -49,7 +51,7 @@ def test_the_comparison_is_of_every_method_on_the_same_variants(tmp_path):
     configs = comparison.configs(tmp_path, comparison.SETS, tmp_path / "out", RECIPES / "comparison" / "methods.toml")
     variants = {name: config.variants for name, config in configs.items()}
     for found in variants.values():
-        assert {variant.transfer.method for variant in found} == {method.name for method in METHODS}
+        assert {variant.transfer.method for variant in found} == {method.name for method in METHODS} - NOT_MEASURED
         assert [(v.name, v.transfer, v.teacher) for v in found] == [
             (v.name, v.transfer, v.teacher) for v in variants["fsdd"]
         ]
