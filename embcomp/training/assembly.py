@@ -105,6 +105,7 @@ def train_student(
     device: str = "cpu",
     checkpoint: str | os.PathLike | None = None,
     progress: Callable[[int], None] | None = None,
+    timed: bool = False,
 ) -> Classifier:
     """Assemble targets, train a student and save it with its history.
 
@@ -121,6 +122,8 @@ def train_student(
         Provenance to keep with the student.
     checkpoint, progress
         See `embcomp.training.loop.train`.
+    timed : bool, default=False
+        Save how long it took and how it validated, too; without, the same training writes the same bytes.
 
     Raises
     ------
@@ -144,7 +147,7 @@ def train_student(
         "validation_score": result.best_score,
         "seconds": round(time.perf_counter() - started, 2),
     }
-    classifier.save(out, {"history.json": result.history, "result.json": outcome})
+    classifier.save(out, {"history.json": result.history, **({"result.json": outcome} if timed else {})})
     return classifier
 
 

@@ -146,6 +146,7 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
         seed=split.seed,
         device=config.device,
         checkpoint=checkpoint,
+        timed=True,
     )
 
 
