@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 
 HEAD = 512  # bytes looked at
 
 
 def head_of(path: str | os.PathLike) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
+    """The first bytes of a file; none where it cannot be read, or where it is a pipe or a device, which may never answer."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
         with open(path, "rb") as file:
             return file.read(HEAD)
     except (OSError, ValueError):
