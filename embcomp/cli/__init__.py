@@ -101,6 +101,10 @@ def _terminate(number: int, frame: object) -> None:
 def main() -> None:
     """Entry point. Exit codes: 2 for bad input, 130 or 143 for an interruption; an error is one message, no traceback."""
     signal.signal(signal.SIGTERM, _terminate)
+    # A class or a file may have a name that the terminal cannot encode; that must not lose finished work.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")
     try:
         group(standalone_mode=False)
     except click.exceptions.Exit as done:
