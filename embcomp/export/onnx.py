@@ -17,8 +17,8 @@ from torch import nn
 from embcomp.export.base import Calibration, Format
 from embcomp.export.equalise import WEIGHED
 from embcomp.export.info import ModelInfo
-from embcomp.export.int8 import quantise
 from embcomp.export.onnx_frontend import logmel_graph
+from embcomp.export.onnx_int8 import quantise
 from embcomp.export.source import Source, versions
 
 if TYPE_CHECKING:
