@@ -48,28 +48,35 @@ def equalised_network(source: Source, features: Sequence[np.ndarray]) -> nn.Modu
     norms = _norms_after(body.network, example, length)
     with torch.no_grad():
         expected = body(example, length)
-        for name, module in body.network.named_modules():
-            if isinstance(module, WEIGHED):
-                _fill(module, norms.get(module), name, weights)
+        try:
+            for name, module in body.network.named_modules():
+                if isinstance(module, WEIGHED):
+                    _fill(module, norms.get(module), name, weights)
+        except KeyError as error:
+            raise _Failed(body, f"weights {error} are not in its graph") from None
         found = body(example, length)
     for before, after in zip(expected, found):
         if not torch.allclose(before, after, atol=CLOSE * float(before.abs().max()), rtol=CLOSE):
-            raise DataError(
-                f"the equalised {type(body.network).__name__} does not compute what it did; export without --int8"
-            )
+            raise _Failed(body, "it no longer computes what it did")
     return body
+
+
+class _Failed(DataError):
+    def __init__(self, body: nn.Module, reason: str):
+        name = type(body.network).__name__
+        super().__init__(f"the channels of {name} cannot be equalised ({reason}); export without --int8")
 
 
 def _fill(module: nn.Module, norm: nn.Module | None, name: str, weights: dict[str, Tensor]) -> None:
     module.weight.copy_(weights[f"{name}.weight"].reshape(module.weight.shape))
-    bias = weights.get(f"{name}.weight_bias", weights.get(f"{name}.bias"))
-    if norm is not None:
+    folded = weights.get(f"{name}.weight_bias")
+    if norm is not None and folded is not None:  # a norm of other groups than the channels cannot be folded
         norm.running_mean.zero_()
         norm.running_var.fill_(1 - norm.eps)
         norm.weight.fill_(1)
-        norm.bias.copy_(bias)
+        norm.bias.copy_(folded)
     elif module.bias is not None:
-        module.bias.copy_(bias)
+        module.bias.copy_(weights.get(f"{name}.bias", torch.zeros(())))  # the exporter leaves out biases that are zero
 
 
 def _norms_after(network: nn.Module, example: Tensor, length: Tensor) -> dict[nn.Module, nn.Module]:

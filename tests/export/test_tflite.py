@@ -109,5 +109,5 @@ def test_equalised_weights_return_to_the_network(kind):
     before = {name: tensor.clone() for name, tensor in source.masked_body.state_dict().items()}
     body = equalised_network(source, features)
     changed = [name for name, tensor in body.state_dict().items() if not tensor.equal(before[name])]
-    assert sum(name.endswith("weight") for name in changed) > 10
+    assert sum(name.endswith("weight") for name in changed) > 5
     assert all(tensor.equal(before[name]) for name, tensor in source.masked_body.state_dict().items())
