@@ -28,6 +28,7 @@ _HOME = {
     "make_manifest": "embcomp.data.makers:make",
     "matrix": "embcomp.pipeline.matrix",
     "predict": "embcomp.students.prediction",
+    "predict_windows": "embcomp.students.waveforms",
     "read_scores": "embcomp.evaluation.table",
     "run": "embcomp.pipeline",
     "sweep": "embcomp.pipeline.sweep",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from embcomp.storage.store import EmbeddingStore as EmbeddingStore
     from embcomp.students.classifier import Classifier as Classifier
     from embcomp.students.prediction import predict as predict
+    from embcomp.students.waveforms import predict_windows as predict_windows
     from embcomp.training.compress import compress as compress
     from embcomp.training.distill import distill as distill
 

@@ -324,7 +324,7 @@ def whole_way(folder: Path) -> float:
         rows.append(f"{number}.wav,{label}")
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     manifest = Manifest.read(folder / "manifest.csv")
-    clips = Clips(manifest, config.audio.sample_rate, config.audio.seconds)
+    clips = Clips.of(manifest, config.audio)
     hashes = clips.hashes()
     teacher = learned_teacher(clips, config.variants[0].teacher, folder / "teacher", "self-test")
     store = embed(clips, hashes, teacher, folder / "embeddings")

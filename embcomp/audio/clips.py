@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.audio.decoding import decode, duration, fit_length
+from embcomp.audio.decoding import GRACE, decode, fit_length
+from embcomp.audio.mono import LOSSES
+from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
-from embcomp.errors import AudioError, BadClip
+from embcomp.data.slips import numbered
+from embcomp.errors import AudioError, BadClip, EmbcompWarning
 from embcomp.storage.content import part_key
 from embcomp.storage.files import file_hash
 
@@ -30,11 +34,22 @@ class Clips:
         Hz.
     seconds : float
         Longer clips are cut.
+    channel : str
+        Of files with several; see `embcomp.audio.mono.to_mono`.
+    ffmpeg : bool
+        Whether the program ffmpeg reads what libsndfile cannot.
     """
 
     manifest: Manifest
     sample_rate: int
     seconds: float
+    channel: str = "mix"
+    ffmpeg: bool = False
+
+    @classmethod
+    def of(cls, manifest: Manifest, audio: AudioConfig, seconds: float | None = None) -> Clips:
+        """The clips of a manifest as `audio` says, cut at its length or at `seconds`."""
+        return cls(manifest, audio.sample_rate, seconds or audio.seconds, audio.channel, audio.ffmpeg)
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -48,17 +63,26 @@ class Clips:
         """The same clips, decoded at another rate (Hz)."""
         return self if sample_rate == self.sample_rate else replace(self, sample_rate=sample_rate)
 
-    def decode(self, row: int) -> np.ndarray:
+    def decode(self, row: int, lost: Callable[[str], None] = lambda kind: None) -> np.ndarray:
         """Clip `row` as float32 (samples,).
+
+        Parameters
+        ----------
+        lost : callable, optional
+            See `embcomp.audio.decoding.decode`.
 
         Raises
         ------
         AudioError
             The clip cannot be used; it is named with its manifest row.
         """
+        return self._read(row, self.seconds, lost)[: self.samples]
+
+    def _read(self, row: int, seconds: float, lost: Callable[[str], None]) -> np.ndarray:
         start, end = self.manifest.interval(row)
+        options = {"start": start, "end": end, "seconds": seconds, "channel": self.channel, "ffmpeg": self.ffmpeg}
         try:
-            return decode(self._path(row), self.sample_rate, start=start, end=end, seconds=self.seconds)[: self.samples]
+            return decode(self._path(row), self.sample_rate, **options, lost=lost)
         except AudioError as error:
             raise self._named(row, str(error)) from None
 
@@ -146,8 +170,8 @@ class Clips:
     def _with_interval(self, key: str, row: int) -> str:
         return part_key(key, *self.manifest.interval(row))
 
-    def bad_clips(self, progress: Callable[[int], None] | None = None, workers: int = 2) -> list[BadClip]:
-        """Decode every clip and name those that cannot be used.
+    def look(self, progress: Callable[[int], None] | None = None, workers: int = 2) -> Looked:
+        """Decode every clip and say which cannot be used, which are cut, and which lose something in a mono mix.
 
         Parameters
         ----------
@@ -155,35 +179,33 @@ class Clips:
             Called with 1 after each clip.
         """
 
-        def problem(row: int) -> BadClip | None:
+        def one(row: int) -> tuple[BadClip | None, bool, str]:
+            kinds: list[str] = []
             try:
-                self.decode(row)
+                waveform = self._read(row, self.seconds + 2 * GRACE, kinds.append)
             except AudioError as error:
-                return error.bad[0]
-            return None
+                return error.bad[0], False, ""
+            return None, len(waveform) > (self.seconds + GRACE) * self.sample_rate, "".join(kinds)
 
-        found = []
+        bad: list[BadClip] = []
+        longer, lost = 0, {kind: [] for kind in LOSSES}
         # Decoding releases the interpreter lock, so threads share the work.
         with ThreadPoolExecutor(workers) as pool:
-            for bad in _in_turn(pool, problem, range(len(self))):
-                if bad is not None:
-                    found.append(bad)
+            for row, (wrong, cut, kind) in enumerate(_in_turn(pool, one, range(len(self)))):
+                bad += [] if wrong is None else [wrong]
+                longer += cut
+                if kind:
+                    lost[kind].append(int(self.manifest.table["row"].iat[row]))
                 if progress is not None:
                     progress(1)
-        return found
+        return Looked(bad, longer, {kind: rows for kind, rows in lost.items() if rows})
 
-    def longer(self) -> int:
-        """How many clips go on past `seconds` and are cut there."""
-        count = 0
-        for row in range(len(self)):
-            start, end = self.manifest.interval(row)
-            last = duration(self.manifest.audio_path(row)) if end is None else end
-            # A millisecond of grace: lengths are often written rounded.
-            count += last - (start or 0.0) > self.seconds + 1e-3
-        return count
+    def bad_clips(self, progress: Callable[[int], None] | None = None, workers: int = 2) -> list[BadClip]:
+        """The clips that cannot be used; see `look`."""
+        return self.look(progress, workers).bad
 
-    def usable(self, skip_bad: bool, progress: Callable[[int], None] | None = None) -> tuple[Clips, list[BadClip]]:
-        """The clips that decode, and those that do not.
+    def check(self, skip_bad: bool, progress: Callable[[int], None] | None = None) -> Checked:
+        """The clips that decode, and what was found of all.
 
         Parameters
         ----------
@@ -194,15 +216,71 @@ class Clips:
         ------
         AudioError
             Some clips cannot be used and `skip_bad` is false, or none can. Every one is named.
+
+        Warns
+        -----
+        EmbcompWarning
+            Each of the notes.
         """
-        bad = self.bad_clips(progress)
+        found = self.look(progress)
+        bad = found.bad
         if bad and (not skip_bad or len(bad) == len(self)):
             listing = "\n".join(f"  {clip}" for clip in bad)
             advice = "" if len(bad) == len(self) else "\nMend them, or leave them out with --skip-bad"
             raise AudioError(f"{len(bad)} of {len(self)} clips cannot be used:\n{listing}{advice}", bad)
+        notes = tuple(
+            f"{self.manifest.name}, {numbered(rows)}: {LOSSES[kind]}; "
+            'audio.channel = "left", "right" or "loudest" takes one'
+            for kind, rows in found.lost.items()
+        )
+        for note in notes:
+            warnings.warn(note, EmbcompWarning, stacklevel=2)
         rows = {clip.row for clip in bad}
         keep = ~self.manifest.table["row"].isin(rows).to_numpy()
-        return Clips(self.manifest.select(keep), self.sample_rate, self.seconds), bad
+        return Checked(replace(self, manifest=self.manifest.select(keep)), bad, found.longer, notes)
+
+    def usable(self, skip_bad: bool, progress: Callable[[int], None] | None = None) -> tuple[Clips, list[BadClip]]:
+        """The clips that decode, and those that do not; see `check`."""
+        found = self.check(skip_bad, progress)
+        return found.clips, found.bad
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What decoding every clip shows.
+
+    Attributes
+    ----------
+    bad : list of BadClip
+    longer : int
+        Clips that go on past the length at which they are cut.
+    lost : dict of str to list of int
+        Lines of the manifest whose mono mix loses something, by a key of `embcomp.audio.mono.LOSSES`.
+    """
+
+    bad: list[BadClip]
+    longer: int
+    lost: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Clips that can be used, and what is to be known of them.
+
+    Attributes
+    ----------
+    clips : Clips
+    bad : list of BadClip
+        Left out.
+    longer : int
+        How many are cut.
+    notes : tuple of str
+    """
+
+    clips: Clips
+    bad: list[BadClip]
+    longer: int
+    notes: tuple[str, ...]
 
 
 def names_audio(manifest: Manifest) -> bool:

@@ -56,7 +56,16 @@ class Features:
 
 def feature_settings(audio: AudioConfig) -> dict:
     """What a feature store's rows depend on, beside the clips."""
-    return {"kind": "logmel", "audio": asdict(audio)}
+    return {"kind": "logmel", "audio": audio_settings(audio)}
+
+
+def audio_settings(audio: AudioConfig) -> dict:
+    """What a waveform and its log-mel depend on; the mix of channels, which was all there was, counts for nothing."""
+    settings = asdict(audio)
+    del settings["ffmpeg"]
+    if settings["channel"] == "mix":
+        del settings["channel"]
+    return settings
 
 
 def compute_features(

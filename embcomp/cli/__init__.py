@@ -31,6 +31,7 @@ COMMANDS = {
     "distill": "Train a student.",
     "evaluate": "Score a student on labelled clips.",
     "export": "Write a trained model as one file for another runtime.",
+    "profile": "Measure size and speed of students and exported files.",
     "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",
     "doctor": "Check that embcomp works on this machine.",
@@ -101,6 +102,10 @@ def _terminate(number: int, frame: object) -> None:
 def main() -> None:
     """Entry point. Exit codes: 2 for bad input, 130 or 143 for an interruption; an error is one message, no traceback."""
     signal.signal(signal.SIGTERM, _terminate)
+    # A class or a file may have a name that the terminal cannot encode; that must not lose finished work.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")
     try:
         group(standalone_mode=False)
     except click.exceptions.Exit as done:

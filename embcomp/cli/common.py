@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -22,6 +25,9 @@ skip_bad_option = click.option(
 allow_outside_option = click.option(
     "--allow-outside", is_flag=True, help="Also read audio outside the manifest's folder. Only for manifests you trust."
 )
+ffmpeg_option = click.option(
+    "--ffmpeg", is_flag=True, help="Read formats such as m4a and webm with the program ffmpeg, which must be installed."
+)
 threads_option = click.option(
     "--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads of the numeric libraries."
 )
@@ -37,6 +43,13 @@ group_column_option = click.option(
 split_option = click.option(
     "--split", "splits", multiple=True, help="Use only clips with this value in the column split; repeatable."
 )
+
+
+def json_for(stream: TextIO, text: str) -> str:
+    """JSON that `stream` can encode: where it is not in UTF-8, letters outside of ASCII are written as JSON escapes them."""
+    if codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8":
+        return text
+    return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def bar(total: int, what: str) -> Any:

@@ -86,7 +86,8 @@ def embed(
         click.echo("  no row names a file of audio, so each is known by its vector", err=True)
         return
     with common.bar(len(chosen), "check") as shown:
-        clips, bad = Clips(chosen, config.audio.sample_rate, seconds).usable(skip_bad, shown.update)
+        checked = Clips.of(chosen, config.audio, seconds).check(skip_bad, shown.update)
+    clips, bad = checked.clips, checked.bad
     hashes = clips.hashes()
     if settings.learns:
         key = fingerprint([settings.options(), hashes, seconds])
@@ -101,5 +102,7 @@ def embed(
     )
     for clip in bad:
         click.echo(f"  left out: {clip}", err=True)
-    if teacher.runs and (cut := clips.longer()):
-        click.echo(f"  {cut} clips are longer than {seconds:g} s and were cut there; see --seconds", err=True)
+    if teacher.runs and checked.longer:
+        click.echo(
+            f"  {checked.longer} clips are longer than {seconds:g} s and were cut there; see --seconds", err=True
+        )

@@ -34,6 +34,7 @@ from embcomp.cli import common
 @common.group_column_option
 @common.skip_bad_option
 @common.allow_outside_option
+@common.ffmpeg_option
 @common.threads_option
 def evaluate(
     student: Path,
@@ -47,6 +48,7 @@ def evaluate(
     group_column,
     skip_bad,
     allow_outside,
+    ffmpeg: bool,
     threads,
 ) -> None:
     """Score STUDENT on the labelled clips of each manifest.
@@ -78,6 +80,7 @@ def evaluate(
             allow_seen=allow_seen,
             compressor=fitted,
             reestimate=reestimate,
+            ffmpeg=ffmpeg,
         )
         tables.append(found.table)
         for row in found.table.itertuples():

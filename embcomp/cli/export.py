@@ -14,7 +14,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
 
 @click.command("export")
 @click.argument("artifact", type=common.FOLDER)
-@click.option("--to", required=True, metavar="FORMAT", help="onnx. An unknown name lists all.")
+@click.option("--to", required=True, metavar="FORMAT", help="onnx or tflite.")
 @click.option("--out", required=True, type=common.FILE, help="Output file; the parity report goes to OUT.json.")
 @click.option("--int8", is_flag=True, help="Quantise to 8 bits; needs --calibrate.")
 @click.option("--calibrate", type=common.MANIFEST, help="Manifest with the calibration clips for --int8.")

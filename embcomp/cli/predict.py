@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,12 @@ ANNOTATIONS = ("raven", "audacity")
 @click.option(
     "--variant", default="", metavar="NAME", help="If STUDENT is a run: choose among the students of this variant."
 )
+@click.option(
+    "--channel",
+    type=click.Choice(["mix", "left", "right", "loudest"]),
+    help="Of files with several channels.  [default: as the student was trained]",
+)
+@common.ffmpeg_option
 @click.option("--recursive", is_flag=True, help="Search subfolders too.")
 @common.skip_bad_option
 @common.threads_option
@@ -60,6 +67,8 @@ def predict(
     form,
     out: Path | None,
     variant: str,
+    channel: str | None,
+    ffmpeg: bool,
     recursive,
     skip_bad,
     threads,
@@ -78,10 +87,12 @@ def predict(
       embcomp predict runs/mine recordings --window 2 --format raven --out tables
     """
     from embcomp.engines.local import set_threads
-    from embcomp.storage.files import write_text
+    from embcomp.storage.files import writing
+    from embcomp.storage.ownership import check_file
     from embcomp.students.classifier import Classifier
     from embcomp.students.prediction import audio_files
     from embcomp.students.prediction import predict as label
+    from embcomp.students.tables import BEGINNINGS, as_csv, as_json, as_table
 
     set_threads(threads)
     form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
@@ -89,37 +100,71 @@ def predict(
         from embcomp.students.annotations import check_target
 
         check_target(form, out, len(audio_files(audio, recursive)))
+    if out is not None and form not in ANNOTATIONS:
+        check_file(out, f"{form} of predictions", BEGINNINGS[form])
     classifier = Classifier.load(_chosen(student, variant))
-    with common.bar(1, "predict") as shown:
-        found = label(
-            classifier,
-            audio,
-            window=window,
-            hop=hop,
-            threshold=threshold,
-            recursive=recursive,
-            skip_bad=skip_bad,
-            progress=common.progress_of(shown),
-        )
-    if form in ANNOTATIONS:
-        _annotate(found, form, classifier.audio.sample_rate, out)
+    options = {"window": window, "hop": hop, "threshold": threshold, "channel": channel, "ffmpeg": ffmpeg or None}
+    started = time.perf_counter()
+    if window is not None and form not in ANNOTATIONS:
+        rows, found = _streamed(classifier, audio_files(audio, recursive), options, skip_bad, form, top, out)
     else:
-        text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)
-        if out is None:
-            click.echo(text, nl=False)
+        with common.bar(1, "predict") as shown:
+            found = label(
+                classifier, audio, **options, recursive=recursive, skip_bad=skip_bad, progress=common.progress_of(shown)
+            )
+        rows = len(found.table)
+        if form in ANNOTATIONS:
+            _annotate(found, form, classifier.audio.sample_rate, out)
         else:
-            write_text(out, text)
-            click.echo(f"{len(found.table)} rows: {out}", err=True)
-    if found.cut:
-        seconds = found.table["end"].max()
+            text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)
+            if out is None:
+                click.echo(common.json_for(sys.stdout, text) if form == "json" else text, nl=False)
+            else:
+                with writing(out) as file:
+                    file.write(text)
+    if out is not None and form not in ANNOTATIONS:
+        click.echo(f"{rows} rows: {out}", err=True)
+    if window is not None:
+        took = time.perf_counter() - started
         click.echo(
-            f"{found.cut} files are longer than the {seconds:g} s the student was trained on and were cut to that length; see --window",
+            f"{found.seconds:.0f} s of audio in {took:.1f} s: {found.seconds / took:.0f} times real time", err=True
+        )
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    if found.cut:
+        click.echo(
+            f"{found.cut} files are longer than the {classifier.audio.seconds:g} s the student was trained on and were cut to that length; see --window",
             err=True,
         )
     for clip in found.bad:
         click.echo(f"  left out: {clip.path}: {clip.reason}", err=True)
     if found.bad:
         click.echo(f"{len(found.bad)} unusable files left out", err=True)
+
+
+def _streamed(classifier, files: list[Path], options, skip_bad: bool, form: str, top: int, out: Path | None):
+    """Label windows of recordings of any length: rows go through a file on disk, and out once all is well."""
+    import contextlib
+    import tempfile
+
+    from embcomp.storage.files import writing
+    from embcomp.students.tables import WindowTable
+
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", newline="") as scratch:
+        table = WindowTable(classifier, scratch)
+        with common.bar(len(files), "predict") as shown:
+            for path in files:
+                table.add(path, **options)
+                shown.update(1)
+        found = table.finish(skip_bad)
+        place = writing(out) if out is not None else contextlib.nullcontext(None)
+        with place as file:
+            for text in table.texts(form, top):
+                if file is None:
+                    click.echo(common.json_for(sys.stdout, text) if form == "json" else text, nl=False)
+                else:
+                    file.write(text)
+    return table.rows, found
 
 
 def _chosen(student: Path, variant: str) -> Path:
@@ -145,40 +190,3 @@ def _annotate(found: Predicted, form: str, sample_rate: int, out: Path | None) -
         return
     for text in annotation_texts(found, form, sample_rate).values():
         click.echo(text, nl=False)
-
-
-def as_csv(found: Predicted) -> str:
-    """The table as CSV, numbers to six digits."""
-    # Hours into a recording, six digits cannot separate neighbouring windows.
-    places = {name: found.table[name].map("{:.12g}".format) for name in ("start", "end")}
-    return found.table.assign(**places).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-
-
-def as_json(found: Predicted) -> str:
-    """A list of objects: path, start, end, label, probability and the probabilities of all classes."""
-    rows = []
-    for place, row in zip(found.table.itertuples(index=False), found.probabilities):
-        rows.append(
-            {
-                "path": place.path,
-                "start": place.start,
-                "end": place.end,
-                "label": place.label,
-                "probability": float(f"{place.probability:.6g}"),
-                "probabilities": {name: float(f"{value:.6g}") for name, value in zip(found.classes, row)},
-            }
-        )
-    return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-
-
-def as_table(found: Predicted, top: int = 1) -> str:
-    """Aligned columns for reading: place, label, and the `top` most probable classes with their probabilities."""
-    rows = []
-    for place, row in zip(found.table.itertuples(index=False), found.probabilities):
-        order = (-row).argsort(kind="stable")[:top]
-        where = [place.path, f"{place.start:.2f}-{place.end:.2f}"] if found.windowed else [place.path]
-        best = [f"{found.classes[number]} {row[number]:.3f}" for number in order]
-        named = [place.label or "-"] if found.multi_label else []
-        rows.append([*where, *named, *best])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() + "\n" for row in rows)

@@ -173,6 +173,8 @@ def _unpacked(values: Any) -> tuple[np.ndarray, np.ndarray | None, bool]:
         return np.asarray(array), missing, kinds == {"i"}
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
+    elif hasattr(values, "__array__") and not isinstance(values, np.ndarray):
+        values = np.asarray(values)
     if isinstance(values, np.ndarray):
         return values, None, values.dtype.kind == "i" or (values.dtype == object and _whole(values))
     # numpy would make texts of NaN and of numbers beside texts.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from embcomp.compression import parameters
 from embcomp.compression.ambient import own_torch
-from embcomp.compression.cells import refuse_other_order
+from embcomp.compression.cells import names, refuse_other_order
 from embcomp.compression.diagnostics import Report, report
 from embcomp.compression.fit import fit_moments, fit_rows
 from embcomp.compression.fitted import Fitted
@@ -21,7 +22,7 @@ from embcomp.compression.methods import TRAINABLE
 from embcomp.compression.moments import Moments, collect
 from embcomp.compression.persistence import load, save, to_onnx
 from embcomp.compression.rows import as_rows
-from embcomp.errors import ArtifactError, DataError
+from embcomp.errors import ArtifactError, DataError, EmbcompWarning
 
 
 class Compressor(Learned):
@@ -189,7 +190,8 @@ class Compressor(Learned):
             refuse_other_order(X, given, what)
         rows = self._rows(X, reset=True)
         ids = rows.ids if ids is None else ids
-        self.__dict__.pop("moments_", None)
+        for name in ("moments_", "_loaded"):
+            self.__dict__.pop(name, None)
         with own_torch():
             return self._take(fit_rows(params, rows, y, groups, ids, getattr(self, "feature_names_in_", None)))
 
@@ -228,14 +230,27 @@ class Compressor(Learned):
         Raises
         ------
         DataError
-            More components than dimensions, another width than before, or as many ids as there are not rows.
+            More components than dimensions, another width than before, as many ids as there are not rows, or a
+            compressor that was loaded, whose sums are not kept.
+
+        Warns
+        -----
+        EmbcompWarning
+            After `fit`, which keeps no sums: the rows are those of a new start.
         """
         params = self._checked_params()
         first = not hasattr(self, "moments_")
+        if first and "fitted_" in self.__dict__:
+            if hasattr(self, "_loaded"):
+                raise DataError(
+                    "a compressor is saved without its sums, so that rows cannot be added to those it was fitted on; "
+                    "start a new one: sklearn.base.clone(compressor).partial_fit(X)"
+                )
+            warnings.warn(
+                "fit keeps no sums: partial_fit starts anew, without the rows of fit", EmbcompWarning, stacklevel=2
+            )
         rows = self._rows(X, reset=first)
-        ids = rows.ids if ids is None else list(ids)
-        if ids is not None and len(ids) != len(rows):
-            raise DataError(f"{len(ids)} ids for {len(rows)} rows")
+        ids = rows.ids if ids is None else names(ids, len(rows))
         parameters.check_components(params, rows.shape[1], rows.shape[1])
         moments = collect(rows)
         if not first:
@@ -344,9 +359,11 @@ class Compressor(Learned):
         """
         params, fitted = load(path)
         try:
-            return cls(**params)._take(fitted)
+            found = cls(**params)._take(fitted)
         except TypeError as error:
             raise ArtifactError(f"{path}: config.json is damaged or of another version ({error})") from None
+        found._loaded = True
+        return found
 
     def _checked_params(self) -> dict[str, Any]:
         params = self.get_params(deep=False)

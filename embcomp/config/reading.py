@@ -43,9 +43,14 @@ def load(path: str | os.PathLike, overrides: Iterable[str] = (), *, strict: bool
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
+        inside = path / "config.toml"
+        mend = f"; did you mean {inside}?" if inside.is_file() else ""
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}{mend}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: it is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+        mend = "; write paths with / or in 'single quotes'" if "\\" in str(error) else ""
+        raise ConfigError(f"{path} is not TOML: {error}{mend}") from None
     given_root = False
     for override in overrides:
         key, value = read_override(override)

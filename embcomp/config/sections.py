@@ -47,6 +47,12 @@ class AudioConfig:
     n_mels: int = setting(64, at_least=1)
     fmin: float = setting(0.0, "Hz", at_least=0)
     fmax: float = setting(0.0, "Hz; 0 is half the sample rate", at_least=0)
+    channel: str = setting(
+        "mix",
+        "of files with several channels: their mean, one of them, or the loudest",
+        choices=("mix", "left", "right", "loudest"),
+    )
+    ffmpeg: bool = setting(False, "read what libsndfile cannot (m4a, webm, ...) through the program ffmpeg")
 
 
 @dataclass(frozen=True)

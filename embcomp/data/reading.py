@@ -74,9 +74,9 @@ def read_cells(path: Path, what: str = "manifest") -> Cells:
 
 def read_text(path: Path, what: str) -> str:
     """The text of a file in UTF-8; `read_cells` says what is refused."""
+    if path.is_dir():
+        raise ManifestError(_about_folder(path, what))
     try:
-        if path.is_dir():
-            raise ManifestError(_about_folder(path, what))
         if path.exists() and not path.is_file():  # a pipe or a device has no end
             raise OSError("not a regular file")
         content = path.read_bytes()
@@ -100,6 +100,8 @@ def _about_folder(path: Path, what: str) -> str:
     named = [one for one in inside if one.name == "manifest.csv"] or inside
     if len(named) == 1:
         return f"{text}; did you mean {named[0]}?"
+    if what != "manifest":
+        return text
     return f"{text}; `embcomp manifest folder {shlex.quote(str(path))}` makes one of a folder of audio"
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from embcomp.storage.imposters import head_of, imposter
+from embcomp.storage.imposters import head_of, undecodable
 
 NOT_DECODED = (".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm")
 # Looked for in folders; those that cannot be decoded, too, so that they are named and not passed over.
@@ -17,6 +17,7 @@ SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"),
     *NOT_DECODED,
 )
+UNKNOWN = (1 << 36) - 1  # samples: what headers say that do not know
 HEAD = 1 << 16  # bytes: files of one size are compared by these first
 
 
@@ -93,11 +94,12 @@ def look(path: Path) -> Sound:
         return Sound(problem=_not_audio(path, error))
     if found.frames <= 0 or found.samplerate <= 0:
         return Sound(0.0, max(found.samplerate, 0), found.channels, "has no samples")
-    return Sound(found.frames / found.samplerate, found.samplerate, found.channels)
+    known = found.frames < UNKNOWN
+    return Sound(found.frames / found.samplerate if known else 0.0, found.samplerate, found.channels)
 
 
 def _not_audio(path: Path, error: Exception) -> str:
-    if other := imposter(head_of(path)):
+    if other := undecodable(head_of(path), path.name):
         return other
     if path.suffix.lower() in NOT_DECODED:
         return f"{path.suffix} is not decoded here: convert it, `ffmpeg -i {path.name} {path.stem}.wav`"

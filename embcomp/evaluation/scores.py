@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +211,7 @@ def evaluate(
     allow_seen: bool = False,
     compressor: Compressor | None = None,
     reestimate: bool = False,
+    ffmpeg: bool = False,
 ) -> Evaluation:
     """Score a student on the labelled clips of a manifest.
 
@@ -228,6 +229,8 @@ def evaluate(
     reestimate : bool, default=False
         Score it a second time, with normalisation statistics of all usable clips of the manifest, those whose
         label it does not know included; see `embcomp.students.adapt`.
+    ffmpeg : bool, default=False
+        Read what libsndfile cannot through the program ffmpeg, even where the student was trained without.
 
     Raises
     ------
@@ -237,7 +240,8 @@ def evaluate(
         Clips cannot be used and `skip_bad` is false.
     """
     config = config or EvaluationConfig()
-    clips, _ = Clips(manifest, classifier.audio.sample_rate, classifier.audio.seconds).usable(skip_bad)
+    audio = replace(classifier.audio, ffmpeg=ffmpeg or classifier.audio.ffmpeg)
+    clips, _ = Clips.of(manifest, audio).usable(skip_bad)
     hashes = clips.hashes()
     if not allow_seen:
         tested = dict(zip(clips.manifest.ids, hashes))
@@ -286,5 +290,5 @@ def summarise(table: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     found = single.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).reset_index()
     pooled = rows[rows["seed"] == "all"].set_index(keys)[["low", "high", "n"]]
     # What the groups are is known of tables written since they say so.
-    told = [name for name in ("unit", "unseen") if name in rows]
-    return found.join(pooled, on=keys).join(rows.groupby(keys, sort=False)[told].first(), on=keys)
+    written = [name for name in ("unit", "unseen") if name in rows]
+    return found.join(pooled, on=keys).join(rows.groupby(keys, sort=False)[written].first(), on=keys)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from embcomp.audio.clips import Clips
+from embcomp.data.guards import seen_among
 from embcomp.data.labels import Labels, map_labels
 from embcomp.data.manifest import Manifest
 from embcomp.data.splits import validation_split
@@ -86,7 +87,7 @@ def choose_clips(
     used: set[str] = set()
     bad: list[BadClip] = []
     if calibrate is not None:
-        clips, left_out = Clips(calibrate, info.sample_rate, info.window).usable(skip_bad)
+        clips, left_out = _clips(calibrate, info).usable(skip_bad)
         bad += left_out
         labels = _labels(clips.manifest, info)
         pool = np.arange(len(clips))
@@ -99,10 +100,11 @@ def choose_clips(
         used = {hashes[row] for row in (*drawn, *rest)}
         calibration = _part(clips, drawn)
         validation = _part(clips, rest) if len(rest) else None
-    clips, left_out = Clips(check, info.sample_rate, info.window).usable(skip_bad)
+    clips, left_out = _clips(check, info).usable(skip_bad)
     bad += [clip for clip in left_out if clip not in bad]
     hashes = clips.hashes()
-    free = np.flatnonzero([key not in used for key in hashes])
+    taken = seen_among(used)(hashes)
+    free = np.flatnonzero([key not in taken for key in hashes])
     if not len(free):
         raise DataError(
             f"every clip to check on is one that was calibrated on; give --check another manifest than {check.name!r}"
@@ -110,7 +112,7 @@ def choose_clips(
     labels = _labels(clips.manifest, info)
     drawn = np.sort(_balanced(labels.for_splits, free, check_clips, rng))
     audio = clips.manifest.name + (f", {len(drawn)} of its {len(free)} clips" if len(drawn) < len(free) else "")
-    if known := sum(hashes[row] in seen for row in drawn):
+    if known := len(seen_among(seen)([hashes[row] for row in drawn])):
         audio += f", {known} of them trained on"
     return ClipChoice(_part(clips, drawn), labels.select(drawn), audio, calibration, validation, tuple(bad))
 
@@ -132,7 +134,12 @@ def _labels(manifest: Manifest, info: ModelInfo) -> Labels:
 
 
 def _part(clips: Clips, rows: np.ndarray) -> Clips:
-    return Clips(clips.manifest.select(rows), clips.sample_rate, clips.seconds)
+    return replace(clips, manifest=clips.manifest.select(rows))
+
+
+def _clips(manifest: Manifest, info: ModelInfo) -> Clips:
+    """The clips of a manifest as the model was made for them."""
+    return Clips(manifest, info.sample_rate, info.window, info.audio.get("channel", "mix"))
 
 
 def _by_group(manifest: Manifest, labels: Labels, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -40,6 +40,7 @@ def equalise(model: onnx.ModelProto, inputs: Iterable[np.ndarray]) -> onnx.Model
         A copy; the values it computes are the same to rounding.
     """
     scaled = type(model).FromString(model.SerializeToString())
+    _unshare(scaled)
     ranges = channel_ranges(scaled, inputs)
     weights = _Weights(scaled)
     for members in _linked_tensors(scaled):
@@ -83,6 +84,20 @@ def channel_ranges(model: onnx.ModelProto, inputs: Iterable[np.ndarray]) -> dict
             largest = np.abs(values).max(axis=tuple(axis for axis in range(values.ndim) if axis != 1))
             ranges[name] = np.maximum(ranges.get(name, 0.0), largest)
     return ranges
+
+
+def _unshare(model: onnx.ModelProto) -> None:
+    """Give every layer weights of its own: the exporter stores equal ones, zero biases say, once."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    used: set[str] = set()
+    for node in model.graph.node:
+        for place in range(1, len(node.input) if node.op_type in WEIGHED else 0):
+            name = node.input[place]
+            if name in used and name in tensors:
+                copied = model.graph.initializer.add()
+                copied.CopyFrom(tensors[name])
+                copied.name = node.input[place] = f"{node.name}.{('weight', 'bias')[place - 1]}"
+            used.add(name)
 
 
 def _linked_tensors(model: onnx.ModelProto) -> list[set[str]]:

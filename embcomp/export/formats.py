@@ -1,8 +1,21 @@
-"""The formats there are."""
+"""The formats there are: one file each, and the tuple of them."""
 
 from __future__ import annotations
 
+from embcomp.errors import choose
 from embcomp.export.base import Format
 from embcomp.export.onnx import OnnxFormat
+from embcomp.export.tflite import TfliteFormat
 
-FORMATS: dict[str, Format] = {one.name: one for one in (OnnxFormat(),)}
+FORMATS: tuple[type[Format], ...] = (OnnxFormat, TfliteFormat)
+
+
+def format_named(name: str) -> Format:
+    """The format that ``--to`` calls `name`.
+
+    Raises
+    ------
+    ConfigError
+        There is none of that name; the nearest is given.
+    """
+    return choose("format", name, {one.name: one for one in FORMATS})()

@@ -17,8 +17,8 @@ from torch import nn
 from embcomp.export.base import Calibration, Format
 from embcomp.export.equalise import WEIGHED
 from embcomp.export.info import ModelInfo
-from embcomp.export.int8 import quantise
 from embcomp.export.onnx_frontend import logmel_graph
+from embcomp.export.onnx_int8 import quantise
 from embcomp.export.source import Source, versions
 
 if TYPE_CHECKING:
@@ -118,10 +118,13 @@ def name_by_module(model: onnx.ModelProto) -> None:
     names = {old: old if new in taken else new for old, new in short.items()}
     for tensor in model.graph.initializer:
         tensor.name = names[tensor.name]
+    used: set[str] = set()
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         if node.op_type in WEIGHED:
-            node.name = node.input[1].removesuffix(".weight")
+            name = node.input[1].removesuffix(".weight")
+            node.name = name if name not in used else f"{name} {len(used)}"
+            used.add(node.name)
 
 
 def forget_places(model: onnx.ModelProto) -> None:

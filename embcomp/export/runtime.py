@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, MissingDependencyError, nearest
+from embcomp.errors import ArtifactError, DataError, MissingDependencyError, nearest
 from embcomp.export.info import ModelInfo
 from embcomp.storage.files import check_regular, read_json
 
@@ -89,7 +89,39 @@ class OnnxModel(ExportedModel):
         return self.session.run(list(self.info.outputs), {self.info.input: batch})
 
 
-READERS: dict[str, type[ExportedModel]] = {".onnx": OnnxModel}
+class TfliteModel(ExportedModel):
+    """A LiteRT file in its interpreter, with XNNPACK, on the CPU; clips run one by one."""
+
+    def __init__(self, path: Path, threads: int = 1):
+        litert = _imported("ai_edge_litert.interpreter", "ai-edge-litert", path)
+        check_regular(path)
+        self.path = path
+        self.info = ModelInfo.from_dict(notes(path).get("model"), str(notes_of(path)))
+        try:
+            self.interpreter = litert.Interpreter(os.fspath(path), num_threads=threads)
+            self.runner = self.interpreter.get_signature_runner()
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{path} is not readable as LiteRT ({_first_line(error)}); export it again") from None
+        details = self.runner.get_input_details()
+        shape = details[self.info.input]["shape"] if self.info.input in details else ()
+        if set(details) != {self.info.input, "length"} or len(shape) < 2 or shape[-1] != self.info.fixed_samples:
+            raise ArtifactError(f"{path}: its inputs are not those that {notes_of(path).name} names; export it again")
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        length = batch.shape[-1]
+        if length > self.info.fixed_samples:
+            raise DataError(f"{self.path.name} takes at most {self.info.fixed_samples} values a row, not {length}")
+        padded = np.zeros((*batch.shape[:-1], self.info.fixed_samples), dtype=batch.dtype)
+        padded[..., :length] = batch
+        valid = np.array([length], dtype=np.int32)
+        found = []
+        for row in padded:
+            outputs = self.runner(**{self.info.input: row[None], "length": valid})
+            found.append([outputs[name][0] for name in self.info.outputs])
+        return [np.stack(column) for column in zip(*found)]
+
+
+READERS: dict[str, type[ExportedModel]] = {".onnx": OnnxModel, ".tflite": TfliteModel}
 
 
 def is_exported(path: str | os.PathLike) -> bool:

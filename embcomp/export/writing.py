@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ArtifactError, BadClip, ConfigError, EmbcompError, choose
+from embcomp.errors import ArtifactError, BadClip, ConfigError, EmbcompError
 from embcomp.export.base import Calibration
 from embcomp.export.clips import CALIBRATION_CLIPS, CHECK_CLIPS, choose_clips, waveforms
-from embcomp.export.formats import FORMATS
+from embcomp.export.formats import format_named
 from embcomp.export.info import ModelInfo
 from embcomp.export.parity import Limits, Parity, generated_rows, measure
 from embcomp.export.runtime import NOTES, notes, notes_of, open_model
@@ -91,7 +91,7 @@ def export_artifact(
     """
     report = progress or (lambda text: None)
     out = Path(out)
-    form = choose("format", to, FORMATS)
+    form = format_named(to)
     if int8 and calibrate is None:
         raise ConfigError("--int8 takes its ranges from clips; give --calibrate a manifest of real ones")
     if calibrate is not None and not int8:

@@ -69,6 +69,10 @@ class Rows:
         """
         count = len(truth)
         groups = np.arange(count) if groups is None else np.asarray(groups)
+        missing = [row for row, group in enumerate(groups.tolist()) if _missing(group)] if groups.ndim == 1 else []
+        if missing:
+            named = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+            raise DataError(f"{len(missing)} of {count} rows have no group: rows {named}")
         students = np.zeros(count, dtype=np.int64) if students is None else np.asarray(students)
         if not count == len(predicted) == len(groups) == len(students):
             lengths = f"{count}, {len(predicted)}, {len(groups)}"
@@ -125,3 +129,13 @@ def _matrix(values: np.ndarray, classes: int) -> np.ndarray:
     if len(values) and not 0 <= values.min() <= values.max() < classes:
         raise DataError(f"class numbers must lie in 0..{classes - 1}")
     return np.eye(classes, dtype=np.float32)[values.astype(np.int64)]
+
+
+def _missing(group: object) -> bool:
+    """Whether a group is None, NaN or pandas' NA, which alone differ from themselves, or cannot tell."""
+    if group is None:
+        return True
+    try:
+        return bool(group != group)
+    except (TypeError, ValueError):
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from embcomp.audio.clips import Clips
 from embcomp.config import RunConfig, to_toml
 from embcomp.data.manifest import Manifest
 from embcomp.engines.local import Engine
-from embcomp.errors import BadClip, EmbcompError
+from embcomp.errors import BadClip, EmbcompError, EmbcompWarning
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
 from embcomp.pipeline.inputs import dataset_paths, possible_sizes, resolved, vector_dataset
@@ -162,7 +163,7 @@ def _datasets(
             found.append(dataset)
             everything_bad += bad
             continue
-        clips = Clips(manifest, config.audio.sample_rate, config.audio.seconds)
+        clips = Clips.of(manifest, config.audio)
         hashes = clips.hashes()
         manifest, bad, longer = _checked(space, clips, hashes, config.data.skip_bad, progress)
         hash_of = dict(zip(clips.manifest.ids, hashes))
@@ -178,13 +179,20 @@ def _checked(
     space: Workspace, clips: Clips, hashes: list[str], skip_bad: bool, progress: Progress
 ) -> tuple[Manifest, list[BadClip], int]:
     """Usable clips, unusable ones, and how many are cut; what was found for the same content is not looked for again."""
-    key = fingerprint([clips.manifest.ids, hashes, clips.sample_rate, clips.seconds, skip_bad])
+    key = fingerprint(
+        [clips.manifest.ids, hashes, clips.sample_rate, clips.seconds, skip_bad]
+        + ([clips.channel] if clips.channel != "mix" else [])
+        + ([True] if clips.ffmpeg else [])
+    )
     known = space.stage("checks", f"{key}.json")
     if known.exists():
         content = read_json(known)
         bad = [BadClip(**clip) for clip in content["bad"]]
         keep = ~clips.manifest.table["row"].isin({clip.row for clip in bad}).to_numpy()
-        return clips.manifest.select(keep), bad, content["cut"]
+        notes = content.get("notes", [])
+        for note in notes:
+            warnings.warn(note, EmbcompWarning, stacklevel=2)
+        return _noted(clips.manifest.select(keep), notes), bad, content["cut"]
     done = 0
 
     def count(step: int) -> None:
@@ -192,10 +200,14 @@ def _checked(
         done += step
         progress(f"check {clips.manifest.name}", done, len(clips))
 
-    usable, bad = clips.usable(skip_bad, count)
-    longer = usable.longer()
-    write_json(known, {"bad": [asdict(clip) for clip in bad], "cut": longer})
-    return usable.manifest, bad, longer
+    found = clips.check(skip_bad, count)
+    content = {"bad": [asdict(clip) for clip in found.bad], "cut": found.longer, "notes": list(found.notes)}
+    write_json(known, content)
+    return _noted(found.clips.manifest, found.notes), found.bad, found.longer
+
+
+def _noted(manifest: Manifest, notes: Sequence[str]) -> Manifest:
+    return replace(manifest, notes=(*manifest.notes, *notes))
 
 
 def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from embcomp.audio.clips import Clips
+from embcomp.audio.mono import LOSSES
 from embcomp.config import RunConfig
 from embcomp.data.findings import (
     ERROR,
@@ -233,12 +234,13 @@ def _decode(
 ) -> tuple[int, list[str], list[Finding]]:
     """Decode clips until the time is up: how many, what is wrong, and which are silent."""
     audio = (config or RunConfig()).audio
-    clips = Clips(manifest, audio.sample_rate, audio.seconds)
+    clips = Clips.of(manifest, audio)
     deadline = time.monotonic() + seconds
     bad, silent, count = [], [], 0
+    lost: dict[str, list[str]] = {}
     for row in _spread(usable):
         try:
-            waveform = clips.decode(row)
+            waveform = clips.decode(row, lambda kind, row=row: lost.setdefault(kind, []).append(manifest.ids[row]))
             if np.abs(waveform).max() < SILENT:
                 silent.append(manifest.ids[row])
         except AudioError as error:
@@ -248,7 +250,15 @@ def _decode(
             progress(count, len(usable))
         if time.monotonic() > deadline:
             break
-    found = []
+    found = [
+        Finding(
+            WARNING,
+            "channels",
+            f'{len(clips)} clips: {LOSSES[kind]}: {listing(clips)}; audio.channel = "loudest" takes one',
+            tuple(clips),
+        )
+        for kind, clips in lost.items()
+    ]
     if silent:
         found.append(Finding(WARNING, "silence", f"{len(silent)} clips are silent: {listing(silent)}", tuple(silent)))
     return count, bad, found

@@ -13,6 +13,7 @@ import numpy as np
 
 from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError
 from embcomp.storage.files import check_regular, read_json, write_json
+from embcomp.storage.imposters import head_of, imposter
 
 
 def open_array(path: str | os.PathLike) -> np.memmap:
@@ -27,7 +28,7 @@ def open_array(path: str | os.PathLike) -> np.memmap:
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, SyntaxError, TokenError) as error:
-        raise ArtifactError(f"cannot read {path}: {error}") from None
+        raise ArtifactError(f"cannot read {path}: {imposter(head_of(path), archives=False) or error}") from None
 
 
 class PartialRows:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError
 from embcomp.storage.files import check_regular, new_folder, read_json, write_json
+from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.ownership import refuse_other
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
         check_regular(path / WEIGHTS)
         tensors = load_file(path / WEIGHTS)
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
+        if other := imposter(head_of(path / WEIGHTS), archives=False):
+            raise ArtifactError(f"{path / WEIGHTS} {other}") from error
         raise ArtifactError(f"{path / WEIGHTS} is missing or damaged ({error}); make the {kind} again") from error
     return config, tensors
 

@@ -11,9 +11,10 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from embcomp.errors import ArtifactError, EmbcompError
+from embcomp.storage.imposters import head_of, imposter
 
 MAX_JSON_BYTES = 64 << 20
 
@@ -69,6 +70,29 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         raise EmbcompError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[IO[str]]:
+    """A text file to write piece by piece; it takes the name `path` when the block ends well, else nothing is there.
+
+    What is no text in UTF-8, as names of files may be, is escaped: finished work is not lost for it.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recover(path)
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise EmbcompError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            temporary.unlink()
+
+
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write JSON atomically, keys in the order given."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -110,6 +134,8 @@ def read_json(path: str | os.PathLike) -> Any:
     except (ValueError, RecursionError) as error:
         if isinstance(error, ArtifactError):
             raise
+        if other := imposter(head_of(path), archives=False):
+            raise ArtifactError(f"{path} {other}") from error
         raise ArtifactError(f"{path} is damaged (not JSON: {error}); make it again") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from embcomp.storage.files import read_json, write_json
 MARK = "embcomp.json"  # in folders of results: what kind they are
 FORMAT = 1
 SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})  # that file browsers leave
+HALF = re.compile(r"\.(.+)\.\d+\.(?:tmp|old)")  # what a writer that was killed leaves of a file
 SHOWN = 4  # names listed of what is in the way
 STAGES = frozenset(
     {"checkpoints", "checks", "compressors", "datasets", "embeddings", "features", "predictions", "shifted", "splits"}
@@ -40,8 +42,10 @@ def kind_of(folder: str | os.PathLike) -> str:
 
 
 def strangers(folder: str | os.PathLike, own: Iterable[str] = ()) -> list[str]:
-    """Names in a folder that are not among `own`, nor left by a file browser; sorted."""
-    return sorted(set(os.listdir(folder)) - {*own} - SYSTEM)
+    """Names in a folder that are not among `own`, half-written ones of them included, nor left by a file browser; sorted."""
+    own = {*own}
+    found = sorted(set(os.listdir(folder)) - own - SYSTEM)
+    return [name for name in found if not ((half := HALF.fullmatch(name)) and half[1] in own)]
 
 
 def listing(names: list[str]) -> str:

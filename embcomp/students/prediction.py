@@ -1,35 +1,24 @@
-"""What a student hears in audio files that nobody labelled: one answer per file, or per window of a long one."""
+"""Labels for audio files that nobody labelled: one answer per file, or per window of a long one."""
 
 from __future__ import annotations
 
 import glob
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
-import torch
 
-from embcomp.audio.decoding import decode, duration, fit_length, resample
-from embcomp.audio.features import front_end
+from embcomp.audio.decoding import GRACE, decode
+from embcomp.audio.mono import about_losses
 from embcomp.config import AudioConfig
-from embcomp.errors import AudioError, BadClip, ConfigError
+from embcomp.data.sounds import SUFFIXES
+from embcomp.errors import AudioError, BadClip
 from embcomp.students.classifier import Classifier
-from embcomp.students.inference import predict_logits
-
-# Looked for in folders. Those of the second line cannot be decoded: they are found so that they are named, not passed over.
-SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"),
-    *(".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma"),
-)
-GRACE = 1e-3  # seconds; lengths are often written rounded
-BATCH = 64  # pieces of audio at a time, fewer where they are long
-BATCH_SAMPLES = 1 << 23
-BLOCK_SECONDS = 60.0  # of a recording read at once
+from embcomp.students.waveforms import WaveformClassifier, audio_with, check_windows, predict_windows
 
 
 @dataclass(frozen=True)
@@ -39,15 +28,19 @@ class Predicted:
     Attributes
     ----------
     table : DataFrame
-        One row per file or window: path, start and end of what was heard (seconds),
+        One row per file or window: path, start and end (seconds),
         label, probability (of the likeliest class), then ``p:CLASS`` for every class. The label of a
         multi-label student is every class at or above the threshold, joined by ``|``.
     classes : tuple of str
     multi_label, windowed : bool
     cut : int
-        Files of which only the start was heard, as they are longer than what the student was trained on.
+        Files of which only the start was used, as they are longer than what the student was trained on.
     bad : tuple of BadClip
         Files left out; their row is their place in the list, from 1.
+    notes : tuple of str
+        What the reader must know: channels that a mono mix loses.
+    seconds : float
+        Of audio, the overlap of windows counted once.
     """
 
     table: pd.DataFrame
@@ -56,6 +49,8 @@ class Predicted:
     windowed: bool
     cut: int
     bad: tuple[BadClip, ...]
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -72,13 +67,14 @@ def predict(
     threshold: float = 0.5,
     recursive: bool = False,
     skip_bad: bool = False,
+    channel: str | None = None,
+    ffmpeg: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
     """Label audio files with a student, through the front end it was trained with.
 
     A file longer than the student's ``audio.seconds`` is cut there, and counted, unless `window` is
-    given. Windows are read a minute at a time, so a recording of hours takes no more memory than a short one;
-    each is the clip that a manifest row with that start and end would be. The last one may be shorter.
+    given. The table of a long recording may be large; `predict_windows` gives one window after the other.
 
     Parameters
     ----------
@@ -93,6 +89,8 @@ def predict(
         Of the probabilities of a multi-label student, in (0, 1).
     skip_bad : bool, default=False
         Leave files that cannot be used out. Otherwise they raise.
+    channel, ffmpeg : optional
+        As in ``audio.channel`` and ``audio.ffmpeg``; by default as the student was trained.
     progress : callable, optional
         Called with files done and files in all.
 
@@ -113,30 +111,61 @@ def predict(
     >>> embcomp.predict("student", "recordings/*.wav").table[["path", "label"]]   # doctest: +SKIP
     """
     classifier = student if isinstance(student, Classifier) else Classifier.load(student)
-    audio = classifier.audio
-    _check(audio, window, hop, threshold)
+    check_windows(classifier.audio, window, hop, threshold)
     files = audio_files(paths, recursive)
-    heard = _Heard(classifier, threshold)
+    found = _Collected(classifier, threshold)
     bad: list[BadClip] = []
+    lost: Counter[str] = Counter()
     cut = 0
     for number, path in enumerate(files, 1):
+        kinds: set[str] = set()
+        before = len(found.places)
         try:
-            before = len(heard.places)
-            for start, waveform in _pieces(path, audio, window, window if hop is None else hop):
+            if window is None:
+                audio = audio_with(classifier.audio, channel, ffmpeg)
+                waveform, longer = start_of(path, audio, kinds.add)
+                cut += longer
                 # Once nothing can come of it, the other files are only looked at, to name all that are bad.
                 if not bad or skip_bad:
-                    heard.add(str(path), start, waveform)
-            cut += window is None and duration(path) > audio.seconds + GRACE
+                    found.add(str(path), waveform)
+            else:
+                options = {"hop": hop, "threshold": threshold, "channel": channel, "ffmpeg": ffmpeg, "lost": kinds.add}
+                for one in predict_windows(classifier, path, window=window, **options):
+                    found.take(str(path), one.start, one.end, one.probabilities)
         except AudioError as error:
-            heard.forget(before)
+            found.forget(before)
             bad.append(BadClip(number, str(path), str(error)))
+        lost.update(kinds)
         if progress is not None:
             progress(number, len(files))
-    if bad and (not skip_bad or len(bad) == len(files)):
+    refuse_bad(bad, len(files), skip_bad)
+    return Predicted(
+        found.table(),
+        classifier.classes,
+        classifier.multi_label,
+        window is not None,
+        cut,
+        tuple(bad),
+        about_losses(lost, "--channel left, right or loudest"),
+        found.seconds,
+    )
+
+
+def start_of(path: Path, audio: AudioConfig, lost: Callable[[str], None]) -> tuple[np.ndarray, bool]:
+    """The beginning of a file, as long as the student's clips, and whether the file goes on."""
+    options = {"channel": audio.channel, "ffmpeg": audio.ffmpeg, "lost": lost}
+    waveform = decode(path, audio.sample_rate, seconds=audio.seconds + 2 * GRACE, **options)
+    return waveform[: round(audio.seconds * audio.sample_rate)], len(waveform) > (
+        audio.seconds + GRACE
+    ) * audio.sample_rate
+
+
+def refuse_bad(bad: Sequence[BadClip], files: int, skip_bad: bool) -> None:
+    """Raise AudioError naming every file that cannot be used, unless some are left and `skip_bad` is given."""
+    if bad and (not skip_bad or len(bad) == files):
         listing = "\n".join(f"  {clip.path}: {clip.reason}" for clip in bad)
-        advice = "" if len(bad) == len(files) else "\nMend them, or leave them out with --skip-bad"
-        raise AudioError(f"{len(bad)} of {len(files)} files cannot be used:\n{listing}{advice}", bad)
-    return Predicted(heard.table(), classifier.classes, classifier.multi_label, window is not None, cut, tuple(bad))
+        advice = "" if len(bad) == files else "\nMend them, or leave them out with --skip-bad"
+        raise AudioError(f"{len(bad)} of {files} files cannot be used:\n{listing}{advice}", bad)
 
 
 def audio_files(paths: Iterable[str | os.PathLike] | str | os.PathLike, recursive: bool = False) -> list[Path]:
@@ -153,7 +182,7 @@ def audio_files(paths: Iterable[str | os.PathLike] | str | os.PathLike, recursiv
     Raises
     ------
     AudioError
-        A folder without audio, or a pattern that matches nothing. A missing file is told when it is read.
+        A folder without audio, or a pattern that matches nothing. A missing file is an error when it is read.
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     found: dict[Path, None] = {}
@@ -186,91 +215,50 @@ def _inside(folder: Path, recursive: bool) -> list[Path]:
     )
 
 
-def _check(audio: AudioConfig, window: float | None, hop: float | None, threshold: float) -> None:
-    if window is None and hop is not None:
-        raise ConfigError("a hop needs windows; give --window, too")
-    if window is not None and not 0 < window <= audio.seconds:
-        raise ConfigError(
-            f"--window must lie above 0 and at most at {audio.seconds:g} s, the longest the student was trained on; got {window:g}"
-        )
-    if hop is not None and not 0 < hop <= window:
-        raise ConfigError(
-            f"--hop must lie above 0 and at most at --window ({window:g} s), or parts would go unheard; got {hop:g}"
-        )
-    if not 0 < threshold < 1:
-        raise ConfigError(f"--threshold must lie between 0 and 1, not {threshold:g}")
-
-
-def _pieces(path: Path, audio: AudioConfig, window: float | None, hop: float) -> Iterator[tuple[float, np.ndarray]]:
-    """Starts in seconds and waveforms: of the whole file, cut, or of its windows one by one."""
-    if window is None:
-        yield 0.0, decode(path, audio.sample_rate, seconds=audio.seconds)[: round(audio.seconds * audio.sample_rate)]
-        return
-    total = duration(path)
-    if total == 0:
-        decode(path, audio.sample_rate, seconds=window)  # says what is wrong with the file, if anything is
-        raise AudioError("its header does not tell its length; convert it to WAV or FLAC to label windows of it")
-    rate = soundfile.info(path).samplerate
-    starts = [round(number * hop, 6) for number in range(max(0, math.ceil((total - window - GRACE) / hop)) + 1)]
-    # Seeking is slow in some formats, so that a block of windows is read at once; each is resampled by itself.
-    at_once = max(1, int((BLOCK_SECONDS - window) / hop) + 1)
-    for number in range(0, len(starts), at_once):
-        block = starts[number : number + at_once]
-        length = block[-1] + window - block[0]
-        # Asked for a little more than there can be, the decoder notices a file that is cut off.
-        waveform = decode(path, rate, start=block[0] or None, seconds=length + 10 * GRACE)
-        for start in block:
-            first, last = (round(time * rate) - round(block[0] * rate) for time in (start, start + window))
-            piece = waveform[first:last]
-            piece = piece if rate == audio.sample_rate else resample(piece, rate, audio.sample_rate)
-            yield start, piece[: round(window * audio.sample_rate)]
-
-
-class _Heard:
-    """Collects pieces of audio into batches, and what the student makes of them."""
+class _Collected:
+    """Rows of a table: whole files are put through the student in batches, windows come with their probabilities."""
 
     def __init__(self, classifier: Classifier, threshold: float):
-        self.classifier, self.threshold = classifier, threshold
-        self.module = front_end(classifier.audio)
-        samples = round(classifier.audio.seconds * classifier.audio.sample_rate)
-        self.batch = max(1, min(BATCH, BATCH_SAMPLES // samples))
+        self.model, self.threshold = WaveformClassifier(classifier), threshold
+        self.rate = classifier.audio.sample_rate
         self.places: list[tuple[str, float, float]] = []
         self.waiting: list[np.ndarray] = []
         self.done: list[np.ndarray] = []
 
-    def add(self, path: str, start: float, waveform: np.ndarray) -> None:
-        end = start + len(waveform) / self.classifier.audio.sample_rate
-        self.places.append((path, start, round(end, 6)))
+    @property
+    def seconds(self) -> float:
+        """Of audio, the overlap of windows counted once."""
+        last: dict[str, float] = {}
+        for path, _, end in self.places:
+            last[path] = max(end, last.get(path, 0.0))
+        return sum(last.values())
+
+    def add(self, path: str, waveform: np.ndarray) -> None:
+        self.places.append((path, 0.0, round(len(waveform) / self.rate, 6)))
         self.waiting.append(waveform)
-        if len(self.waiting) == self.batch:
+        if len(self.waiting) == self.model.batch:
             self._flush()
 
+    def take(self, path: str, start: float, end: float, probabilities: np.ndarray) -> None:
+        self.places.append((path, start, end))
+        self.done.append(probabilities[None])
+
     def forget(self, count: int) -> None:
-        """Keep the first `count` pieces only: those after belong to a file that turned out bad."""
+        """Keep the first `count` rows only: those after belong to a file that turned out bad."""
         self._flush()
         self.done = [np.concatenate(self.done)[:count]] if self.done else []
         del self.places[count:]
 
     def _flush(self) -> None:
-        if not self.waiting:
-            return
-        waveforms, lengths = fit_length(self.waiting)
-        frames = torch.from_numpy(self.module.frames(lengths))
-        with torch.inference_mode():
-            features = self.module(torch.from_numpy(waveforms))[..., : int(frames.max())]
-            features *= (torch.arange(features.shape[-1]) < frames[:, None])[:, None]
-        logits = predict_logits(self.classifier.network, features, frames)
-        self.done.append(self.classifier.probabilities(logits).numpy())
-        self.waiting = []
+        if self.waiting:
+            self.done.append(self.model.probabilities(self.waiting))
+            self.waiting = []
 
     def table(self) -> pd.DataFrame:
         self._flush()
-        classes = np.array(self.classifier.classes, dtype=object)
-        chances = np.concatenate(self.done)
-        if self.classifier.multi_label:
-            labels = ["|".join(classes[row >= self.threshold]) for row in chances]
-        else:
-            labels = classes[chances.argmax(axis=1)].tolist()
+        found = np.concatenate(self.done)
         table = pd.DataFrame(self.places, columns=["path", "start", "end"])
-        table["label"], table["probability"] = labels, chances.max(axis=1)
-        return pd.concat([table, pd.DataFrame(chances, columns=[f"p:{name}" for name in classes])], axis=1)
+        table["label"] = self.model.labels(found, self.threshold)
+        table["probability"] = found.max(axis=1)
+        names = [f"p:{name}" for name in self.model.classifier.classes]
+        return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)

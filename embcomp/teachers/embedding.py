@@ -197,6 +197,7 @@ def embed(
         "weights": teacher.fingerprint(),
         "seconds": clips.seconds,
         "sample_rate": clips.sample_rate,
+        **({"channel": clips.channel} if clips.channel != "mix" else {}),
         **_frames_of(teacher),
     }
     batch, ids = clips.unchanged(hashes), clips.manifest.ids

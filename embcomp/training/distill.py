@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from embcomp.audio.clips import Clips
-from embcomp.audio.features import compute_features
+from embcomp.audio.features import audio_settings, compute_features
 from embcomp.config import AudioConfig, VariantConfig, to_dict
 from embcomp.data.guards import refuse_shared_clips
 from embcomp.data.labels import encode
@@ -99,10 +98,10 @@ def distill(
             f"transfer method {variant.transfer.method!r} learns nothing from unlabelled clips; leave --unlabelled out, "
             "or use a method that learns from targets"
         )
-    clips, _ = Clips(manifest, audio.sample_rate, audio.seconds).usable(skip_bad)
+    clips, _ = Clips.of(manifest, audio).usable(skip_bad)
     hashes = clips.hashes()
     manifest = clips.manifest
-    pools = [Clips(pool, audio.sample_rate, audio.seconds).usable(skip_bad)[0] for pool, _ in unlabelled]
+    pools = [Clips.of(pool, audio).usable(skip_bad)[0] for pool, _ in unlabelled]
     pool_hashes = [pool.hashes() for pool in pools]
     for pool, keys in zip(pools, pool_hashes):
         refuse_shared_clips(
@@ -115,7 +114,7 @@ def distill(
         [
             [manifest.ids, hashes, manifest.labels, manifest.groups.tolist(), validation, seed, device],
             {name: section for name, section in to_dict(variant).items() if name not in ("name", "teacher")},
-            asdict(audio),
+            audio_settings(audio),
             targets.settings if reads else teacher.fingerprint() if source == Source.TEACHER else None,
             *([keys, store.settings] for keys, (_, store) in zip(pool_hashes, unlabelled)),
         ]
@@ -151,9 +150,7 @@ def distill(
         compressor = fit_compressor(variant.compressor, vectors, fit.labels, list(fit.hashes), seed, start_only=True)
     if source == Source.TEACHER:
         place = {clip: row for row, clip in enumerate(manifest.ids)}
-        in_loop = embedder(
-            Clips(manifest.select([place[clip] for clip in fit.ids]), audio.sample_rate, audio.seconds), teacher
-        )
+        in_loop = embedder(Clips.of(manifest.select([place[clip] for clip in fit.ids]), audio), teacher)
     about = {
         "key": key,
         "method": variant.transfer.method,

@@ -260,7 +260,7 @@ BAD = {
     "long name": r"^cannot be read \(File name too long\)$",
     "null byte": r"^cannot be read \(embedded null byte\)$",
     "below a file": r"^(no such file|cannot be read \(Not a directory\))$",
-    "8 channels": "^8 channels; at most 2 are mixed to mono: export a mono or stereo file$",
+    "8 channels": '^8 channels; at most 2 are mixed to mono: export a mono or stereo file, or choose one channel, audio.channel = "loudest"$',
     "64 channels": "^64 channels; at most 2",
     "nan": "^2 samples are NaN or infinite; export the file again$",
     "inf": "^2 samples are NaN or infinite",

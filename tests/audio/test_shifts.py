@@ -98,10 +98,10 @@ def test_a_shift_says_what_it_is():
 def test_noise_depends_on_clip_and_seed_and_not_on_the_order(tones):
     manifest = Manifest.read(tones)
     shift = Shift("noise", 10.0)
-    clips = ShiftedClips(manifest, RATE, 0.4, shift)
-    turned = ShiftedClips(manifest.select(np.arange(23, -1, -1)), RATE, 0.4, shift)
+    clips = ShiftedClips(manifest, RATE, 0.4, shift=shift)
+    turned = ShiftedClips(manifest.select(np.arange(23, -1, -1)), RATE, 0.4, shift=shift)
     np.testing.assert_array_equal(clips.decode(3), turned.decode(20))
-    assert not np.array_equal(clips.decode(3), ShiftedClips(manifest, RATE, 0.4, shift, seed=1).decode(3))
+    assert not np.array_equal(clips.decode(3), ShiftedClips(manifest, RATE, 0.4, shift=shift, seed=1).decode(3))
     plain = Clips(manifest, RATE, 0.4)
     noise = [clips.decode(row) - plain.decode(row) for row in (0, 1)]
     samples = min(map(len, noise))
@@ -109,7 +109,7 @@ def test_noise_depends_on_clip_and_seed_and_not_on_the_order(tones):
 
 
 def test_a_clip_does_not_outgrow_the_longest_possible(tones, tmp_path):
-    clips = ShiftedClips(Manifest.read(tones), RATE, 0.3, Shift("delay", 0.2))
+    clips = ShiftedClips(Manifest.read(tones), RATE, 0.3, shift=Shift("delay", 0.2))
     assert max(len(clips.decode(row)) for row in range(6)) == round(0.3 * RATE)
     features = compute_features(clips, clips.hashes(), AudioConfig(seconds=0.3, n_mels=24), tmp_path / "features")
     assert features.load(clips.manifest.ids)[0].shape[-1] == 1 + round(0.3 * RATE) // 320

@@ -16,7 +16,7 @@ from embcomp.compression import Compressor
 from embcomp.compression.cells import cells, group_codes, names, refuse_other_order
 from embcomp.compression.rows import as_rows
 from embcomp.compression.targets import encode
-from embcomp.errors import DataError
+from embcomp.errors import DataError, EmbcompWarning
 
 RNG = np.random.default_rng(0)
 CODES = RNG.integers(0, 4, 80)
@@ -308,3 +308,27 @@ def test_any_list_is_read_value_by_value(values):
         return
     assert found.values.shape == found.missing.shape == (len(values),)
     assert [bool(gap) for gap in found.missing] == [value is None or value != value for value in values]
+
+
+def test_rows_are_not_added_to_sums_that_are_not_there(tmp_path):
+    whole = Compressor(3, "pca").partial_fit(X[:40], ids=np.array([f"{row}" for row in range(40)], "S"))
+    assert whole.seen(["3", "41"]) == ["3"]
+    whole.save(tmp_path / "c")
+    loaded = Compressor.load(tmp_path / "c")
+    before = loaded.transform(X)
+    with pytest.raises(DataError, match="saved without its sums"):
+        loaded.partial_fit(X[40:])
+    np.testing.assert_array_equal(loaded.transform(X), before)
+    assert loaded.fit(X).n_samples_ == 80
+    with pytest.warns(EmbcompWarning, match="fit keeps no sums: partial_fit starts anew"):
+        assert loaded.partial_fit(X[40:]).n_samples_ == 40
+    with pytest.raises(DataError, match="1 of 2 rows have no id: rows 1"):
+        whole.partial_fit(X[:2], ids=["a", None])
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA])
+def test_scores_name_rows_without_a_group(gap):
+    from embcomp.metrics.rows import Rows
+
+    with pytest.raises(DataError, match="1 of 4 rows have no group: rows 2"):
+        Rows.of(np.array([0, 1, 0, 1]), np.eye(2)[[0, 1, 1, 1]], 2, np.array(["a", "b", gap, "c"], dtype=object))

@@ -139,7 +139,7 @@ def test_what_no_further_row_could_mend_is_refused_at_once():
     X = np.random.default_rng(0).normal(size=(8, 16))
     with pytest.raises(DataError, match="n_components=17 is more than 16"):
         Compressor(17, "pca").partial_fit(X)
-    with pytest.raises(DataError, match="3 ids for 8 rows"):
+    with pytest.raises(DataError, match="8 rows of embeddings but 3 ids"):
         Compressor(4, "pca").partial_fit(X, ids=["a", "b", "c"])
 
 

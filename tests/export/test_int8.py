@@ -7,7 +7,7 @@ import pytest
 from export.test_onnx import session, student, waves
 
 from embcomp.data.manifest import Manifest
-from embcomp.export import int8
+from embcomp.export import int8, onnx_int8
 from embcomp.export.equalise import channel_ranges, equalise
 from embcomp.export.onnx import body_graph
 from embcomp.export.runtime import open_model
@@ -50,7 +50,7 @@ def test_equalising_evens_out_the_ranges_that_depthwise_convolutions_read():
 
 def test_a_network_in_8_bits_is_close_to_itself():
     source, body, inputs = graph_and_inputs(width=64)
-    found = int8.quantise(body, inputs, inputs, source.decide)
+    found = onnx_int8.quantise(body, inputs, inputs, source.decide)
     operations = [node.op_type for node in found.model.graph.node]
     assert operations.count("QuantizeLinear") > 10 and len(found.floats) >= 2
     assert found.model.ByteSize() < 0.5 * body.ByteSize()
@@ -65,12 +65,12 @@ def test_layers_return_to_float_while_classes_change_but_never_most_of_them(monk
     source, body, inputs = graph_and_inputs()
     monkeypatch.setattr(int8, "AGREEMENT", 2.0)  # no validation is good enough
     tried = []
-    static = int8._static
+    static = onnx_int8._static
     monkeypatch.setattr(
-        int8, "_static", lambda model, rows, names: tried.append(list(names)) or static(model, rows, names)
+        onnx_int8, "_static", lambda model, rows, names: tried.append(list(names)) or static(model, rows, names)
     )
     before = body.SerializeToString(deterministic=True)
-    int8.quantise(body, inputs[:2], inputs, source.decide)
+    onnx_int8.quantise(body, inputs[:2], inputs, source.decide)
     layers = [node.name for node in body.graph.node if node.op_type in ("Conv", "Gemm")]
     assert [len(names) for names in tried] == [2] + [3] * (len(layers) - 2) + list(range(3, len(layers) // 2 + 1))
     assert all(names[:2] == [layers[0], layers[-1]] for names in tried)
@@ -81,7 +81,7 @@ def test_the_layer_that_does_the_harm_is_the_first_to_return(monkeypatch):
     source, body, inputs = graph_and_inputs()
     layers = [node.name for node in body.graph.node if node.op_type in ("Conv", "Gemm")]
     bad = layers[4]
-    static = int8._static
+    static = onnx_int8._static
 
     def broken(model, rows, names):
         """8 bits, of which one layer has gone wrong."""
@@ -92,8 +92,8 @@ def test_the_layer_that_does_the_harm_is_the_first_to_return(monkeypatch):
             tensor.raw_data = (-20 * np.frombuffer(tensor.raw_data, np.float32)).tobytes()
         return static(copy, rows, names)
 
-    monkeypatch.setattr(int8, "_static", broken)
-    found = int8.quantise(body, inputs, inputs, lambda outputs: np.round(outputs, 1))
+    monkeypatch.setattr(onnx_int8, "_static", broken)
+    found = onnx_int8.quantise(body, inputs, inputs, lambda outputs: np.round(outputs, 1))
     assert found.floats[2] == bad
 
 

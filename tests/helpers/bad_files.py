@@ -140,7 +140,7 @@ file("no flac samples", f"has no samples|{UNREADABLE}|the file is empty", lambda
 file("promises twice", CUT, by_hand(RATE, data=4 * RATE))
 file("promises a gigabyte", CUT, by_hand(RATE, data=1 << 30))
 file("promises half", 0.5, by_hand(RATE, data=RATE))
-file("promises nothing", "has no samples", by_hand(RATE, data=0))
+file("promises nothing", 1.0, by_hand(RATE, data=0))  # what a program leaves there that was killed
 file("promises minus one", 1.0, by_hand(RATE, data=0xFFFFFFFF))  # what a pipe leaves there
 file("no channels", UNREADABLE, by_hand(RATE, channels=0, align=2))
 file("no rate", f"{UNREADABLE}|a sample rate of 0 Hz", by_hand(RATE, rate=0))
@@ -160,9 +160,9 @@ file("wav named raw", UNREADABLE, lambda path: path.write_bytes(whole(".wav")(pa
 file("wav without ending", 1.0, lambda path: path.write_bytes(whole(".wav")(path)), "")
 file("text", UNREADABLE, lambda path: path.write_text("no sound\n" * 99))
 file("text named mp3", UNREADABLE, lambda path: path.write_text("no sound\n" * 99), ".mp3")
-file("a picture", UNREADABLE, lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(999)))
-file("an archive", UNREADABLE, lambda path: path.write_bytes(b"PK\3\4" + bytes(999)))
-file("html named flac", UNREADABLE, lambda path: path.write_text("<html>404</html>"), ".flac")
+file("a picture", "is a picture", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(999)))
+file("an archive", "is a ZIP archive", lambda path: path.write_bytes(b"PK\3\4" + bytes(999)))
+file("html named flac", r"is a web page \(HTML\)", lambda path: path.write_text("<html>404</html>"), ".flac")
 file("zeros", UNREADABLE, lambda path: path.write_bytes(bytes(9999)))
 file("random bytes", UNREADABLE, lambda path: path.write_bytes(np.random.default_rng(1).bytes(9999)))
 

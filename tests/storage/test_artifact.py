@@ -170,3 +170,10 @@ def test_weights_that_contradict_the_config_are_refused(found, message):
 
 def test_weights_that_fit_the_config_pass():
     assert check_tensors("a", {"w": torch.zeros(2, 3)}, {"w": torch.ones(2, 3)}) is None
+
+
+@pytest.mark.parametrize("name", ["config.json", "weights.safetensors"])
+def test_a_pointer_for_a_file_is_named_with_the_mend(saved, name):
+    (saved / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ArtifactError, match=rf"{name} is a Git LFS pointer, .*git lfs pull"):
+        load_artifact(saved, "compressor")

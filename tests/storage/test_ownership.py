@@ -314,3 +314,15 @@ def test_marks_and_kinds(tmp_path):
     assert kind_of(tmp_path / "theatre") == ""
     with pytest.raises(EmbcompError):
         refuse_other(tmp_path / "theatre", "run", ())
+
+
+def test_what_a_killed_writer_left_of_its_own_files_is_not_in_the_way(tmp_path):
+    folder = tmp_path / ".s.partial"
+    plant(folder, data__npy="x")
+    (folder / ".meta.json.4242.tmp").write_text("half")
+    assert len(store(tmp_path / "s")) == 2
+    (tmp_path / "s/.index.csv.4242.tmp").write_text("half")
+    assert len(write_store(tmp_path / "s", ["a"], ["h"], 2, {}, lambda rows: np.zeros((len(rows), 2)))) == 1
+    plant(folder, __thesis__tex__4242__tmp="precious")
+    with pytest.raises(StoreError, match="holds .thesis.tex.4242.tmp"):
+        store(tmp_path / "s2") and write_store(tmp_path / "s", ["b"], ["h"], 2, {}, lambda rows: np.zeros((1, 2)))

@@ -15,12 +15,13 @@ from helpers.settings import student_settings
 from helpers.tones import write_tones
 
 import embcomp
-from embcomp.cli.predict import as_csv, as_json, as_table, predict
+from embcomp.cli.predict import predict
 from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, ConfigError
 from embcomp.students.classifier import Classifier
 from embcomp.students.prediction import audio_files
+from embcomp.students.tables import as_csv, as_json, as_table
 
 AUDIO = AudioConfig(seconds=0.4, n_mels=24)
 RATE = AUDIO.sample_rate
@@ -109,8 +110,8 @@ def test_a_window_of_full_length_is_the_clip(tmp_path, rng):
 def test_many_windows_are_read_in_batches(tmp_path, rng, monkeypatch):
     soundfile.write(tmp_path / "long.wav", rng.normal(0, 0.1, 2 * RATE), RATE)
     expected = embcomp.predict(student(), tmp_path / "long.wav", window=0.1)
-    monkeypatch.setattr("embcomp.students.prediction.BATCH", 3)
-    monkeypatch.setattr("embcomp.students.prediction.BLOCK_SECONDS", 0.35)
+    monkeypatch.setattr("embcomp.students.waveforms.BATCH", 3)
+    monkeypatch.setattr("embcomp.audio.decoding.BLOCK", 5600)
     found = embcomp.predict(student(), tmp_path / "long.wav", window=0.1)
     assert len(found.table) == 20
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
@@ -227,7 +228,7 @@ def test_bad_files_are_all_named_and_nothing_is_written(call, saved, recording, 
         ({"window": 0.0}, "must lie above 0"),
         ({"window": float("nan")}, "must lie above 0"),
         ({"hop": 0.1}, "give --window, too"),
-        ({"window": 0.2, "hop": 0.3}, "parts would go unheard"),
+        ({"window": 0.2, "hop": 0.3}, "parts would be left out"),
         ({"window": 0.2, "hop": -1.0}, "must lie above 0"),
         ({"threshold": 1.0}, "between 0 and 1"),
     ],

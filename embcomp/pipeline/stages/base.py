@@ -71,7 +71,7 @@ class RunContext:
     def clips(self, dataset: Dataset, ids: list[str] | None = None) -> Clips:
         """The audio of a data set, or of its clips `ids`, as the run decodes it."""
         manifest = dataset.manifest if ids is None else dataset.manifest.select(dataset.rows(ids))
-        return Clips(manifest, self.config.audio.sample_rate, self.config.audio.seconds)
+        return Clips.of(manifest, self.config.audio)
 
 
 @dataclass(frozen=True)

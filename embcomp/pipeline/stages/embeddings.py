@@ -46,14 +46,20 @@ def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str],
     else:
         made_by = [open_teacher(teacher, dataset.whole or dataset.manifest).fingerprint()]
         if teacher.choice.runs:
-            made_by.append(context.config.audio.seconds)
+            made_by += _audio_settings(context)
     return context.space.stage("embeddings", fingerprint([VERSION, teacher.choice.name, dataset.audio_key, made_by]))
 
 
 def teacher_key(context: RunContext, learned_on: list[str], teacher: TeacherSettings) -> str:
     """Key of a teacher learned on the clips `learned_on` of the set trained on."""
     clips = [context.source.hash_of[clip] for clip in learned_on]
-    return fingerprint([TEACHER_VERSION, teacher.options(), clips, context.config.audio.seconds])
+    return fingerprint([TEACHER_VERSION, teacher.options(), clips, *_audio_settings(context)])
+
+
+def _audio_settings(context: RunContext) -> list:
+    """What an embedding depends on, beside a clip and its teacher."""
+    audio = context.config.audio
+    return [audio.seconds] + ([audio.channel] if audio.channel != "mix" else [])
 
 
 def embeddings_job(context: RunContext, variant: VariantConfig, split: Split) -> EmbeddingsJob:

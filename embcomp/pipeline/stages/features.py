@@ -65,7 +65,7 @@ def make_features(**fields) -> None:
     if job.shift:
         changed = parse_shift(job.shift, audio)
         seed = context.config.evaluation.seed
-        clips, reuse = ShiftedClips(clips.manifest, clips.sample_rate, clips.seconds, changed, seed), None
+        clips, reuse = ShiftedClips(**vars(clips), shift=changed, seed=seed), None
     compute_features(clips, list(dataset.hashes), audio, path, reuse=reuse)
 
 
