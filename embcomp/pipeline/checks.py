@@ -151,11 +151,11 @@ def check_compressors(plan: Plan) -> dict[str, int]:
     DataError
         Names the compressor and the clip.
     """
-    known: dict[tuple[str, str], None] = {}
+    known = set()
     for one in plan.students + plan.probes:
         path = one.job.compressor
         if path is not None and (path, one.split.key) not in known:
-            known[path, one.split.key] = None
+            known.add((path, one.split.key))
             seen = Compressor.load(path).seen
             refuse_seen(f"the compressor {path} was fitted on", seen, _tested(plan, one.split))
     return {"compressor_seen_test": 0}

