@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from embcomp.config import setting
 from embcomp.students.base import Student, StudentSettings
-from embcomp.students.norm import NormReLU
+from embcomp.students.norm import NormReLU, is_exporting
 from embcomp.students.output import Stages, StudentOutput, frame_mask, masked
 from embcomp.students.pooling import pooled_mean
 
@@ -44,6 +44,14 @@ class SubSpectralNorm(nn.Module):
         self.norm = nn.BatchNorm2d(channels * groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_exporting():  # a batch norm that no convolution is next to would stay in the graph as such
+            scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
+            shift = self.norm.bias - self.norm.running_mean * scale
+            scale, shift = (
+                part.view(-1, self.groups, 1).expand(-1, -1, x.shape[2] // self.groups).reshape(1, -1, x.shape[2], 1)
+                for part in (scale, shift)
+            )
+            return x * scale + shift
         return self.norm(x.unflatten(2, (self.groups, -1)).flatten(1, 2)).view_as(x)
 
 

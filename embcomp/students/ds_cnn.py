@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from embcomp.config import setting
@@ -95,6 +97,8 @@ class DSCNN(Student):
         else:
             x = self.across_norm(self.across(x), mask)
         frames = at_least_float32(x).squeeze(2).transpose(1, 2)
-        embedding = self.project(mean_over_time(frames, mask))
-        logits = self.classify(self.dropout(embedding))
+        # Two small products: in bfloat16 their weights' conversion would take longer than they do.
+        with torch.autocast(x.device.type, enabled=False) if self.training else nullcontext():
+            embedding = self.project(mean_over_time(frames, mask))
+            logits = self.classify(self.dropout(embedding))
         return StudentOutput(logits, embedding, frames, Stages(maps, frames) if self.training else ())

@@ -9,7 +9,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from embcomp.students.output import masked
 
 # torch before 2.7 does not tell exporting from compiling.
-_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def channels_last(x: Tensor) -> Tensor:
     maps of one channel look the same in both layouts, and whatever follows would keep the slower one.
     An exported graph has no layout of memory; asking for one would bind it to clips of a least length.
     """
-    return x if _is_exporting() else x.contiguous(memory_format=torch.channels_last)
+    return x if is_exporting() else x.contiguous(memory_format=torch.channels_last)
 
 
 class NormReLU(nn.BatchNorm2d):

@@ -48,8 +48,9 @@ API void separable(long threads, long clips, long bands, long frames, long chann
     Scratch<double> sums1(threads * 2 * channels, true), sums2(threads * 2 * wide, true);
     turn(channels, 9, depthwise_weight, kernel), turn(wide, channels, pointwise_weight, weight);
     share(threads, clips, [&](long t, long first, long last) {
-        depthwise(first, last, bands, frames, channels, stride, x, kernel, mean1, z1, sums1 + t * 2 * channels,
-                  rooms + t * room);
+        auto convolution = stride == 1 ? depthwise<1> : depthwise<2>;
+        convolution(first, last, bands, frames, channels, x, kernel, mean1, z1, sums1 + t * 2 * channels,
+                    rooms + t * room);
     });
     norm_finish(threads, channels, clips * places, sums1, weight1, bias1, eps1, share1, mean1, var1, norm1);
     share(threads, clips, [&](long t, long first, long last) {
@@ -65,8 +66,9 @@ API void separable(long threads, long clips, long bands, long frames, long chann
 API void separable_backward(long threads, long clips, long bands, long frames, long channels, long wide, long stride,
                             long skip, const number *gradient, const number *x, const float *depthwise_weight,
                             const float *pointwise_weight, const float *mask, const number *z1, const number *z2,
-                            const float *norm1, const float *norm2, number *of_x, float *of_depthwise, float *of_weight1,
-                            float *of_bias1, float *of_pointwise, float *of_weight2, float *of_bias2) {
+                            const float *norm1, const float *norm2, number *of_x, float *of_depthwise,
+                            float *of_weight1, float *of_bias1, float *of_pointwise, float *of_weight2,
+                            float *of_bias2) {
     long high = (bands + stride - 1) / stride, length = (frames + stride - 1) / stride, places = high * length;
     long rooms = 2 * (bands + 2) * (frames + 2) * LANES;
     Scratch<number> g1(clips * places * channels);
@@ -84,10 +86,12 @@ API void separable_backward(long threads, long clips, long bands, long frames, l
     });
     norm_finish_backward(threads, channels, clips * places, sums1, norm1, of_weight1, of_bias1, back1);
     share(threads, clips, [&](long t, long first, long last) {
-        depthwise_backward(first, last, bands, frames, channels, stride, x, kernel, g1, z1, norm1, back1,
-                           skip ? gradient : 0, of_x, kernels + t * 9 * channels, room + t * rooms);
+        auto convolution = stride == 1 ? depthwise_backward<1> : depthwise_backward<2>;
+        convolution(first, last, bands, frames, channels, x, kernel, g1, z1, norm1, back1, skip ? gradient : 0, of_x,
+                    kernels + t * 9 * channels, room + t * rooms);
     });
-    gather(threads, wide, channels, false, weights, of_pointwise), gather(threads, 9, channels, true, kernels, of_depthwise);
+    gather(threads, wide, channels, false, weights, of_pointwise);
+    gather(threads, 9, channels, true, kernels, of_depthwise);
 }
 
 // z = convolution(x), out = relu(norm(z)) * mask, of the stem, whose x is in float32, or across all bands

@@ -4,13 +4,15 @@
 
 #include "lanes.h"
 
-// sums (threads, 2, channels): of z - running mean and of its square. norm (4, channels): mean, 1 / deviation, scale, shift.
+// sums (threads, 2, channels): of z - running mean and of its square. norm (4, channels): mean, 1 / deviation, scale,
+// shift.
 static void norm_finish(long threads, long channels, double count, const double *sums, const float *weight,
                         const float *bias, double eps, double momentum, float *running_mean, float *running_var,
                         float *norm) {
     for (long c = 0; c < channels; c++) {
         double sum = 0, square = 0;
-        for (long t = 0; t < threads; t++) sum += sums[2 * t * channels + c], square += sums[(2 * t + 1) * channels + c];
+        for (long t = 0; t < threads; t++)
+            sum += sums[2 * t * channels + c], square += sums[(2 * t + 1) * channels + c];
         double off = sum / count, variance = square / count - off * off, mean = running_mean[c] + off;
         if (variance < 0) variance = 0;
         double inverse = 1 / __builtin_sqrt(variance + eps);

@@ -8,17 +8,19 @@
 static void pointwise(long first, long last, long places, long channels, long wide, const number *z, const float *norm,
                       const float *weight, const float *pivot, number *out, double *sums) {
     const float *scale = norm + 2 * channels, *shift = norm + 3 * channels;
-    Scratch<float> y(TILE * channels), found(TILE * wide);
-    Scratch<factor> left(TILE * channels / 2), right(channels * wide / 2);
-    const factor *b = over_rows(channels, wide, weight, right);
+    Factors<OVER_COLUMNS> y(channels);
+    Scratch<float> found(TILE * wide);
+    Scratch<factor> room(channels * wide / 2);
+    const factor *right = packed(channels, wide, weight, room);
     for (long from = first * places; from < last * places; from += TILE) {
         long count = last * places - from < TILE ? last * places - from : TILE;
-        for (long i = 0; i < count; i++)
-            LOOP(c, channels)
-                store(y + i * channels + c,
-                      relu(load(z + (from + i) * channels + c) * load(scale + c) + load(shift + c)));
-        const factor *a = over_columns(count, channels, y, left);
-        product<false>(count, channels / AT_ONCE, wide, a, channels / AT_ONCE, 1, b, found);
+        for (long i = 0; i < count; i += 2)
+            LOOP(c, channels) {
+                vec s = load(scale + c), t = load(shift + c);
+                const number *at = z + (from + i) * channels + c;
+                y.put(i, c, relu(load(at) * s + t), i + 1 < count ? relu(load(at + channels) * s + t) : all(0));
+            }
+        product<false>(count, channels / AT_ONCE, wide, y.over_columns(), channels / AT_ONCE, 1, right, found);
         LOOP(c, wide) {
             vec sum = all(0), square = all(0), p = load(pivot + c);
             for (long i = 0; i < count; i++) {
@@ -38,38 +40,52 @@ static void pointwise_backward(long first, long last, long bands, long frames, l
                                const float *mask, const number *z1, const float *norm1, const float *weight, number *g1,
                                float *weight_gradient, double *sums) {
     const float *mean2 = norm2, *scale2 = norm2 + 2 * wide, *shift2 = norm2 + 3 * wide;
-    const float *slope = back2, *offset = back2 + wide;
+    const float *slope2 = back2, *offset2 = back2 + wide;
     const float *mean1 = norm1, *scale1 = norm1 + 2 * channels, *shift1 = norm1 + 3 * channels;
-    Scratch<float> y(TILE * channels), d(TILE * wide), g(TILE * channels);
-    Scratch<factor> of_weight(channels * wide / 2), of_y(TILE * channels / 2);
-    Scratch<factor> of_d(TILE * wide / 2), across_d(TILE * wide / 2);
-    const factor *w = over_rows(wide, channels, weight, of_weight);
+    Factors<OVER_ROWS> y(channels);
+    Factors<OVER_COLUMNS | OVER_ROWS> d(wide);
+    Scratch<float> g(TILE * channels);
+    Scratch<factor> room(channels * wide / 2);
+    const factor *w = packed(wide, channels, weight, room);
     long places = bands * frames;
     for (long from = first * places; from < last * places; from += TILE) {
         long count = last * places - from < TILE ? last * places - from : TILE;
-        for (long i = 0; i < count; i++) {
+        for (long i = 0; i < count; i += 2) {
             long place = from + i;
-            vec open = all(mask ? mask[place / places * frames + place % frames] : 1);
-            LOOP(c, wide) {
-                vec value = load(z2 + place * wide + c), scale = load(scale2 + c);
-                vec gate = where_open(value * scale + load(shift2 + c), load(gradient + place * wide + c)) * open;
-                store(d + i * wide + c, scale * gate + load(slope + c) * (value - load(mean2 + c)) + load(offset + c));
+            bool two = i + 1 < count;
+            vec open = all(1), next_open = all(two);
+            if (mask) {
+                open = all(mask[place / places * frames + place % frames]);
+                if (two) next_open = all(mask[(place + 1) / places * frames + (place + 1) % frames]);
             }
-            LOOP(c, channels)
-                store(y + i * channels + c,
-                      relu(load(z1 + place * channels + c) * load(scale1 + c) + load(shift1 + c)));
+            LOOP(c, wide) {
+                vec mean = load(mean2 + c), scale = load(scale2 + c), shift = load(shift2 + c);
+                vec slope = load(slope2 + c), offset = load(offset2 + c);
+                // The gradient of z2 through its batch norm
+                auto through = [&](long at, vec open) {
+                    vec value = load(z2 + at);
+                    vec gate = where_open(value * scale + shift, load(gradient + at)) * open;
+                    return scale * gate + slope * (value - mean) + offset;
+                };
+                long at = place * wide + c;
+                d.put(i, c, through(at, open), two ? through(at + wide, next_open) : all(0));
+            }
+            LOOP(c, channels) {
+                vec s = load(scale1 + c), t = load(shift1 + c);
+                const number *at = z1 + place * channels + c;
+                y.put(i, c, relu(load(at) * s + t), two ? relu(load(at + channels) * s + t) : all(0));
+            }
         }
-        const factor *left = over_columns(count, wide, d, across_d);
-        product<false>(count, wide / AT_ONCE, channels, left, wide / AT_ONCE, 1, w, g);
-        const factor *a = over_rows(count, wide, d, of_d), *b = over_rows(count, channels, y, of_y);
-        product<true>(wide, (count + AT_ONCE - 1) / AT_ONCE, channels, a, 1, wide, b, weight_gradient);
+        product<false>(count, wide / AT_ONCE, channels, d.over_columns(), wide / AT_ONCE, 1, w, g);
+        product<true>(wide, (count + AT_ONCE - 1) / AT_ONCE, channels, d.over_rows(), 1, wide, y.over_rows(),
+                      weight_gradient);
         LOOP(c, channels) {
-            vec sum = all(0), cross = all(0), m = load(mean1 + c);
+            vec sum = all(0), cross = all(0), m = load(mean1 + c), s = load(scale1 + c), t = load(shift1 + c);
             for (long i = 0; i < count; i++) {
                 long at = (from + i) * channels + c;
-                vec gate = where_open(load(y + i * channels + c), load(g + i * channels + c));
+                vec value = load(z1 + at), gate = where_open(value * s + t, load(g + i * channels + c));
                 store(g1 + at, gate);
-                sum += gate, cross += gate * (load(z1 + at) - m);
+                sum += gate, cross += gate * (value - m);
             }
             add_to(sums + c, sum), add_to(sums + channels + c, cross);
         }

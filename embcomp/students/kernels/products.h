@@ -64,8 +64,8 @@ static void product(long rows, long k, long width, const factor *a, long row, lo
     }
 }
 
-// b (rows, width) as the right factor of a product over its rows, and a (rows, width) as the left one over its columns
-static const factor *over_rows(long rows, long width, const float *b, factor *room) {
+// b (rows, width) as the right factor of a product over its rows
+static const factor *packed(long rows, long width, const float *b, factor *room) {
 #ifdef PAIRS
     for (long i = 0; i < rows; i += 2)
         LOOP(c, width) {
@@ -78,12 +78,29 @@ static const factor *over_rows(long rows, long width, const float *b, factor *ro
     return b;
 #endif
 }
-static const factor *over_columns(long rows, long width, const float *a, factor *room) {
+
+enum { OVER_COLUMNS = 1, OVER_ROWS = 2 };
+
+// Up to TILE rows as factors of products over their columns, their rows, or both
+template <int PRODUCTS>
+struct Factors {
+    long width;
+    Scratch<factor> columns, rows;
+    explicit Factors(long width) : width(width), columns(TILE * width), rows(AT_ONCE == 2 ? TILE * width / 2 : 1) {}
+
+    // Rows i, which is even, and i + 1
+    void put(long i, long c, vec first, vec second) {
 #ifdef PAIRS
-    LOOP(at, rows * width) store((number *)room + at, load(a + at));
-    return room;
+        if (PRODUCTS & OVER_COLUMNS) {
+            store((number *)columns.at + i * width + c, first);
+            store((number *)columns.at + (i + 1) * width + c, second);
+        }
+        if (PRODUCTS & OVER_ROWS) *(factors *)(rows + i / 2 * width + c) = pair(first, second);
 #else
-    (void)rows, (void)width, (void)room;
-    return a;
+        store(columns + i * width + c, first);
+        store(columns + (i + 1) * width + c, second);
 #endif
-}
+    }
+    const factor *over_columns() { return columns; }
+    const factor *over_rows() { return AT_ONCE == 2 ? rows : columns; }
+};
