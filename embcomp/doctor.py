@@ -125,7 +125,10 @@ def check_choices(section: str) -> Finding:
     from embcomp.config.choices import SECTIONS
 
     about = SECTIONS[section]
-    return Finding(f"{about.what}s", OK, ", ".join(about.classes))
+    lacking = {name: one.missing() for name, one in about.classes.items() if section == "teacher"}
+    found = ", ".join(name for name in about.classes if not lacking.get(name))
+    absent = "; ".join(f"{name} ({reason})" for name, reason in lacking.items() if reason)
+    return Finding(f"{about.what}s", OK, found + (f"; not here: {absent}" if absent else ""))
 
 
 def _least(name: str) -> str:
@@ -254,7 +257,7 @@ def check_extra(name: str, extra: str, use: str) -> Finding:
         return Finding(name, OK, version(name))
     except (ImportError, OSError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
-            return Finding(name, OK, f"not installed; {use} would need pip install 'embcomp[{extra}]'")
+            return Finding(name, OK, f"not installed; {use} would need pip install -e '.[{extra}]' in a clone")
         return Finding(
             name, NOTE, f"does not import ({error})", f"pip install --force-reinstall {name}; needed for {use}"
         )

@@ -82,7 +82,7 @@ def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, id
         It failed, had too little memory, or gave another shape, NaN or infinity.
     """
     longest = waveforms.shape[1] / teacher.sample_rate
-    what = f"the teacher {teacher.name}"
+    what = f"the teacher {getattr(getattr(teacher, 'settings', None), 'spec', teacher.name)}"
     try:
         vectors = np.asarray(teacher.embed(waveforms, lengths))
     except EmbcompError:
