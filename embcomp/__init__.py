@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULE_OF = {
     "Classifier": "embcomp.students.classifier",
     "Clips": "embcomp.audio.clips",
     "Compressor": "embcomp.compression",
@@ -35,7 +35,7 @@ _HOME = {
     "write_report": "embcomp.report",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_MODULE_OF, "__version__"]
 
 if TYPE_CHECKING:
     from embcomp.audio.clips import Clips as Clips
@@ -63,9 +63,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str):
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'embcomp' has no attribute {name!r}")
-    module, _, attribute = _HOME[name].partition(":")
+    module, _, attribute = _MODULE_OF[name].partition(":")
     value = getattr(importlib.import_module(module), attribute or name)
     globals()[name] = value
     return value

@@ -48,21 +48,21 @@ SHOWN = 6  # parts of names, and values of each
 @click.option(
     "--seconds",
     type=click.FloatRange(0.01, 3600),
-    help="How much of a clip students hear.  [default: the longest clip, at most 10]",
+    help="Longer clips are cut to this length, seconds.  [default: the longest clip, at most 10]",
 )
 @click.option(
     "--sample-rate",
     type=click.IntRange(1000),
-    help="Hz that students hear.  [default: 16000, or what the recordings have if less]",
+    help="Sample rate of the students, Hz.  [default: 16000, or what the recordings have if less]",
 )
 @click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in SOURCE]")
-@click.option("--config", type=common.FILE, help=f"Settings to write.  [default: {CONFIG} beside the manifest]")
-@click.option("--yes", is_flag=True, help="Ask nothing; take what is given, and defaults.")
+@click.option("--config", type=common.FILE, help=f"Settings to write.  [default: {CONFIG} next to the manifest]")
+@click.option("--yes", is_flag=True, help="Do not ask; use the given options and defaults.")
 def init(
     source: Path, kind: str, options: tuple[str, ...], label: str, group: str, window, hop, overlap, background,
     cross: tuple[Path, ...], seconds, sample_rate, out: Path | None, config: Path | None, yes: bool,
 ) -> None:  # fmt: skip
-    """Look at SOURCE, a folder of sounds or a table of them, and write a manifest and settings for a run.
+    """Write a manifest and settings for a run from SOURCE, a folder of sounds or a table of them.
 
     \b
     Example:

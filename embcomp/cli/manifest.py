@@ -16,18 +16,18 @@ from embcomp.cli import common
 if TYPE_CHECKING:
     from embcomp.data.makers import Made, Maker
 
-LISTED = 10  # files left out, told by name
+LISTED = 10  # names printed of the files left out
 
 
 def shared_options(command: click.Command) -> click.Command:
     """Options that every kind of source has."""
     options = [
         click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in the folder]"),
-        click.option("--label", default="", metavar="REGEX", help="Finds the label in each path: what is in brackets, or all it matches."),
-        click.option("--group", default="", metavar="REGEX", help="Finds in each path what must not be split: speaker, recording, place."),
+        click.option("--label", default="", metavar="REGEX", help="Takes the label from each path: the part in parentheses, or the whole match."),
+        click.option("--group", default="", metavar="REGEX", help="Takes the group from each path: speaker, recording, place."),
         *window_options(),
         click.option("--dataset", default="", metavar="NAME", help="Name of the data set, in its own column."),
-        click.option("--dry-run", is_flag=True, help="Only say what the manifest would hold."),
+        click.option("--dry-run", is_flag=True, help="Only print the summary of the manifest."),
         click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
     ]  # fmt: skip
     for option in options:
@@ -39,9 +39,9 @@ def window_options() -> list[Any]:
     """How recordings are cut."""
     return [
         click.option("--window", type=float, metavar="SECONDS", help="Cut recordings into windows of this length."),
-        click.option("--hop", type=float, default=0.0, metavar="SECONDS", help="From one window to the next.  [default: --window]"),
-        click.option("--overlap", type=float, default=0.5, show_default=True, metavar="SHARE", help="Of a selection, or of the window if shorter, that a window must cover to get its label."),
-        click.option("--background", default="", metavar="LABEL", help="Keep windows that no selection touches, under this label; | says that none applies."),
+        click.option("--hop", type=float, default=0.0, metavar="SECONDS", help="Distance between the starts of windows.  [default: --window]"),
+        click.option("--overlap", type=float, default=0.5, show_default=True, metavar="SHARE", help="Share of a selection, or of the window if that is shorter, that a window must cover to get its label."),
+        click.option("--background", default="", metavar="LABEL", help="Keep windows without a selection and give them this label; | means that no label applies."),
     ]  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def rule(window: float | None, hop: float, overlap: float, background: str):
         return WindowRule(window, hop, overlap, background)
     for name, given in (("--hop", hop != 0), ("--background", bool(background)), ("--overlap", overlap != 0.5)):
         if given:
-            raise ConfigError(f"{name} is about windows; give --window, too")
+            raise ConfigError(f"{name} applies to windows; add --window SECONDS")
     return None
 
 
@@ -144,13 +144,13 @@ def _help(maker: type[Maker]) -> str:
 
 @click.group(cls=Kinds)
 def manifest() -> None:
-    """Make a manifest: a CSV that names clips, their labels, and what must not be split.
+    """Make a manifest: a CSV that names clips, their labels, and the groups that must not be split.
 
-    `embcomp init` does the same by asking, and writes settings for a run, too.
+    `embcomp init` asks for the same and also writes settings for a run.
 
     \b
     Example:
-      embcomp manifest folder sounds
+      embcomp manifest folder sounds --out sounds/manifest.csv
     """
 
 

@@ -44,9 +44,9 @@ def teachers(context: click.Context, as_json: bool) -> None:
     for name, text, why in kinds:
         click.echo(f"  {name:12} {text}".rstrip())
         if why:
-            click.echo(f"  {'':12} cannot run here: {why}")
+            click.echo(f"  {'':12} not available here: {why}")
     click.echo("\nCatalogue (--teacher NAME, after `embcomp teachers fetch NAME`, which says the licence):")
-    rows = [("name", "MB", "Hz", "dim", "taught with", "from")]
+    rows = [("name", "MB", "Hz", "dim", "trained with", "from")]
     for entry in entries:
         numbers = (f"{entry.megabytes:g}", str(entry.sample_rate), str(entry.dim))
         rows.append(

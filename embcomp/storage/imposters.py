@@ -1,4 +1,4 @@
-"""Files that are not what their name says: pointers, web pages, archives, and the mend for each."""
+"""Files that are not what their name says: pointers, web pages, archives, and how to fix each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def head_of(path: str | os.PathLike) -> bytes:
 
 
 def imposter(head: bytes) -> str:
-    """What a file with this beginning is instead of data, and the mend; empty where that cannot be told.
+    """What a file with this beginning is instead of data, and how to fix it; empty if unknown.
 
     Examples
     --------

@@ -208,14 +208,14 @@ def write_store(
     settings = json.loads(json.dumps(dict(settings)))  # as reading it back gives it: tuples are lists
     made_with = {**settings, "dim": dim, "dtype": dtype}
     partial = path.with_name(f".{path.name}.partial")
-    before = _standing(path, made_with)
+    before = _existing(path, made_with)
     if before is not None and before.ids == list(ids) and before.hashes == list(hashes):
         _tidy(path)
         progress(len(ids))
         return before
     with WriterLock(path):
         recover(path)
-        before = _standing(path, made_with)  # another writer may have ended in between
+        before = _existing(path, made_with)  # another writer may have ended in between
         plan = {
             "format": FORMAT,
             "settings": settings,
@@ -240,7 +240,7 @@ def write_store(
     return EmbeddingStore.open(path)
 
 
-def _standing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None:
+def _existing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None:
     """The finished store at `path`, which must have been made the same way."""
     if not path.exists() or (path.is_dir() and not strangers(path)):
         return None

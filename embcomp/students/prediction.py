@@ -1,4 +1,4 @@
-"""What a student hears in audio files that nobody labelled: one answer per file, or per window of a long one."""
+"""Predictions of a student for unlabelled audio files: one per file, or one per window of a long file."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Predicted:
     Attributes
     ----------
     table : DataFrame
-        One row per file or window: path, start and end of what was heard (seconds),
-        label, probability (of the likeliest class), then ``p:CLASS`` for every class. The label of a
+        One row per file or window: path, start and end of the audio used (seconds),
+        label, probability (of the most probable class), then ``p:CLASS`` for every class. The label of a
         multi-label student is every class at or above the threshold, joined by ``|``.
     classes : tuple of str
     multi_label, windowed : bool
     cut : int
-        Files of which only the start was heard, as they are longer than what the student was trained on.
+        Files of which only the start was used, because they are longer than the clips the student was trained on.
     bad : tuple of BadClip
         Files left out; their row is their place in the list, from 1.
     """
@@ -116,19 +116,19 @@ def predict(
     audio = classifier.audio
     _check(audio, window, hop, threshold)
     files = audio_files(paths, recursive)
-    heard = _Heard(classifier, threshold)
+    batches = _Batches(classifier, threshold)
     bad: list[BadClip] = []
     cut = 0
     for number, path in enumerate(files, 1):
         try:
-            before = len(heard.places)
+            before = len(batches.places)
             for start, waveform in _pieces(path, audio, window, window if hop is None else hop):
-                # Once nothing can come of it, the other files are only looked at, to name all that are bad.
+                # If there is a bad file and none may be skipped, the others are only checked, to name all bad ones.
                 if not bad or skip_bad:
-                    heard.add(str(path), start, waveform)
+                    batches.add(str(path), start, waveform)
             cut += window is None and duration(path) > audio.seconds + GRACE
         except AudioError as error:
-            heard.forget(before)
+            batches.forget(before)
             bad.append(BadClip(number, str(path), str(error)))
         if progress is not None:
             progress(number, len(files))
@@ -136,7 +136,7 @@ def predict(
         listing = "\n".join(f"  {clip.path}: {clip.reason}" for clip in bad)
         advice = "" if len(bad) == len(files) else "\nMend them, or leave them out with --skip-bad"
         raise AudioError(f"{len(bad)} of {len(files)} files cannot be used:\n{listing}{advice}", bad)
-    return Predicted(heard.table(), classifier.classes, classifier.multi_label, window is not None, cut, tuple(bad))
+    return Predicted(batches.table(), classifier.classes, classifier.multi_label, window is not None, cut, tuple(bad))
 
 
 def audio_files(paths: Iterable[str | os.PathLike] | str | os.PathLike, recursive: bool = False) -> list[Path]:
@@ -153,7 +153,7 @@ def audio_files(paths: Iterable[str | os.PathLike] | str | os.PathLike, recursiv
     Raises
     ------
     AudioError
-        A folder without audio, or a pattern that matches nothing. A missing file is told when it is read.
+        A folder without audio, or a pattern that matches nothing. A missing file is reported when it is read.
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     found: dict[Path, None] = {}
@@ -195,7 +195,7 @@ def _check(audio: AudioConfig, window: float | None, hop: float | None, threshol
         )
     if hop is not None and not 0 < hop <= window:
         raise ConfigError(
-            f"--hop must lie above 0 and at most at --window ({window:g} s), or parts would go unheard; got {hop:g}"
+            f"--hop must lie above 0 and at most at --window ({window:g} s), or parts would be skipped; got {hop:g}"
         )
     if not 0 < threshold < 1:
         raise ConfigError(f"--threshold must lie between 0 and 1, not {threshold:g}")
@@ -226,8 +226,8 @@ def _pieces(path: Path, audio: AudioConfig, window: float | None, hop: float) ->
             yield start, piece[: round(window * audio.sample_rate)]
 
 
-class _Heard:
-    """Collects pieces of audio into batches, and what the student makes of them."""
+class _Batches:
+    """Collects pieces of audio into batches, and the student's predictions for them."""
 
     def __init__(self, classifier: Classifier, threshold: float):
         self.classifier, self.threshold = classifier, threshold
@@ -266,11 +266,11 @@ class _Heard:
     def table(self) -> pd.DataFrame:
         self._flush()
         classes = np.array(self.classifier.classes, dtype=object)
-        chances = np.concatenate(self.done)
+        probabilities = np.concatenate(self.done)
         if self.classifier.multi_label:
-            labels = ["|".join(classes[row >= self.threshold]) for row in chances]
+            labels = ["|".join(classes[row >= self.threshold]) for row in probabilities]
         else:
-            labels = classes[chances.argmax(axis=1)].tolist()
+            labels = classes[probabilities.argmax(axis=1)].tolist()
         table = pd.DataFrame(self.places, columns=["path", "start", "end"])
-        table["label"], table["probability"] = labels, chances.max(axis=1)
-        return pd.concat([table, pd.DataFrame(chances, columns=[f"p:{name}" for name in classes])], axis=1)
+        table["label"], table["probability"] = labels, probabilities.max(axis=1)
+        return pd.concat([table, pd.DataFrame(probabilities, columns=[f"p:{name}" for name in classes])], axis=1)

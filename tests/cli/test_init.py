@@ -132,7 +132,7 @@ def test_the_manifest_command_writes_shows_and_tells(sounds):
     assert about["summary"]["classes"] == {"cat": 12, "dog": 12} and about["manifest"] == str(sounds / "m.csv")
     assert len(Manifest.read(sounds / "m.csv")) == 24
     done = command("manifest", "folder", sounds, "--hop", "1", "--out", sounds / "n.csv")
-    assert isinstance(done.exception, ConfigError) and "--hop is about windows" in str(done.exception)
+    assert isinstance(done.exception, ConfigError) and "--hop applies to windows" in str(done.exception)
     done = command("manifest", "foldr", sounds)
     assert done.exit_code == 2 and "did you mean 'folder'" in done.output
 

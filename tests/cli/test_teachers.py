@@ -39,7 +39,7 @@ def test_the_list_says_what_can_run_and_what_can_be_fetched(monkeypatch):
     monkeypatch.setattr(OnnxTeacher, "missing", classmethod(lambda cls: "it is missing: pip install it"))
     text = run()
     assert "kmeans" in text and "store:PATH" in text
-    assert "cannot run here: it is missing: pip install it" in text
+    assert "not available here: it is missing: pip install it" in text
     assert re.search(r"google-speech-embedding +16.7 +16000 +192 +speech; labels: .* wheel", text)
     found = json.loads(run("--json"))
     assert {one["name"]: one["here"] for one in found["teachers"]}["onnx"] is False
