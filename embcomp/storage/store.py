@@ -235,7 +235,7 @@ def write_store(
                 rows = todo[start : start + batch_size]
                 rows_there.write(rows, _checked(produce(rows), rows, dim, dtype, ids))
                 progress(len(rows))
-        _standing(path, made_with)  # hours later something else may be there
+        _existing(path, made_with)  # hours later something else may be there
         _finish(partial, path, plan, ids, hashes)
     return EmbeddingStore.open(path)
 
