@@ -23,6 +23,7 @@ _MODULE_OF = {
     "compress": "embcomp.training.compress",
     "dimension_curve": "embcomp.evaluation.dimension",
     "distill": "embcomp.training.distill",
+    "embed": "embcomp.teachers.embed_manifest:embed_manifest",
     "evaluate": "embcomp.evaluation.scores",
     "load_config": "embcomp.config:load",
     "make_manifest": "embcomp.data.makers:make",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from embcomp.storage.store import EmbeddingStore as EmbeddingStore
     from embcomp.students.classifier import Classifier as Classifier
     from embcomp.students.prediction import predict as predict
+    from embcomp.teachers.embed_manifest import embed_manifest as embed  # noqa: F401
     from embcomp.training.compress import compress as compress
     from embcomp.training.distill import distill as distill
 
