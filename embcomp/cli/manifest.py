@@ -20,7 +20,7 @@ LISTED = 10  # names printed of the files left out
 
 
 def shared_options(command: click.Command) -> click.Command:
-    """Options that every kind of source has."""
+    """Add the options of every kind of source."""
     options = [
         click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in the folder]"),
         click.option("--label", default="", metavar="REGEX", help="Takes the label from each path: the part in parentheses, or the whole match."),
@@ -36,7 +36,7 @@ def shared_options(command: click.Command) -> click.Command:
 
 
 def window_options() -> list[Any]:
-    """How recordings are cut."""
+    """Options for windows."""
     return [
         click.option("--window", type=float, metavar="SECONDS", help="Cut recordings into windows of this length."),
         click.option("--hop", type=float, default=0.0, metavar="SECONDS", help="Distance between the starts of windows.  [default: --window]"),
@@ -46,19 +46,19 @@ def window_options() -> list[Any]:
 
 
 def with_windows(command: Any) -> Any:
-    """Give a command the options of windows."""
+    """Add the options for windows to a command."""
     for option in reversed(window_options()):
         command = option(command)
     return command
 
 
 def rule(window: float | None, hop: float, overlap: float, background: str):
-    """The options as a rule; None without windows.
+    """The rule for windows; None without windows.
 
     Raises
     ------
     ConfigError
-        A value is out of range, or means nothing without windows.
+        A value is out of range, or an option needs --window.
     """
     from embcomp.data.makers import WindowRule
     from embcomp.errors import ConfigError
@@ -165,7 +165,7 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
     if not dry_run:
         refuse_to_replace(target)
     with tempfile.TemporaryDirectory() as scratch, common.bar(1, "look") as shown:
-        # Without a manifest, nothing may be left of what a maker writes beside it.
+        # In a dry run, what a maker writes next to the manifest must be removed.
         beside = Path(scratch) / target.name if dry_run and maker.writes else target
         made = make(maker.name, sources, out=beside, window=windows, progress=common.progress_of(shown), **options)
     if not dry_run:
@@ -179,13 +179,11 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
     else:
         click.echo(f"{made.summary.clips} rows: {target}", err=True)
         if made.leads_out:
-            click.echo(
-                f"audio lies outside {target.parent}: give --allow-outside where you use this manifest", err=True
-            )
+            click.echo(f"audio is outside {target.parent}: use --allow-outside with this manifest", err=True)
 
 
 def show(made: Made) -> None:
-    """Some rows, the summary, what was assumed and what is left out."""
+    """Print some rows, the summary, assumptions and what is left out."""
     for line in (*made.preview(), "", *made.summary.lines()):
         click.echo(line)
     for note in made.notes:
@@ -195,7 +193,7 @@ def show(made: Made) -> None:
         for name, reason in made.left_out[:LISTED]:
             click.echo(f"  {name}: {reason}", err=True)
         if len(made.left_out) > LISTED:
-            click.echo(f"  and {len(made.left_out) - LISTED} more (--json names all)", err=True)
+            click.echo(f"  and {len(made.left_out) - LISTED} more (--json lists all)", err=True)
 
 
 def as_text(made: Made, written: Path | None) -> str:
