@@ -43,10 +43,10 @@ def main() -> None:
             "DataLoader(TensorDataset), in memory": loader,
             "DataLoader with a batch sampler, in memory": by_index,
             "row by row from the memory map": row_loop,
-            "limit: copying in order, in memory": limit,
+            "limit: sequential copy, in memory": limit,
         }
         times = interleaved(sides, options.repeats)
-    header("source", "rows/s", "ours is times faster")
+    header("source", "rows/s", "speed-up of ours")
     for name, seconds in times.items():
         row(name, f"{n / seconds:,.0f}", seconds / times["ours, memory map"])
 

@@ -1,4 +1,4 @@
-"""How often a 95 % interval that resamples groups holds the true value, on simulated groups.
+"""How often a 95 % interval that resamples groups contains the true value, on simulated groups.
 
     python benchmarks/coverage.py --sets 1000
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULE_OF = {
     "Classifier": "embcomp.students.classifier",
     "Clips": "embcomp.audio.clips",
     "Compressor": "embcomp.compression",
@@ -23,6 +23,7 @@ _HOME = {
     "compress": "embcomp.training.compress",
     "dimension_curve": "embcomp.evaluation.dimension",
     "distill": "embcomp.training.distill",
+    "embed": "embcomp.teachers.embed_manifest:embed_manifest",
     "evaluate": "embcomp.evaluation.scores",
     "load_config": "embcomp.config:load",
     "make_manifest": "embcomp.data.makers:make",
@@ -36,7 +37,7 @@ _HOME = {
     "write_report": "embcomp.report",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_MODULE_OF, "__version__"]
 
 if TYPE_CHECKING:
     from embcomp.audio.clips import Clips as Clips
@@ -60,14 +61,15 @@ if TYPE_CHECKING:
     from embcomp.students.classifier import Classifier as Classifier
     from embcomp.students.prediction import predict as predict
     from embcomp.students.waveforms import predict_windows as predict_windows
+    from embcomp.teachers.embed_manifest import embed_manifest as embed  # noqa: F401
     from embcomp.training.compress import compress as compress
     from embcomp.training.distill import distill as distill
 
 
 def __getattr__(name: str):
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'embcomp' has no attribute {name!r}")
-    module, _, attribute = _HOME[name].partition(":")
+    module, _, attribute = _MODULE_OF[name].partition(":")
     value = getattr(importlib.import_module(module), attribute or name)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""Does embcomp work here? Versions, threads, optional parts, disk, and a self-test of every step."""
+"""Check the installation: versions, threads, optional packages, disk, and a self-test from audio to predictions."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ LITTLE_DISK = 1 << 30  # bytes; log-mels of an hour of clips are some 50 MB
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes
     ----------
     name : str
     state : {"ok", "note", "broken"}
-        A note costs speed or an optional part; what is broken is essential.
+        A note concerns speed or an optional part; broken is something essential.
     found : str
-    mend : str
-        What to do, empty where nothing is amiss.
+    fix : str
+        What to do; empty if nothing is wrong.
     """
 
     name: str
     state: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state:6}  {self.name}: {self.found}" + (f"\n        {self.mend}" if self.mend else "")
+        return f"{self.state:6}  {self.name}: {self.found}" + (f"\n        {self.fix}" if self.fix else "")
 
 
 def examine(folder: str | os.PathLike = ".", device: str = "cuda") -> Iterator[Finding]:
-    """Look at everything, one finding after the other; nothing raises.
+    """Run all checks, one finding after the other; nothing raises.
 
     Parameters
     ----------
     folder : path
-        Where results would be written: its free space counts.
+        Where results would be written, to check its free space.
     device : str, default="cuda"
-        The accelerator to try.
+        The accelerator to test.
     """
     yield Finding("embcomp", OK, f"{__version__} in {Path(__file__).parent}")
     yield from (_guarded(name, check) for name, check in _checks(Path(folder), device))
@@ -132,7 +132,7 @@ def check_choices(section: str) -> Finding:
 
 
 def _least(name: str) -> str:
-    """Lowest version that embcomp's own metadata allow; empty where they do not tell."""
+    """Lowest version that embcomp's metadata allow; empty if unknown."""
     try:
         wanted = requires("embcomp") or []
     except PackageNotFoundError:  # run from a source folder
@@ -145,7 +145,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def check_formats() -> Finding:
-    """What libsndfile decodes."""
+    """Formats that libsndfile decodes."""
     import soundfile
 
     known = soundfile.available_formats()
@@ -159,7 +159,7 @@ def check_formats() -> Finding:
 
 
 def check_threads() -> Finding:
-    """BLAS and OpenMP libraries with their threads: more than there are cores makes everything slow."""
+    """Threads of BLAS and OpenMP libraries: more threads than cores make everything slow."""
     from threadpoolctl import threadpool_info
 
     pools = [
@@ -181,7 +181,7 @@ def check_cores() -> Finding:
     if hasattr(os, "getloadavg"):
         found += f", load {os.getloadavg()[0]:.1f}"
     if idle < cores:
-        return Finding("cores", NOTE, found, f"others keep {cores - idle} busy: expect runs to take longer")
+        return Finding("cores", NOTE, found, f"other processes use {cores - idle}: runs will take longer")
     return Finding("cores", OK, found)
 
 
@@ -201,20 +201,20 @@ def check_disk(folder: Path) -> Finding:
 
 
 def check_device(device: str) -> Finding:
-    """Whether the accelerator computes; its absence is no fault."""
+    """Whether the accelerator computes; having none is not a fault."""
     import torch
 
     if not torch.cuda.is_available():
         build = f"torch {torch.__version__}" + ("" if torch.version.cuda else ", a build for the CPU")
-        mend = "" if not torch.version.cuda else "this torch could use a GPU, but finds none: look at nvidia-smi"
-        return Finding("accelerator", NOTE if mend else OK, f"none usable ({build}); students train on the CPU", mend)
+        fix = "" if not torch.version.cuda else "this torch could use a GPU but finds none: check nvidia-smi"
+        return Finding("accelerator", NOTE if fix else OK, f"none usable ({build}); students train on the CPU", fix)
     try:
         product = torch.ones(64, 64, device=device) @ torch.ones(64, 64, device=device)
         if float(product.sum()) != 64**3:
-            raise RuntimeError("a product of matrices came out wrong")
+            raise RuntimeError("a matrix product is wrong")
     except RuntimeError as error:
-        mend = "use --device cpu, or install a torch built for this driver (https://pytorch.org)"
-        return Finding("accelerator", NOTE, f"{device} is there but does not compute ({error})", mend)
+        fix = "use --device cpu, or install a torch built for this driver (https://pytorch.org)"
+        return Finding("accelerator", NOTE, f"{device} is there but does not compute ({error})", fix)
     return Finding("accelerator", OK, f"{torch.cuda.get_device_name(device)}: set device=cuda")
 
 
@@ -229,7 +229,7 @@ def check_kernels() -> Finding:
 
 
 def check_torchaudio() -> Finding:
-    """torchaudio is needed by its own teachers alone, and breaks beside another build of torch."""
+    """torchaudio is needed only by its own teachers, and breaks with another build of torch."""
     try:
         importlib.import_module("torchaudio")
         return Finding("torchaudio", OK, version("torchaudio"))
@@ -244,7 +244,7 @@ def check_torchaudio() -> Finding:
         return Finding(
             "torchaudio",
             NOTE,
-            f"installed but does not import beside torch {torch.__version__} ({str(error).splitlines()[0]})",
+            f"installed but does not import with torch {torch.__version__} ({str(error).splitlines()[0]})",
             f"pip install --force-reinstall --no-deps torchaudio=={release} --index-url https://download.pytorch.org/whl/{build}, "
             "or pip uninstall torchaudio: only its own pretrained models need it",
         )
@@ -257,37 +257,37 @@ def check_extra(name: str, extra: str, use: str) -> Finding:
         return Finding(name, OK, version(name))
     except (ImportError, OSError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
-            return Finding(name, OK, f"not installed; {use} would need pip install -e '.[{extra}]' in a clone")
+            return Finding(name, OK, f"not installed; {use} needs it: pip install -e '.[{extra}]' in a clone")
         return Finding(
             name, NOTE, f"does not import ({error})", f"pip install --force-reinstall {name}; needed for {use}"
         )
 
 
 def check_itself() -> Finding:
-    """Every step in small: tones, log-mels, teacher, compressor, some steps of a student, saved and read back."""
+    """A small end-to-end test: tones, log-mels, teacher, compressor, some steps of a student, saved and read back."""
     import torch
     from threadpoolctl import threadpool_limits
 
     started, threads = time.perf_counter(), torch.get_num_threads()
-    torch.set_num_threads(1)  # on a busy machine several threads wait for each other, ten times as long
+    torch.set_num_threads(1)  # on a busy machine several threads wait for each other and take ten times as long
     try:
         with threadpool_limits(1), tempfile.TemporaryDirectory(prefix="embcomp-doctor-") as name:
-            accuracy = whole_way(Path(name))
+            accuracy = end_to_end(Path(name))
     finally:
         torch.set_num_threads(threads)
-    found = f"tones to a saved student in {time.perf_counter() - started:.1f} s, {accuracy:.0%} of them recognised"
+    found = f"tones to a saved student in {time.perf_counter() - started:.1f} s, {accuracy:.0%} classified correctly"
     if accuracy < 0.9:
         return Finding(
             "self-test",
             BROKEN,
             found,
-            "it should tell a low tone from noise: torch computes wrongly here; reinstall it",
+            "a tone and noise should be separated: torch computes wrong results here; reinstall it",
         )
     return Finding("self-test", OK, found)
 
 
-def whole_way(folder: Path) -> float:
-    """Teach a student tones and noise in `folder` and return its share of right answers on them, in [0, 1]."""
+def end_to_end(folder: Path) -> float:
+    """Train a student on tones and noise in `folder` and return its accuracy on them, in [0, 1]."""
     import soundfile
 
     from embcomp.audio.clips import Clips
@@ -319,19 +319,19 @@ def whole_way(folder: Path) -> float:
         }
     )
     rng = np.random.default_rng(0)
-    rows = ["path,label"]
+    rows = ["path,label,group"]
     for number in range(16):
         label = ("tone", "noise")[number % 2]
         wave = np.sin(2 * np.pi * (300 + 20 * number) * np.arange(4800) / 16_000) / 2
         soundfile.write(folder / f"{number}.wav", wave if label == "tone" else rng.normal(0, 0.2, 4800), 16_000)
-        rows.append(f"{number}.wav,{label}")
+        rows.append(f"{number}.wav,{label},{number}")
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     manifest = Manifest.read(folder / "manifest.csv")
     clips = Clips.of(manifest, config.audio)
     hashes = clips.hashes()
     teacher = learned_teacher(clips, config.variants[0].teacher, folder / "teacher", "self-test")
     store = embed(clips, hashes, teacher, folder / "embeddings")
-    labels = encode(manifest.labels, check=False)
+    labels = encode(manifest.labels)
     fit_compressor(config.variants[0].compressor, np.asarray(store), labels, hashes, 0).save(folder / "compressor")
     vectors = Compressor.load(folder / "compressor").transform(store)
     targets = write_store(folder / "targets", store.ids, hashes, vectors.shape[1], {}, lambda some: vectors[some])

@@ -1,7 +1,7 @@
 """What embcomp raises.
 
 Every error is an :class:`EmbcompError` and also the builtin error a caller
-already catches. Messages name the thing that is wrong and how to mend it.
+already catches. Messages name what is wrong and how to fix it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class AudioError(EmbcompError, ValueError):
     Parameters
     ----------
     message : str
-        What is wrong and how to mend it.
+        What is wrong and how to fix it.
     bad : sequence of BadClip, default=()
         The clips, where the error is about a manifest.
     """

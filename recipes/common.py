@@ -1,4 +1,4 @@
-"""What the recipes share: published folder to manifest, manifest to run."""
+"""Shared by the recipes: write the manifest of a published data set, and run a config on it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from embcomp.errors import ConfigError, EmbcompError, ManifestError, nearest
 from embcomp.storage.files import write_text
 
 COLUMNS = ("path", "label", "group", "split", "dataset")
-# In the order in which one is taken where a set publishes the same clip in several encodings.
+# In order of preference if a data set has the same clip in several encodings.
 DECODABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf")
 UNDECODABLE = (".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma")
-SHOWN = 3  # files named of each kind left out
+SHOWN = 3  # names printed of the files left out for one reason
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Clip:
     Attributes
     ----------
     path : Path
-        Where the audio lies.
+        Of the audio.
     label, group, split : str
     """
 
@@ -44,13 +44,13 @@ class Clip:
 
 @dataclass
 class Found:
-    """What a folder holds.
+    """Contents of a folder.
 
     Attributes
     ----------
     clips : list of Clip
     left_out : dict of str to list of Path
-        Reason and the audio files it keeps out of the manifest.
+        Reasons, and the audio files not used for each.
     """
 
     clips: list[Clip] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set is published.
+    """The layout in which a data set is published.
 
     Attributes
     ----------
@@ -68,11 +68,11 @@ class Layout:
     expects : str
         The layout in words, for messages.
     collect : callable
-        From a folder to what is found in it.
+        From a folder to a Found.
     manifest : str
-        Where the recipe's configs expect the manifest, from data.root.
+        Path of the manifest in the recipe's configs, relative to data.root.
     folders : tuple of str
-        Names the folder may have beside those of other sets; empty: it is data.root itself.
+        Names the folder may have in data.root; empty: it is data.root itself.
     """
 
     dataset: str
@@ -83,18 +83,18 @@ class Layout:
 
 
 def collect_files(folder: Path, rule: Callable[[Path], Clip | str]) -> Found:
-    """Put every audio file below a folder to a rule.
+    """Apply a rule to every audio file below a folder.
 
     Parameters
     ----------
     folder : Path
     rule : callable
-        From the path of a file to its Clip, or to the reason why it is none.
+        From the path of a file to its Clip, or to the reason why it is not used.
 
     Returns
     -------
     Found
-        In the order of the paths. Files that are not audio are not looked at.
+        In the order of the paths. Files that are not audio are ignored.
     """
     found = Found()
     encodings: dict[Path, list[Path]] = defaultdict(list)
@@ -127,14 +127,14 @@ def plain(name: str) -> str:
 
 
 def write_manifest(rows: Sequence[dict[str, str]], sources: Sequence[Path], out: Path) -> None:
-    """Write a manifest with the paths of `sources` as seen from its own folder."""
-    home = out.parent.resolve()
+    """Write a manifest with the paths of `sources` relative to its folder."""
+    folder = out.parent.resolve()
     text = io.StringIO()
     extra = [name for name in ("start", "end") if any(row.get(name, "") != "" for row in rows)]
     writer = csv.DictWriter(text, [*COLUMNS, *extra], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row, source in zip(rows, sources):
-        writer.writerow(row | {"path": Path(os.path.relpath(source, home)).as_posix()})
+        writer.writerow(row | {"path": Path(os.path.relpath(source, folder)).as_posix()})
     try:
         write_text(out, text.getvalue())
     except OSError as error:
@@ -142,36 +142,36 @@ def write_manifest(rows: Sequence[dict[str, str]], sources: Sequence[Path], out:
 
 
 def read_ready(path: Path):
-    """A finished manifest, once every file it names is there.
+    """Read a manifest and check that every file it names exists.
 
     Raises
     ------
     ManifestError
-        It is not valid, or names files that are missing.
+        It is invalid, or names files that do not exist.
     """
     from embcomp.data.manifest import Manifest
 
     manifest = Manifest.read(path)
-    there = [manifest.audio_path(row).is_file() for row in range(len(manifest))]
-    missing = [name for name, exists in zip(manifest.table["path"], there) if not exists]
+    exists = [manifest.audio_path(row).is_file() for row in range(len(manifest))]
+    missing = [name for name, found in zip(manifest.table["path"], exists) if not found]
     if missing:
-        raise ManifestError(f"{path} names {len(missing)} files that are not there: {_some(missing)}")
+        raise ManifestError(f"{path} names {len(missing)} files that do not exist: {_some(missing)}")
     return manifest
 
 
 def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, dataset: str = "") -> Path:
-    """Make sure that a data set has a manifest.
+    """Write the manifest of a data set if it has none.
 
     Parameters
     ----------
     folder : Path
-        As published, or with a ``manifest.csv``, which is checked and left as it is.
+        As published, or with a ``manifest.csv``, which is checked and not changed.
     layouts : sequence of Layout
-        The ways in which the folder may be laid out; the one that places most files is taken.
+        Possible layouts of the folder; the one that matches most files is used.
     out : Path, optional
         The manifest to write; by default ``manifest.csv`` in the folder.
     dataset : str, default=""
-        Take this layout instead.
+        Use the layout of this data set.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
     Raises
     ------
     ManifestError
-        Nothing in the folder fits, or its manifest is not usable.
+        No file matches a layout, or the manifest is invalid.
     """
     folder = folder.resolve()
     ready = folder / "manifest.csv"
@@ -189,12 +189,12 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
     if ready.is_file():
         manifest = read_ready(ready)
         if out.resolve() == ready:
-            click.echo(f"a manifest stands already, left as it is: {_summary(manifest)}: {ready}")
+            click.echo(f"the manifest already exists and was not changed: {_summary(manifest)}: {ready}")
             return ready
         table = manifest.table.astype(object)
         rows = table.where(table.notna(), "").to_dict("records")
         write_manifest(rows, [manifest.audio_path(row) for row in range(len(manifest))], out)
-        click.echo(f"copied from {ready}, paths seen from the new place: {_summary(manifest)}: {out}")
+        click.echo(f"copied from {ready}, with paths relative to the copy: {_summary(manifest)}: {out}")
         return out
     wanted = [layout for layout in layouts if dataset in ("", layout.dataset)]
     candidates = [(layout, layout.collect(folder)) for layout in wanted]
@@ -213,14 +213,14 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
 
 
 def locate(data: Path, layout: Layout, out: Path) -> Path:
-    """The manifest of one of a recipe's data sets, made under `out` where the data has none.
+    """The manifest of one of a recipe's data sets; if there is none, it is written under `out`.
 
-    The data folder itself is never written to: it may be shared or read-only.
+    The data folder is never modified: it may be shared or read-only.
 
     Raises
     ------
     ManifestError
-        There is no folder of that set in `data`, or nothing usable in it.
+        `data` has no folder of that data set, or the folder has no usable files.
     """
     if not layout.folders:
         source = data
@@ -234,31 +234,31 @@ def locate(data: Path, layout: Layout, out: Path) -> Path:
 
 
 def prepare_command(layouts: Sequence[Layout], about: str) -> click.Command:
-    """The click command of a ``prepare.py``.
+    """Make the click command of a ``prepare.py``.
 
     Parameters
     ----------
     layouts : sequence of Layout
     about : str
-        Its help.
+        Its help text.
     """
     names = [layout.dataset for layout in layouts]
 
     def command(folder: Path, out: Path | None, dataset: str = "") -> None:
-        with told():
+        with input_errors():
             prepare(folder, layouts, out, dataset or "")
 
     if len(names) > 1:
-        about_dataset = "Which set FOLDER is; by default seen from its files."
+        about_dataset = "Data set in FOLDER.  [default: detected from its files]"
         command = click.option("--dataset", type=click.Choice(names), help=about_dataset)(command)
     target = click.Path(dir_okay=False, path_type=Path)
-    command = click.option("--out", type=target, help="Manifest to write; by default FOLDER/manifest.csv.")(command)
+    command = click.option("--out", type=target, help="Manifest to write.  [default: FOLDER/manifest.csv]")(command)
     command = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))(command)
     return click.command("prepare", help=about)(command)
 
 
 def run_command(recipe: Path, layouts: Sequence[Layout]) -> click.Command:
-    """The click command of a ``run.py``: ``embcomp run`` on a config of the recipe, manifests made where missing.
+    """Make the click command of a ``run.py``: write missing manifests, then run a config of the recipe.
 
     Parameters
     ----------
@@ -272,15 +272,15 @@ def run_command(recipe: Path, layouts: Sequence[Layout]) -> click.Command:
     @click.command("run")
     @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
     @click.option("--config", "name", default="quick", show_default=True, help="Name in configs/.")
-    @click.option("--out", type=folder, help="Run folder; by default runs/RECIPE-CONFIG.")
+    @click.option("--out", type=folder, help="Run folder.  [default: runs/RECIPE-CONFIG]")
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change SECTION.KEY; repeatable.")
     def command(data: Path, name: str, out: Path | None, overrides: tuple[str, ...]) -> None:
         """Compare the variants of a config on the data in DATA.
 
-        The same as ``embcomp run`` with data.root=DATA. A data set that has no
-        manifest yet gets one in OUT/manifests; DATA is not written to.
+        The same as ``embcomp run`` with data.root=DATA. The manifest of a data set
+        without one is written to OUT/manifests; DATA is not modified.
         """
-        with told():
+        with input_errors():
             run_config(recipe, layouts, data, name, out or Path("runs", f"{recipe.name}-{name}"), overrides)
 
     return command
@@ -289,14 +289,14 @@ def run_command(recipe: Path, layouts: Sequence[Layout]) -> click.Command:
 def run_config(
     recipe: Path, layouts: Sequence[Layout], data: Path, name: str, out: Path, overrides: Sequence[str]
 ) -> None:
-    """``embcomp run`` on a config of a recipe, with the sets in the folder `data`; see `run_command`.
+    """Run a config of a recipe on the data sets in the folder `data` and print the report; see `run_command`.
 
     Raises
     ------
     ConfigError
         The recipe has no such config.
     ManifestError
-        A set is missing in `data`.
+        A data set is missing in `data`.
     """
     import embcomp
 
@@ -308,7 +308,7 @@ def run_config(
     by_manifest = {layout.manifest: layout for layout in layouts}
 
     def place(manifest: str) -> str:
-        # What is there stays as the config writes it: then the run is `embcomp run` itself.
+        # An existing manifest keeps the path of the config, so that the run is the same as `embcomp run`.
         if (data / manifest).is_file() or manifest not in by_manifest:
             return manifest
         return str(locate(data, by_manifest[manifest], out / "manifests").resolve())
@@ -319,7 +319,7 @@ def run_config(
     if cross != list(settings.cross):
         overrides.append(f"data.cross=[{', '.join(map(_toml, cross))}]")
     if train != settings.train or cross != list(settings.cross):
-        # A manifest made here names audio where it was found, outside the folder of the manifest.
+        # A manifest written here names audio outside its own folder.
         overrides.append("data.allow_outside=true")
     result = embcomp.run(embcomp.load_config(path, overrides), out, report_progress)
     click.echo((result.folder / "report.md").read_text(encoding="utf-8"), nl=False)
@@ -338,8 +338,8 @@ def configs(recipe: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Tell what is wrong with the input in words, with exit code 2."""
+def input_errors() -> Iterator[None]:
+    """Print an error in the input as a message, with exit code 2."""
     try:
         yield
     except EmbcompError as error:

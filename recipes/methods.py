@@ -1,4 +1,4 @@
-"""What the recipes of a method share: the same comparison on the demo sets, on the recipes' sets or on any manifest."""
+"""Shared by the recipes of methods: the same comparison on the demo sets, on the recipes' data sets or on any manifest."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from embcomp.errors import ConfigError
-from recipes.common import report_progress, run_config, told
+from recipes.common import input_errors, report_progress, run_config
 from recipes.sets import LAYOUTS
 
 DEMO = "quick"  # the config on the demo sets
 
 
 def method_command(recipe: Path) -> click.Command:
-    """The click command of a ``run.py`` that compares ways of learning on whatever data it is given.
+    """Make the click command of a ``run.py`` that compares transfer methods on any data.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def method_command(recipe: Path) -> click.Command:
 
     @click.command("run")
     @click.argument("data", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
-    @click.option("--manifest", type=click.Path(dir_okay=False, path_type=Path), help="Clips of your own, instead.")
+    @click.option("--manifest", type=click.Path(dir_okay=False, path_type=Path), help="Use these clips instead.")
     @click.option("--config", "name", default=DEMO, show_default=True, help="Name in configs/.")
     @click.option("--out", type=folder, help="Run folder; by default runs/RECIPE-CONFIG.")
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change SECTION.KEY; repeatable.")
@@ -36,11 +36,11 @@ def method_command(recipe: Path) -> click.Command:
     ) -> None:
         """Compare the variants of a config.
 
-        Without DATA on the two SYNTHETIC sets of ``embcomp demo``, rendered to OUT/sounds. DATA
-        holds the sets that the config names, beside each other; --manifest is any other set, with
-        the config's settings: give --set audio.seconds=N if its clips are longer.
+        Without DATA, on the two SYNTHETIC sets of ``embcomp demo``, generated in OUT/sounds. DATA
+        contains the data sets of the config as folders. --manifest is any other data set, with the
+        settings of the config: add --set audio.seconds=N if its clips are longer.
         """
-        with told():
+        with input_errors():
             out = out or Path("runs", f"{recipe.name}-{name}")
             if manifest is not None:
                 if data is not None:
@@ -54,16 +54,18 @@ def method_command(recipe: Path) -> click.Command:
 
 
 def _alone(manifest: Path) -> Sequence[str]:
-    """Overrides that put one manifest in the place of a config's data sets."""
+    """Overrides that replace the data sets of a config by one manifest."""
     return f"data.train={json.dumps(manifest.name)}", "data.cross=[]", 'data.label_map=""'
 
 
 def _demo(recipe: Path, name: str, out: Path) -> Path:
-    """The folder of the demo sets, rendered if they are not there."""
+    """The folder of the demo sets, generated if they do not exist."""
     if name != DEMO:
-        raise ConfigError(f"{recipe.name}: the config {name!r} is for recorded sets; give DATA, the folder they lie in")
+        raise ConfigError(
+            f"{recipe.name}: the config {name!r} is for recorded data sets; give DATA, the folder that contains them"
+        )
     from embcomp.demo import render
 
     render(out / "sounds", progress=lambda done, total: report_progress("render", done, total))
-    click.echo("synthetic sounds (no recordings): scores on them say nothing about real audio", err=True)
+    click.echo("synthetic sounds (not recordings): scores on them say nothing about real audio", err=True)
     return out / "sounds"

@@ -1,4 +1,4 @@
-"""The data sets of all recipes, as folders beside each other in one DATA."""
+"""The data sets of all recipes, as folders in one DATA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recipes.esc10.prepare import LAYOUTS as ESC10
 from recipes.fsdd.prepare import LAYOUTS as FSDD
 
 LAYOUTS = (
-    # Alone, FSDD is DATA itself.
+    # In its own recipe, FSDD is DATA itself.
     *(replace(one, manifest="fsdd/manifest.csv", folders=("fsdd", "free-spoken-digit-dataset")) for one in FSDD),
     *ESC10,
     *DRUMS,

@@ -1,4 +1,4 @@
-"""Several runs after one another, and their scores in one table."""
+"""Several runs, one after the other, and their scores in one table."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from recipes.common import report_progress
 
 
 def run_several(configs: Mapping[str, RunConfig], out: Path, column: str) -> pd.DataFrame:
-    """Run every config in a folder of its own; what stands there is not made again.
+    """Run every config in its own folder; finished stages are reused.
 
     Parameters
     ----------
     configs : mapping of str to RunConfig
         By the name of its folder in `out`.
     column : str
-        Column that is to hold that name.
+        Column for that name.
 
     Returns
     -------
     DataFrame
-        The balanced accuracy (mAP where clips have several labels) of all runs, in the columns of ``scores.csv`` after `column`; also written
-        to ``OUT/results.csv``. Left out are the neighbours on students' embeddings, which each run's own table has.
+        The balanced accuracy (mAP if clips have several labels) of all runs: `column`, then the columns of
+        ``scores.csv``. Also written to ``OUT/results.csv``. The nearest-neighbour probes on students are left
+        out; each run's own table has them.
     """
     import embcomp
     from embcomp.evaluation.scores import headline

@@ -18,12 +18,12 @@ from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py.
 COMMANDS = {
     "demo": "Compare every method on two synthetic sound sets.",
-    "init": "Look at your sounds and write a manifest and settings for a first run.",
+    "init": "Write a manifest and settings for a first run from a folder of sounds.",
     "manifest": "Make a manifest from folders, tables, annotations or a published data set.",
-    "validate": "Check a manifest for what would stop or mislead a run.",
+    "validate": "Check a manifest before a run.",
     "run": "Compare variants over seeds and folds, as a TOML file describes.",
     "matrix": "Train on each data set and test on all of them.",
-    "teachers": "List, fetch and check teachers.",
+    "teachers": "List, download and check teachers.",
     "embed": "Compute a teacher's embeddings of the clips in a manifest.",
     "sweep": "Find how many dimensions the target needs.",
     "compress": "Fit a compressor on stored embeddings.",
@@ -74,8 +74,8 @@ def group() -> None:
 
 @contextlib.contextmanager
 def _notes_shown() -> Iterator[None]:
-    """What a user must know is a line on standard error, each once."""
-    said: set[str] = set()
+    """Print every warning of embcomp once, as a line on standard error."""
+    shown: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", EmbcompWarning)
         show = warnings.showwarning
@@ -83,8 +83,8 @@ def _notes_shown() -> Iterator[None]:
         def note(message, category, *place, **more) -> None:
             if not issubclass(category, EmbcompWarning):
                 show(message, category, *place, **more)
-            elif str(message) not in said:
-                said.add(str(message))
+            elif str(message) not in shown:
+                shown.add(str(message))
                 click.echo(f"note: {message}", err=True)
 
         warnings.showwarning = note

@@ -1,4 +1,4 @@
-"""Help that lists what may be chosen, read from the registries when ``--help`` is asked for."""
+"""Help texts that list the choices of the registries, read only for ``--help``."""
 
 from __future__ import annotations
 

@@ -63,46 +63,39 @@ def embed(
     Example:
       embcomp embed train.csv --teacher kmeans --out embeddings
     """
-    from embcomp import teachers
-    from embcomp.audio.clips import Clips, names_audio
+    import embcomp
     from embcomp.config import parse_overrides
     from embcomp.config.schema import toml_value
-    from embcomp.data.manifest import Manifest
     from embcomp.engines.local import set_threads
-    from embcomp.storage.files import fingerprint
 
     set_threads(threads)
     config = parse_overrides([f"teacher.spec={toml_value(spec)}", *overrides])
     settings = config.variants[0].teacher
     if "seed" in settings.options():
         settings = replace(settings, seed=seed)
-    whole = Manifest.read(manifest, allow_outside, group_column)
-    chosen = whole.with_splits(splits)
-    if not settings.choice.runs and not names_audio(whole):
-        teacher = teachers.open_teacher(settings, whole)
-        clips = Clips(chosen, config.audio.sample_rate, seconds)
-        store = teachers.embed(clips, teacher.keys(chosen.ids), teacher, out, dtype=dtype)
-        click.echo(f"{len(store)} rows, {store.dim} dimensions: {out}")
-        click.echo("  no row names a file of audio, so each is known by its vector", err=True)
-        return
-    with common.bar(len(chosen), "check") as shown:
-        checked = Clips.of(chosen, config.audio, seconds).check(skip_bad, shown.update)
-    clips, bad = checked.clips, checked.bad
-    hashes = clips.hashes()
-    if settings.learns:
-        key = fingerprint([settings.options(), hashes, seconds])
-        teacher = teachers.learned_teacher(clips, settings, out.with_name(f"{out.name}.teacher"), key)
-    else:
-        teacher = teachers.open_teacher(settings, whole)
-    with common.bar(len(clips), "embed") as shown:
-        store = teachers.embed(clips, hashes, teacher, out, progress=shown.update, dtype=dtype)
-    click.echo(
-        f"{len(store)} clips, {store.dim} dimensions{f' {store.frames} times' if store.frames > 1 else ''}: {out}"
-        + (f" ({len(bad)} unusable clips left out)" if bad else "")
+    found = embcomp.embed(
+        embcomp.Manifest.read(manifest, allow_outside, group_column),
+        out,
+        teacher=settings,
+        splits=splits,
+        seconds=seconds,
+        audio=config.audio,
+        dtype=dtype,
+        skip_bad=skip_bad,
+        progress=common.stage_progress(),
     )
-    for clip in bad:
+    store = found.store
+    click.echo(
+        f"{len(store)} {'clips' if found.has_audio else 'rows'}, {store.dim} dimensions"
+        + (f" {store.frames} times" if store.frames > 1 else "")
+        + f": {out}"
+        + (f" ({len(found.bad)} unusable clips left out)" if found.bad else "")
+    )
+    if not found.has_audio:
+        click.echo("  no row names an audio file; rows are identified by their vectors", err=True)
+    for clip in found.bad:
         click.echo(f"  left out: {clip}", err=True)
-    if teacher.runs and checked.longer:
+    if found.cut:
         click.echo(
-            f"  {checked.longer} clips are longer than {seconds:g} s and were cut there; see --seconds", err=True
+            f"  {found.cut} clips are longer than {seconds:g} s and were cut to that length; see --seconds", err=True
         )

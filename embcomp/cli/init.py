@@ -1,4 +1,4 @@
-"""A manifest and settings for a first run, by asking or by options."""
+"""Write a manifest and settings for a first run, with questions or options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embcomp.data.makers import Made, Maker, WindowRule
 
 CONFIG = "embcomp.toml"
-LONG = 30.0  # seconds: files of which half are longer are recordings rather than clips
+LONG = 30.0  # seconds; if the median file is longer, the files are recordings rather than clips
 WINDOW = 5.0  # seconds, proposed for recordings
 SHOWN = 6  # parts of names, and values of each
 
@@ -28,41 +28,43 @@ SHOWN = 6  # parts of names, and values of each
     "--kind",
     default="",
     metavar="KIND",
-    help="What SOURCE is, as `embcomp manifest --help` lists.  [default: found out]",
+    help="Kind of SOURCE, from the list of `embcomp manifest --help`.  [default: detected]",
 )
 @click.option(
-    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Setting of that kind: label_level=-1; repeatable."
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Setting of that kind, for example label_level=-1; repeatable.",
 )
-@click.option("--label", default="", metavar="REGEX", help="Finds the label in each path.")
-@click.option(
-    "--group", default="", metavar="REGEX", help="Finds in each path what must not be split: speaker, recording, place."
-)
+@click.option("--label", default="", metavar="REGEX", help="Takes the label from each path.")
+@click.option("--group", default="", metavar="REGEX", help="Takes the group from each path: speaker, recording, place.")
 @makers_cli.with_windows
 @click.option(
     "--cross",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="SOURCE",
-    help="Further data set with the same labels, to test on; repeatable.",
+    help="Further data set with the same labels for testing; repeatable.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0.01, 3600),
-    help="How much of a clip students hear.  [default: the longest clip, at most 10]",
+    help="Longer clips are cut to this length, seconds.  [default: the longest clip, at most 10]",
 )
 @click.option(
     "--sample-rate",
     type=click.IntRange(1000),
-    help="Hz that students hear.  [default: 16000, or what the recordings have if less]",
+    help="Sample rate of the students, Hz.  [default: 16000, or what the recordings have if less]",
 )
 @click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in SOURCE]")
-@click.option("--config", type=common.FILE, help=f"Settings to write.  [default: {CONFIG} beside the manifest]")
-@click.option("--yes", is_flag=True, help="Ask nothing; take what is given, and defaults.")
+@click.option("--config", type=common.FILE, help=f"Settings to write.  [default: {CONFIG} next to the manifest]")
+@click.option("--yes", is_flag=True, help="Do not ask; use the given options and defaults.")
 def init(
     source: Path, kind: str, options: tuple[str, ...], label: str, group: str, window, hop, overlap, background,
     cross: tuple[Path, ...], seconds, sample_rate, out: Path | None, config: Path | None, yes: bool,
 ) -> None:  # fmt: skip
-    """Look at SOURCE, a folder of sounds or a table of them, and write a manifest and settings for a run.
+    """Write a manifest and settings for a run from SOURCE, a folder of sounds or a table of them.
 
     \b
     Example:
@@ -139,12 +141,12 @@ class _Asker:
             if sys.stdin.isatty():
                 raise
             raise click.UsageError(
-                "nobody answers on standard input; give --yes, and options for what is not to be guessed"
+                "there is no answer on standard input; add --yes, and options for what should not be guessed"
             ) from None
 
 
 def _there(source: Path, ask: _Asker) -> Path | None:
-    """A manifest that is there already, and is to be used."""
+    """An existing manifest that the user wants to use, or None."""
     from embcomp.data.manifest import Manifest
     from embcomp.errors import ManifestError
 
@@ -169,10 +171,10 @@ def _maker(source: Path, kind: str) -> type[Maker]:
     if kind:
         return named(kind)
     if not source.exists():
-        raise ManifestError(f"there is no {source}; a data set at the Hugging Face hub needs --kind hf")
+        raise ManifestError(f"{source} does not exist; a data set on the Hugging Face hub needs --kind hf")
     found = detect(source)
     if found is None:
-        raise ManifestError(f"{source} is nothing known: a folder of sounds, a table or annotations are; see --kind")
+        raise ManifestError(f"{source} is not a folder of sounds, a table or annotations; see --kind")
     click.echo(f"{source}: {found.summary}")
     return found
 
@@ -196,7 +198,7 @@ def _settings(maker: type[Maker], options: tuple[str, ...]) -> dict[str, Any]:
             else:
                 found[name] = (*found.get(name, ()), value)
         except (KeyError, ValueError):
-            raise ConfigError(f"--option {text!r}: {value!r} is no {kinds[name].__name__}") from None
+            raise ConfigError(f"--option {text!r}: {value!r} is not of type {kinds[name].__name__}") from None
     return found
 
 
@@ -223,10 +225,10 @@ def _make(
     if not group and not made.summary.groups:
         group = _ask_group(made, ask)
     if rule is None and (made.selections or made.summary.seconds[1] > LONG):
-        question = "Cut into windows of how many seconds (0 does not)?"
+        question = "Length of windows in seconds (0: do not cut)?"
         if made.selections:
             click.echo(
-                "Each selection is a clip, or recordings are cut into windows, which get the labels they overlap."
+                "Each selection becomes a clip, or recordings are cut into windows, which get the labels they overlap."
             )
         else:
             click.echo(f"Half of the clips are longer than {made.summary.seconds[1]:.0f} s.")
@@ -236,16 +238,16 @@ def _make(
 
 
 def _ask_group(made: Made, ask: _Asker) -> str:
-    """A pattern for the group, out of the parts that file names have; empty for none."""
+    """A pattern for the group, from the parts of the file names; empty for none."""
     from embcomp.data.makers.patterns import group_parts
 
     names = [clip.path.name for clip in made.clips]
     found = group_parts(names, [clip.label for clip in made.clips])
     click.echo(
-        "Clips of one recording, speaker or place must not be both trained on and tested: scores would be too good."
+        "Clips of one recording, speaker or place must not be in both training and test data: scores would be too high."
     )
     if not found:
-        click.echo("File names do not seem to tell such groups; --group REGEX finds them in paths.")
+        click.echo("File names do not seem to contain such groups; --group REGEX takes them from paths.")
         return ""
     click.echo(f"File names look like {Path(names[0]).name}. Parts of them:")
     for number, part in enumerate(found[:SHOWN], 1):
@@ -253,15 +255,15 @@ def _ask_group(made: Made, ask: _Asker) -> str:
             f"  {number}  {', '.join(part.values[:SHOWN])}{', ...' if len(part.values) > SHOWN else ''}  ({len(part.values)} different)"
         )
     if ask.yes:
-        click.echo("None is taken for a group, as --yes asks nothing; --group REGEX names one.")
+        click.echo("With --yes no group is used; --group REGEX sets one.")
         return ""
     choice = click.IntRange(0, len(found[:SHOWN]))
-    number = int(ask.prompt("Which one says what must not be split (0: none)?", "0", type=choice))
+    number = int(ask.prompt("Which part is the group that must not be split (0: none)?", "0", type=choice))
     return found[number - 1].pattern if number else ""
 
 
 def _cross(source: Path, ask: _Asker) -> Path:
-    """The manifest of a further data set, made where it is not there."""
+    """The manifest of a further data set, written if it does not exist."""
     from embcomp.data.makers.build import refuse_to_replace
 
     known = _there(source, _Asker(True))

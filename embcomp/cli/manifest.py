@@ -16,18 +16,18 @@ from embcomp.cli import common
 if TYPE_CHECKING:
     from embcomp.data.makers import Made, Maker
 
-LISTED = 10  # files left out, told by name
+LISTED = 10  # names printed of the files left out
 
 
 def shared_options(command: click.Command) -> click.Command:
-    """Options that every kind of source has."""
+    """Add the options of every kind of source."""
     options = [
         click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in the folder]"),
-        click.option("--label", default="", metavar="REGEX", help="Finds the label in each path: what is in brackets, or all it matches."),
-        click.option("--group", default="", metavar="REGEX", help="Finds in each path what must not be split: speaker, recording, place."),
+        click.option("--label", default="", metavar="REGEX", help="Takes the label from each path: the part in parentheses, or the whole match."),
+        click.option("--group", default="", metavar="REGEX", help="Takes the group from each path: speaker, recording, place."),
         *window_options(),
         click.option("--dataset", default="", metavar="NAME", help="Name of the data set, in its own column."),
-        click.option("--dry-run", is_flag=True, help="Only say what the manifest would hold."),
+        click.option("--dry-run", is_flag=True, help="Only print the summary of the manifest."),
         click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
     ]  # fmt: skip
     for option in options:
@@ -36,29 +36,29 @@ def shared_options(command: click.Command) -> click.Command:
 
 
 def window_options() -> list[Any]:
-    """How recordings are cut."""
+    """Options for windows."""
     return [
         click.option("--window", type=float, metavar="SECONDS", help="Cut recordings into windows of this length."),
-        click.option("--hop", type=float, default=0.0, metavar="SECONDS", help="From one window to the next.  [default: --window]"),
-        click.option("--overlap", type=float, default=0.5, show_default=True, metavar="SHARE", help="Of a selection, or of the window if shorter, that a window must cover to get its label."),
-        click.option("--background", default="", metavar="LABEL", help="Keep windows that no selection touches, under this label; | says that none applies."),
+        click.option("--hop", type=float, default=0.0, metavar="SECONDS", help="Distance between the starts of windows.  [default: --window]"),
+        click.option("--overlap", type=float, default=0.5, show_default=True, metavar="SHARE", help="Share of a selection, or of the window if that is shorter, that a window must cover to get its label."),
+        click.option("--background", default="", metavar="LABEL", help="Keep windows without a selection and give them this label; | means that no label applies."),
     ]  # fmt: skip
 
 
 def with_windows(command: Any) -> Any:
-    """Give a command the options of windows."""
+    """Add the options for windows to a command."""
     for option in reversed(window_options()):
         command = option(command)
     return command
 
 
 def rule(window: float | None, hop: float, overlap: float, background: str):
-    """The options as a rule; None without windows.
+    """The rule for windows; None without windows.
 
     Raises
     ------
     ConfigError
-        A value is out of range, or means nothing without windows.
+        A value is out of range, or an option needs --window.
     """
     from embcomp.data.makers import WindowRule
     from embcomp.errors import ConfigError
@@ -67,7 +67,7 @@ def rule(window: float | None, hop: float, overlap: float, background: str):
         return WindowRule(window, hop, overlap, background)
     for name, given in (("--hop", hop != 0), ("--background", bool(background)), ("--overlap", overlap != 0.5)):
         if given:
-            raise ConfigError(f"{name} is about windows; give --window, too")
+            raise ConfigError(f"{name} applies to windows; add --window SECONDS")
     return None
 
 
@@ -144,13 +144,13 @@ def _help(maker: type[Maker]) -> str:
 
 @click.group(cls=Kinds)
 def manifest() -> None:
-    """Make a manifest: a CSV that names clips, their labels, and what must not be split.
+    """Make a manifest: a CSV that names clips, their labels, and the groups that must not be split.
 
-    `embcomp init` does the same by asking, and writes settings for a run, too.
+    `embcomp init` asks for the same and also writes settings for a run.
 
     \b
     Example:
-      embcomp manifest folder sounds
+      embcomp manifest folder sounds --out sounds/manifest.csv
     """
 
 
@@ -165,7 +165,7 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
     if not dry_run:
         refuse_to_replace(target)
     with tempfile.TemporaryDirectory() as scratch, common.bar(1, "look") as shown:
-        # Without a manifest, nothing may be left of what a maker writes beside it.
+        # In a dry run, what a maker writes next to the manifest must be removed.
         beside = Path(scratch) / target.name if dry_run and maker.writes else target
         made = make(maker.name, sources, out=beside, window=windows, progress=common.progress_of(shown), **options)
     if not dry_run:
@@ -179,13 +179,11 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
     else:
         click.echo(f"{made.summary.clips} rows: {target}", err=True)
         if made.leads_out:
-            click.echo(
-                f"audio lies outside {target.parent}: give --allow-outside where you use this manifest", err=True
-            )
+            click.echo(f"audio is outside {target.parent}: use --allow-outside with this manifest", err=True)
 
 
 def show(made: Made) -> None:
-    """Some rows, the summary, what was assumed and what is left out."""
+    """Print some rows, the summary, assumptions and what is left out."""
     for line in (*made.preview(), "", *made.summary.lines()):
         click.echo(line)
     for note in made.notes:
@@ -195,7 +193,7 @@ def show(made: Made) -> None:
         for name, reason in made.left_out[:LISTED]:
             click.echo(f"  {name}: {reason}", err=True)
         if len(made.left_out) > LISTED:
-            click.echo(f"  and {len(made.left_out) - LISTED} more (--json names all)", err=True)
+            click.echo(f"  and {len(made.left_out) - LISTED} more (--json lists all)", err=True)
 
 
 def as_text(made: Made, written: Path | None) -> str:

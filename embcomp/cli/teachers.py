@@ -13,7 +13,7 @@ from embcomp.cli import common
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
 def teachers(context: click.Context, as_json: bool) -> None:
-    """List the teachers: what can run here, and those that can be fetched.
+    """List the teachers that can run here and those that can be downloaded.
 
     \b
     Example:
@@ -44,9 +44,9 @@ def teachers(context: click.Context, as_json: bool) -> None:
     for name, text, why in kinds:
         click.echo(f"  {name:12} {text}".rstrip())
         if why:
-            click.echo(f"  {'':12} cannot run here: {why}")
-    click.echo("\nCatalogue (--teacher NAME, after `embcomp teachers fetch NAME`, which says the licence):")
-    rows = [("name", "MB", "Hz", "dim", "taught with", "from")]
+            click.echo(f"  {'':12} not available here: {why}")
+    click.echo("\nCatalogue (--teacher NAME, after `embcomp teachers fetch NAME`, which prints the licence):")
+    rows = [("name", "MB", "Hz", "dim", "trained with", "from")]
     for entry in entries:
         numbers = (f"{entry.megabytes:g}", str(entry.sample_rate), str(entry.dim))
         rows.append(
@@ -63,9 +63,9 @@ def teachers(context: click.Context, as_json: bool) -> None:
 @teachers.command()
 @click.argument("name")
 def fetch(name: str) -> None:
-    """Get the teacher NAME of the catalogue, checked by its checksum; run again, it goes on where it stopped.
+    """Download the teacher NAME of the catalogue and verify its checksum; repeat to continue after an interruption.
 
-    Files go into the cache folder: $EMBCOMP_CACHE, or the user's own.
+    Files are stored in the cache folder: $EMBCOMP_CACHE, or the user's cache.
     """
     from embcomp.errors import choose
     from embcomp.teachers.catalogue import catalogue
@@ -74,7 +74,7 @@ def fetch(name: str) -> None:
     entry = choose("teacher of the catalogue", name, catalogue())
     click.echo(f"{entry.name}: {entry.domain}; {entry.signal}\nlicence: {entry.licence}")
     if entry.files and whole(entry):
-        click.echo(f"here already: {entry.folder}")
+        click.echo(f"already downloaded: {entry.folder}")
     else:
         with common.bar(round(entry.megabytes * 1e6), "fetch") as shown:
             place = fetch(entry, common.progress_of(shown))
@@ -100,7 +100,7 @@ def check(spec: str, overrides, threads) -> None:
     set_threads(threads)
     settings = parse_overrides([f"teacher.spec={toml_value(spec)}", *overrides]).variants[0].teacher
     if not settings.choice.runs:
-        raise ConfigError(f"{spec}: a teacher that looks vectors up embeds no clip; there is nothing to check")
+        raise ConfigError(f"{spec}: stored vectors cannot be checked; use a teacher that computes embeddings")
     teacher = open_teacher(settings)
     found = check(teacher)
     each = found.shape[1] // found.frames
@@ -108,7 +108,7 @@ def check(spec: str, overrides, threads) -> None:
     click.echo(f" ({found.frames} vectors of {each} per clip)" if found.frames > 1 else "")
     click.echo(f"decoded at {found.sample_rate} Hz")
     click.echo(
-        f"{found.speed:.0f} s of audio a second with {threads} thread{'s' * (threads > 1)} of {os.cpu_count()} cores"
+        f"{found.speed:.0f} s of audio per second with {threads} thread{'s' * (threads > 1)} of {os.cpu_count()} cores"
     )
     click.echo(f"fingerprint {teacher.fingerprint()}")
     for remark in found.remarks:

@@ -1,4 +1,4 @@
-"""What would stop or mislead a run on a manifest."""
+"""Check a manifest before a run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from embcomp.cli import common
 
 @click.command()
 @click.argument("manifest", type=common.MANIFEST)
-@click.option(
-    "--config", type=common.MANIFEST, help="Settings (TOML) of the run.  [default: what `embcomp init` would choose]"
-)
+@click.option("--config", type=common.MANIFEST, help="Settings (TOML) of the run.  [default: those of `embcomp init`]")
 @common.group_column_option
 @click.option(
     "--time",
@@ -25,7 +23,7 @@ from embcomp.cli import common
     show_default=True,
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="How long to decode clips; the headers of all are read.",
+    help="Time limit for decoding clips; all headers are read.",
 )
 @click.option("--all", "everything", is_flag=True, help="Decode every clip, however long it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all clips they name.")
@@ -33,7 +31,7 @@ from embcomp.cli import common
 def validate(
     manifest: Path, config: Path | None, group_column: str, seconds: float, everything: bool, as_json: bool, allow_outside: bool
 ) -> None:  # fmt: skip
-    """Check MANIFEST and its audio for what would stop a run, or mislead who reads its scores.
+    """Check MANIFEST and its audio for problems that would stop a run or distort its scores.
 
     The exit code is 1 if something would stop a run.
 

@@ -102,7 +102,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
         # On the meta device a wrong size costs nothing; the weights then decide.
         with torch.device("meta"):
             modules = {part: _build(description) for part, description in config["modules"].items()}
-            # Artifacts of before parts of files were told apart have none.
+            # Artifacts written before parts of files were distinguished have none.
             expected = _expected(modules, dim, d, config["n_seen"], config.get("n_parts_seen", 0))
         if not {"module", "decoder"} <= set(modules) <= {"module", "decoder", "head"}:
             raise ArtifactError(

@@ -26,7 +26,7 @@ class Finding:
     name : str
         What it is about, in one or two words.
     text : str
-        What is wrong, and how to mend it.
+        What is wrong, and how to fix it.
     clips : tuple of str
         The clips it is about, all of them.
     """

@@ -73,7 +73,7 @@ def refuse_shared_groups(train: Iterable[str], test: Iterable[str], where: str, 
     where : str
         What has two sides, for the message: ``"split 'a'"``.
     advice : str
-        How to mend it.
+        How to fix it.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def refuse_duplicates(
     kind : str
         What a side is: ``"group"``, ``"split"``.
     advice : str
-        How to mend it.
+        How to fix it.
 
     Returns
     -------

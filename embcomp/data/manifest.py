@@ -215,8 +215,8 @@ class Manifest:
         """Whether the audio of clip `index` lies outside the manifest's folder, links followed, and may not."""
         if self.allow_outside:
             return False
-        home = os.path.realpath(self.folder)
-        return os.path.commonpath([home, os.path.realpath(self.audio_path(index))]) != home
+        folder = os.path.realpath(self.folder)
+        return os.path.commonpath([folder, os.path.realpath(self.audio_path(index))]) != folder
 
     def interval(self, index: int) -> tuple[float | None, float | None]:
         """Start and end of clip `index` in its file, seconds; None is the file's own."""

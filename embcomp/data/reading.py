@@ -26,11 +26,11 @@ class Cells:
     Attributes
     ----------
     table : DataFrame of str
-        Its columns are named by the header; a name may stand twice.
+        Its columns are named by the header; a name may occur twice.
     rows : ndarray of shape (n,), int64
         The line of the file on which each row starts, the first being 1.
     separator : str
-        What stands between cells.
+        The delimiter between cells.
     """
 
     table: pd.DataFrame
@@ -49,7 +49,7 @@ def read_cells(path: Path, what: str = "manifest") -> Cells:
     Raises
     ------
     ManifestError
-        No such file, a folder, no UTF-8, no table. The message says the mend.
+        No such file, a folder, no UTF-8, no table. The message says how to fix it.
     """
     text = read_text(path, what)
     directive = re.match(r'"?sep=(.)"?(\r\n|\n|\r)', text)  # Excel's

@@ -71,7 +71,7 @@ def _walk(folder: Path, found: list[Path], seen: set[str]) -> None:
 
 
 def look(path: Path) -> Sound:
-    """Read the header of one file; what is wrong with it is told, not raised."""
+    """Read the header of one file; what is wrong with it is returned, not raised."""
     import soundfile
 
     try:
@@ -151,5 +151,5 @@ def _alike(paths: list[Path], key: Callable[[Path], object]) -> list[list[Path]]
         try:
             found.setdefault(key(path), []).append(path)
         except OSError:
-            continue  # told by `look`
+            continue  # reported by `look`
     return [some for some in found.values() if len(some) > 1]

@@ -290,5 +290,5 @@ def summarise(table: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     found = single.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).reset_index()
     pooled = rows[rows["seed"] == "all"].set_index(keys)[["low", "high", "n"]]
     # What the groups are is known of tables written since they say so.
-    written = [name for name in ("unit", "unseen") if name in rows]
-    return found.join(pooled, on=keys).join(rows.groupby(keys, sort=False)[written].first(), on=keys)
+    about = [name for name in ("unit", "unseen") if name in rows]
+    return found.join(pooled, on=keys).join(rows.groupby(keys, sort=False)[about].first(), on=keys)

@@ -26,7 +26,7 @@ from embcomp.students.classifier import Classifier
 from embcomp.students.cost import count_macs
 from embcomp.teachers.kmeans import N_MELS, KMeansTeacher
 
-TEACHER_SECONDS = 10.0  # what `embcomp embed` cuts clips at unless told otherwise
+TEACHER_SECONDS = 10.0  # what `embcomp embed` cuts clips at by default
 
 
 @dataclass(frozen=True)

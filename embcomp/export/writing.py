@@ -87,7 +87,7 @@ def export_artifact(
     MissingDependencyError
         The format's packages are not installed.
     ConfigError, ArtifactError, DataError, AudioError, ManifestError
-        Say what to mend; nothing is written then.
+        The message says how to fix it; nothing is written.
     """
     report = progress or (lambda text: None)
     out = Path(out)

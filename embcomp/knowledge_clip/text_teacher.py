@@ -57,7 +57,7 @@ def caption_vectors(spec: str, texts: Sequence[str], seed: int = 0) -> np.ndarra
 def lsa(texts: Sequence[str], seed: int = 0, dim: int = LSA_DIM) -> np.ndarray:
     """Latent semantic analysis (Deerwester et al. 1990) of words and character n-grams.
 
-    It knows which words of these very captions occur together and nothing of the world: a small stand-in
+    It knows which words of these captions occur together and has no world knowledge: a small substitute
     where no language model is at hand, not a substitute for one.
 
     Parameters

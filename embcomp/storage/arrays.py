@@ -56,20 +56,21 @@ class PartialRows:
 
     def __init__(self, folder: Path, plan: dict):
         self.folder = folder
-        if not self._stands(plan):
+        if not self._continues(plan):
             shutil.rmtree(folder, ignore_errors=True)
             self._create(plan)
         self.done = np.load(folder / "done.npy", allow_pickle=False)
         self.files = [open(folder / name, "r+b") for name in ("data.npy", "done.npy")]  # noqa: SIM115, closed by __exit__
         self.starts = [open_array(folder / name).offset for name in ("data.npy", "done.npy")]
 
-    def _stands(self, plan: dict) -> bool:
+    def _continues(self, plan: dict) -> bool:
+        """Whether the folder has unfinished rows of the same plan."""
         try:
             if read_json(self.folder / "plan.json") != plan:
                 return False
             data, done = (open_array(self.folder / name) for name in ("data.npy", "done.npy"))
         except (OSError, ValueError):
-            return False  # nothing usable from an earlier try: start afresh
+            return False  # nothing usable from an earlier call: start again
         shape = (plan["rows"], plan["dim"])
         return (data.shape, str(data.dtype), done.shape, done.dtype) == (shape, plan["dtype"], shape[:1], np.uint8)
 

@@ -28,7 +28,7 @@ def clean_ids(values: Iterable[Any], where: str) -> list[str]:
     Raises
     ------
     StoreError
-        An id is missing or appears twice; the rows, counted from 0, are named.
+        An id is missing or occurs twice; the rows, counted from 0, are named.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def clean_ids(values: Iterable[Any], where: str) -> list[str]:
     if twice:
         named = "; ".join(f"{name!r} in {_rows(rows)}" for name, rows in list(twice.items())[:SHOWN])
         more = f"; and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
-        raise StoreError(f"{where}: {len(twice)} ids appear more than once: {named}{more}. Keep one row of each")
+        raise StoreError(f"{where}: {len(twice)} ids occur more than once: {named}{more}. Keep one row of each")
     return ids
 
 
@@ -64,7 +64,7 @@ def read_ids(path: Path) -> list[str]:
     Raises
     ------
     StoreError
-        It is no text in UTF-8, or an id is missing or appears twice.
+        It is not UTF-8 text, or an id is missing or occurs twice.
     """
     other = imposter(head_of(path))
     if other:

@@ -1,4 +1,4 @@
-"""Files that are not what their name says: pointers, web pages, archives, and the mend for each."""
+"""Files that are not what their name says: pointers, web pages, archives, and how to fix each."""
 
 from __future__ import annotations
 

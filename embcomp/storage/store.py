@@ -208,14 +208,14 @@ def write_store(
     settings = json.loads(json.dumps(dict(settings)))  # as reading it back gives it: tuples are lists
     made_with = {**settings, "dim": dim, "dtype": dtype}
     partial = path.with_name(f".{path.name}.partial")
-    before = _standing(path, made_with)
+    before = _existing(path, made_with)
     if before is not None and before.ids == list(ids) and before.hashes == list(hashes):
         _tidy(path)
         progress(len(ids))
         return before
     with WriterLock(path):
         recover(path)
-        before = _standing(path, made_with)  # another writer may have ended in between
+        before = _existing(path, made_with)  # another writer may have ended in between
         plan = {
             "format": FORMAT,
             "settings": settings,
@@ -235,12 +235,12 @@ def write_store(
                 rows = todo[start : start + batch_size]
                 rows_there.write(rows, _checked(produce(rows), rows, dim, dtype, ids))
                 progress(len(rows))
-        _standing(path, made_with)  # hours later something else may be there
+        _existing(path, made_with)  # hours later something else may be there
         _finish(partial, path, plan, ids, hashes)
     return EmbeddingStore.open(path)
 
 
-def _standing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None:
+def _existing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None:
     """The finished store at `path`, which must have been made the same way."""
     if not path.exists() or (path.is_dir() and not strangers(path)):
         return None

@@ -39,7 +39,7 @@ def annotation_texts(found: Predicted, form: str, sample_rate: int) -> dict[str,
     ----------
     form : {"raven", "audacity"}
     sample_rate : int
-        What the student hears, Hz: selections go up to half of it.
+        Sample rate of the student, Hz: selections go up to half of it.
     """
     chosen = annotations(found)
     if form == "raven":
@@ -54,7 +54,7 @@ def write_annotations(found: Predicted, form: str, sample_rate: int, out: str | 
     ----------
     form : {"raven", "audacity"}
     sample_rate : int
-        What the student hears, Hz.
+        Sample rate of the student, Hz.
     out : path
         A file (``.txt``) where there is one recording; else a folder, in which files are called
         ``RECORDING.embcomp.selections.txt`` or ``RECORDING.embcomp.labels.txt``.

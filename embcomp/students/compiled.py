@@ -39,7 +39,7 @@ def kernels(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
 
 
 def why_not() -> str:
-    """Why there are no compiled functions, and what would mend it; empty where there are."""
+    """Why there are no compiled functions, and how to get them; empty if there are."""
     return _load(False)[1] or _load(True)[1]
 
 

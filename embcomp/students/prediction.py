@@ -1,4 +1,4 @@
-"""Labels for audio files that nobody labelled: one answer per file, or per window of a long one."""
+"""Predictions of a student for unlabelled audio files: one per file, or one per window of a long file."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Predicted:
     ----------
     table : DataFrame
         One row per file or window: path, start and end (seconds),
-        label, probability (of the likeliest class), then ``p:CLASS`` for every class. The label of a
+        label, probability (of the most probable class), then ``p:CLASS`` for every class. The label of a
         multi-label student is every class at or above the threshold, joined by ``|``.
     classes : tuple of str
     multi_label, windowed : bool
     cut : int
-        Files of which only the start was used, as they are longer than what the student was trained on.
+        Files of which only the start was used, because they are longer than the clips the student was trained on.
     bad : tuple of BadClip
         Files left out; their row is their place in the list, from 1.
     notes : tuple of str
-        What the reader must know: channels that a mono mix loses.
+        What the user should know: channels that a mono mix loses.
     seconds : float
         Of audio, the overlap of windows counted once.
     """
@@ -182,7 +182,7 @@ def audio_files(paths: Iterable[str | os.PathLike] | str | os.PathLike, recursiv
     Raises
     ------
     AudioError
-        A folder without audio, or a pattern that matches nothing. A missing file is an error when it is read.
+        A folder without audio, or a pattern that matches nothing. A missing file is reported when it is read.
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     found: dict[Path, None] = {}

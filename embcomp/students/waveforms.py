@@ -170,7 +170,7 @@ def check_windows(audio: AudioConfig, window: float | None, hop: float | None, t
         )
     if hop is not None and not 0 < hop <= window:
         raise ConfigError(
-            f"--hop must lie above 0 and at most at --window ({window:g} s), or parts would be left out; got {hop:g}"
+            f"--hop must lie above 0 and at most at --window ({window:g} s), or parts would be skipped; got {hop:g}"
         )
     if not 0 < threshold < 1:
         raise ConfigError(f"--threshold must lie between 0 and 1, not {threshold:g}")

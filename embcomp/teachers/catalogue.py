@@ -45,7 +45,7 @@ class Entry:
         What follows the colon; of one whose files are fetched its own name.
     origin : {"wheel", "files", "hub", "torchaudio", "package", "here"}
     domain, signal, licence : str
-        What it heard, what it was taught with, and what it may be used for.
+        The audio and the supervision it was trained with, and what it may be used for.
     megabytes : float
         Of the download.
     sample_rate, dim : int

@@ -38,7 +38,7 @@ class ModelStep:
     time: int = setting(-1, "axis of the output that is time; -1: one vector per window", at_least=-1)
     divide: float = setting(1.0, "the output is divided by this,")
     add: float = setting(0.0, "and this is added")
-    reset: str = setting("none", "when the model forgets what it heard", choices=("none", "clip"))
+    reset: str = setting("none", "when the model's state is reset", choices=("none", "clip"))
     delegates: bool = setting(True, "TFLite: use the optimised kernels (XNNPACK)")
     constants: dict[str, Any] = field(default_factory=dict)
     state: dict[str, str] = field(default_factory=dict)
@@ -71,8 +71,8 @@ class Description:
 
     def content(self) -> dict[str, Any]:
         """What decides on the vectors, the files by their content."""
-        told = ("name", "summary", "licence", "source", "folder", "pooling", "format")
-        plain = {key: value for key, value in asdict(self).items() if key not in told}
+        descriptive = ("name", "summary", "licence", "source", "folder", "pooling", "format")
+        plain = {key: value for key, value in asdict(self).items() if key not in descriptive}
         for step, model in zip(plain["models"], self.models):
             step["sha256"] = sha256(self.folder / model.file)
             del step["file"]

@@ -109,7 +109,7 @@ def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, id
     if bad.any():
         raise TeacherError(
             f"{what} gave NaN or infinity for {bad.sum()} of {len(ids)} clips, {ids[int(np.argmax(bad))]!r} first: "
-            "listen to that clip (silence? very loud?), and leave it out of the manifest or mend the teacher"
+            "listen to that clip (silence? very loud?), and leave it out of the manifest or fix the teacher"
         )
     return vectors.astype(np.float32, copy=False)
 

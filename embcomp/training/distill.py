@@ -73,7 +73,7 @@ def distill(
     ArtifactError
         Another student is at `out`.
     AudioError, ManifestError, StoreError, DataError
-        Say what to mend.
+        The message says how to fix it.
     """
     check_device(device)
     audio = audio or AudioConfig()

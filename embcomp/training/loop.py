@@ -270,7 +270,7 @@ class _Run:
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["key"] != key:
                 return
-        except Exception:  # whatever is wrong with a checkpoint, starting afresh mends it
+        except Exception:  # whatever is wrong with a checkpoint, starting again fixes it
             return
         try:
             self._take(content)

@@ -1,4 +1,4 @@
-"""What a teacher in the loop costs, beside cached vectors: python recipes/clip_embed_kd/cost.py MANIFEST."""
+"""The cost of a running teacher against cached embeddings: python recipes/clip_embed_kd/cost.py MANIFEST."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works wi
 
 from embcomp.errors import DataError
 from embcomp.storage.files import write_text
-from recipes.common import told
+from recipes.common import input_errors
 
 PROCESS = Path(__file__).with_name("cost_process.py")
-# Each method with the one whose teacher runs in the loop.
+# Each method, and the method with a running teacher that it is compared with.
 METHODS = {
     "none": "",
     "clip_teacher": "",
@@ -34,12 +34,12 @@ CACHED = {"clip_samples": "embeddings", "clip_prototypes": "class means", "logit
 
 
 def measure(job: dict) -> dict[str, float]:
-    """Do one task in a process of its own.
+    """Run one task in its own process.
 
     Raises
     ------
     DataError
-        The process failed; its last words are given.
+        The process failed; the message has its last line of output.
     """
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     command = [sys.executable, str(PROCESS), json.dumps(job)]
@@ -50,12 +50,12 @@ def measure(job: dict) -> dict[str, float]:
 
 
 def measure_all(job: dict, methods: tuple[str, ...], repeats: int) -> pd.DataFrame:
-    """Passes and methods in turn, `repeats` times.
+    """Measure all passes and methods, `repeats` times.
 
     Parameters
     ----------
     job : dict
-        Everything of `cost_process.Job` but the task and the folder.
+        All fields of `cost_process.Job` except the task and the folder.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def measure_all(job: dict, methods: tuple[str, ...], repeats: int) -> pd.DataFra
         for repeat in range(repeats):
             with tempfile.TemporaryDirectory() as folder:
                 if job["teacher"] == "kmeans":
-                    # The same teacher every time; only what is measured is made again.
+                    # The same teacher every time; only the measured steps are repeated.
                     Path(folder, "teacher").symlink_to(Path(first, "teacher"))
                 for task in (*PASSES, *methods):
                     found = measure(job | {"task": task, "folder": folder})
@@ -81,8 +81,8 @@ def measure_all(job: dict, methods: tuple[str, ...], repeats: int) -> pd.DataFra
 def table_lines(measured: pd.DataFrame) -> list[str]:
     """Markdown of medians over the repeats.
 
-    Caching is charged to the methods that read what it makes; an epoch breaks even where the caching
-    pass and the epochs so far cost less CPU time than the same epochs with the teacher in the loop.
+    The caching pass counts for every method that reads its result. Caching pays from the first epoch
+    after which the pass and the epochs cost less CPU time than the same epochs with a running teacher.
     """
     medians = measured.groupby(["what", "quantity"])["value"].median()
 
@@ -114,21 +114,23 @@ def table_lines(measured: pd.DataFrame) -> list[str]:
 @click.command("cost")
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", default="runs/cost.csv", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--seconds", default=5.0, show_default=True, help="Longer clips are cut.")
-@click.option("--teacher", default="kmeans", show_default=True, help="kmeans, or a tflite file of YAMNet.")
-@click.option("--centroids", default=512, show_default=True, help="Of the k-means teacher.")
+@click.option("--seconds", default=5.0, show_default=True, help="Longer clips are cut to this length.")
+@click.option("--teacher", default="kmeans", show_default=True, help="kmeans, or a TFLite file of YAMNet.")
+@click.option("--centroids", default=512, show_default=True, help="Clusters of the k-means teacher.")
 @click.option("--whitened", default=768, show_default=True, help="Dimensions after whitening.")
-@click.option("--patch-frames", default=24, show_default=True, help="Frames in a patch.")
+@click.option("--patch-frames", default=24, show_default=True, help="Frames per patch.")
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(2))
-@click.option("--epochs", default=3, show_default=True, type=click.IntRange(1), help="Measured, after one to warm up.")
+@click.option(
+    "--epochs", default=3, show_default=True, type=click.IntRange(1), help="Measured epochs, after one warm-up epoch."
+)
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), help="Only these; repeatable.")
 def main(manifest: Path, out: Path, repeats: int, methods: tuple[str, ...], **settings) -> None:
-    """Train the same student with every method on the clips of MANIFEST and measure what each costs.
+    """Train the same student with every method on the clips of MANIFEST and measure the cost of each.
 
-    Every measurement has a process and one thread to itself. An epoch is as many draws as there are clips.
+    Every measurement runs in its own process with one thread. An epoch is as many draws as there are clips.
     """
-    with told():
+    with input_errors():
         job = {"manifest": str(manifest.resolve()), **settings}
         measured = measure_all(job, methods or tuple(METHODS), repeats)
         write_text(out, measured.to_csv(index=False, float_format="%.10g", lineterminator="\n"))

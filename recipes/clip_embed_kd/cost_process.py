@@ -1,4 +1,4 @@
-"""One measurement of cost.py, in a process of its own: python recipes/clip_embed_kd/cost_process.py JSON."""
+"""One measurement of cost.py, in its own process: python recipes/clip_embed_kd/cost_process.py JSON."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from embcomp.training.examples import Examples
 from embcomp.training.loop import train
 from embcomp.transfer import Batch, LogitKD, Source, Transfer, build_transfer
 
-LOGIT_TEACHER = "logit_teacher"  # not a method of the package: there is nothing it does better than logit_kd
+LOGIT_TEACHER = "logit_teacher"  # not a method of the package: it gives the same student as logit_kd and costs more
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure.
+    """A measurement.
 
     Attributes
     ----------
     task : str
         ``learn``, ``decode``, ``features``, ``cache``, or a transfer method to train with.
     manifest, folder : str
-        The clips, and where the tasks leave what the next ones read.
+        The clips, and the folder through which tasks pass results.
     seconds : float
-        Longer clips are cut.
+        Longer clips are cut to this length.
     teacher : str
         ``kmeans``, or a tflite file of YAMNet.
     centroids, whitened, patch_frames : int
         Size of the k-means teacher.
     batch_size, epochs : int
-        The first epoch is a warm-up, one more than `epochs` is trained.
+        `epochs` are measured, after one warm-up epoch.
     """
 
     task: str
@@ -117,7 +117,7 @@ class Yamnet(Teacher):
 
 
 class LogitTeacher(Transfer):
-    """Plain KD with the teacher in the loop: a frozen linear head on what it says of each batch.
+    """Plain KD with a running teacher: a frozen linear head on its embeddings of each batch.
 
     Parameters
     ----------
@@ -145,20 +145,20 @@ class LogitTeacher(Transfer):
 
 
 def linear_head(vectors: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-    """Weight (d, classes) and bias (classes,) of a logistic regression, the standardisation folded in."""
+    """Weight (d, classes) and bias (classes,) of a logistic regression, including the standardisation."""
     scaler = StandardScaler().fit(vectors)
     fitted = LogisticRegression(C=0.01, max_iter=200).fit(scaler.transform(vectors), labels.index)
     weight, bias = fitted.coef_, fitted.intercept_
-    if len(weight) == 1:  # of two classes scikit-learn gives one score, the second's advantage
+    if len(weight) == 1:  # for two classes scikit-learn has one score, that of the second class
         weight, bias = np.vstack([0 * weight, weight]), np.append(0, bias)
     matrix = (weight / scaler.scale_).T
     return matrix, bias - scaler.mean_ @ matrix
 
 
 def peak_mb() -> float:
-    """Most memory this process ever held, in MB of 2^20 bytes.
+    """Peak resident memory of this process, in MB of 2^20 bytes.
 
-    ``ru_maxrss`` starts at what the parent held when it made this process; VmHWM does not.
+    ``ru_maxrss`` starts at the memory of the parent process; VmHWM does not.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
@@ -174,7 +174,7 @@ def timed(run: Callable[[], object]) -> dict[str, float]:
 
 
 def open_teacher(job: Job) -> Teacher:
-    """The teacher that the task ``learn`` has left, or the file given."""
+    """The teacher that the task ``learn`` saved, or the given file."""
     return KMeansTeacher.load(Path(job.folder, "teacher")) if job.teacher == "kmeans" else Yamnet(Path(job.teacher))
 
 
@@ -185,7 +185,7 @@ def teacher_bytes(job: Job) -> int:
 
 
 def train_epochs(job: Job, clips: Clips) -> dict[str, float]:
-    """Train a student, and measure the median epoch and the peak of memory over all steps."""
+    """Train a student and measure the median epoch and the peak memory over all steps."""
     imports = peak_mb()
     ids = clips.manifest.ids
     features = compute_features(clips, clips.hashes(), job.audio, Path(job.folder, "logmels"))
@@ -202,7 +202,7 @@ def train_epochs(job: Job, clips: Clips) -> dict[str, float]:
 
     def mark(_: int) -> None:
         nonlocal peak
-        # Before the evaluation that ends the training, which works in larger batches.
+        # Without the evaluation at the end, which uses larger batches.
         peak = max(peak, peak_mb())
         marks.append((time.process_time(), time.perf_counter()))
 
@@ -240,10 +240,10 @@ def _targets(job: Job, ids: list[str]) -> np.ndarray | None:
 
 
 def measure(job: Job) -> dict[str, float]:
-    """Do the task of a job and say what it took."""
+    """Run the task of a job and return its costs."""
     clips = Clips(Manifest.read(job.manifest), 16_000, job.seconds)
     folder = Path(job.folder)
-    hashes = clips.hashes()  # reads every file, so that no task meets a cold disk
+    hashes = clips.hashes()  # reads every file, so that all tasks start with a warm cache
     if job.task == "learn":
         settings = KMeansTeacher.Settings(centroids=job.centroids, whitened=job.whitened, patch_frames=job.patch_frames)
         took = timed(lambda: learned_teacher(clips, settings, folder / "teacher", json.dumps(asdict(settings))))

@@ -28,8 +28,8 @@ SETTINGS = ("in-domain", "cross-dataset", "adapted")
 def differences(results: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard error of paired differences, over the data sets and seeds of each setting.
 
-    A pair of students shares data set, seed, fold and split. Cry recall has one class, which leaves nothing to adapt, and
-    is left out of that setting.
+    The students of a pair share data set, seed, fold and split. The set of cries has a single class, so that adapting to it
+    is meaningless, and is left out of that setting.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def differences(results: pd.DataFrame) -> pd.DataFrame:
 @click.command("claims")
 @click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(results: Path) -> None:
-    """Print how much each step of the claim changes, as Markdown: mean paired difference ± its standard error (pairs)."""
+    """Print the effect of each step of the claim as Markdown: mean paired difference ± standard error (number of pairs)."""
     from embcomp import read_scores
 
     table = differences(read_scores(results))

@@ -10,7 +10,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from recipes.common import told
+from recipes.common import input_errors
 from recipes.several import run_several
 
 HERE = Path(__file__).resolve().parent
@@ -18,7 +18,7 @@ SETS = ("fsdd", "esc10", "acoustic_to_machine", "machine_to_acoustic")
 
 
 def configs(data: Path, names: tuple[str, ...], out: Path, methods: Path, overrides: tuple[str, ...] = ()) -> dict:
-    """The resolved config of each data set: its own file, followed by the variants that all share."""
+    """The resolved config of each data set: its own file followed by the shared variants."""
     from embcomp.config import load
     from embcomp.storage.files import write_text
 
@@ -34,7 +34,9 @@ def configs(data: Path, names: tuple[str, ...], out: Path, methods: Path, overri
 @click.command("comparison")
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", multiple=True, type=click.Choice(SETS), help="Run these sets only; repeatable.")
-@click.option("--methods", default="methods", show_default=True, help="Variants: a TOML file here, without its ending.")
+@click.option(
+    "--methods", default="methods", show_default=True, help="TOML file of variants in this folder, without its suffix."
+)
 @click.option("--out", default="runs/comparison", type=click.Path(file_okay=False, path_type=Path), show_default=True)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change SECTION.KEY everywhere; repeatable."
@@ -42,9 +44,9 @@ def configs(data: Path, names: tuple[str, ...], out: Path, methods: Path, overri
 def main(data: Path, only: tuple[str, ...], methods: str, out: Path, overrides: tuple[str, ...]) -> None:
     """Train every method of methods.toml on every set below DATA and write OUT/results.csv.
 
-    Interrupted, give it again: what stands is not made twice.
+    After an interruption run it again: finished stages are reused.
     """
-    with told():
+    with input_errors():
         run_several(configs(data, only or SETS, out, HERE / f"{methods}.toml", overrides), out, "set")
         click.echo(f"{out / 'results.csv'}")
 

@@ -21,10 +21,10 @@ KIT = {
     "rimshot": ("rim", "rimshot"),
     "sidestick": ("rim", "sidestick"),
 }
-# Numbers that tell hits of one articulation apart: 7, -7, and the older velocity ranges _0-10_7.
+# Numbers of the hits of one articulation: 7, -7, and the older velocity ranges _0-10_7.
 HIT_NUMBER = re.compile(r"[-_]?\d+$")
 
-# Drum machines name their sounds each in its own way: words anywhere in the name, codes as a whole part of it.
+# Every drum machine names its sounds differently: words anywhere in the name, codes as a whole part of it.
 WORDS = {
     "kick": r"kick|bdrum|bassdrum",
     "snare": r"snare|shortsn",
@@ -40,7 +40,7 @@ OTHER_INSTRUMENT = "an instrument without a label"
 
 def hit(path: Path, kit: Path) -> Clip | str:
     """Label and articulation of a hit of the acoustic kit, from its instrument folder and name."""
-    # Only folders below the kit count: it may itself lie in one that is called like an instrument.
+    # Only folders below the kit count: a folder above it may have the name of an instrument.
     above = path.relative_to(kit).parts[:-1]
     folder = next((name for name in reversed(above) if name in KIT or name == "gong"), None)
     if folder is None:
@@ -62,7 +62,7 @@ def collect_acoustic(folder: Path) -> Found:
 
 
 def sound(name: str) -> str | None:
-    """Label of a drum machine's sound, or that it is an instrument without one.
+    """Label of a drum machine's sound, or `OTHER_INSTRUMENT`.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def sound(name: str) -> str | None:
     Returns
     -------
     str or None
-        None where the name says nothing, or several things.
+        None if the name has no label, or several.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def collect_machines(folder: Path) -> Found:
         machine = described or (above[-2] if len(above) > 1 else above[-1])
         label = sound(path.relative_to(machine).with_suffix("").as_posix())
         if label is None:
-            return "the name says no label, or several"
+            return "the name has no label, or several"
         return label if label == OTHER_INSTRUMENT else Clip(path, label, plain(machine.name))
 
     return collect_files(folder, rule)
@@ -122,7 +122,7 @@ LAYOUTS = (
 main = prepare_command(
     LAYOUTS,
     "Write a manifest of The Open Source Drumkit or of the drum machine one-shots in FOLDER; "
-    "a folder with a manifest.csv is checked and left as it is.",
+    "an existing manifest.csv is checked and not changed.",
 )
 
 if __name__ == "__main__":

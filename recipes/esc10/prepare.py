@@ -48,7 +48,7 @@ def from_table(table: Path) -> Found:
     Raises
     ------
     ManifestError
-        The table lacks a column, or there is no audio where it points.
+        The table lacks a column, or an audio file it names does not exist.
     """
     audio = table.parent.parent / "audio"
     found = Found()
@@ -61,7 +61,7 @@ def from_table(table: Path) -> Found:
                 elif path.is_file():
                     found.clips.append(Clip(path, row["category"], row["src_file"], row["fold"]))
                 else:
-                    found.left_out[f"{table.name} names it, but it is not there"].append(path)
+                    found.left_out[f"{table.name} names it, but it does not exist"].append(path)
     except KeyError as error:
         raise ManifestError(f"{table} has no column {error}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -83,8 +83,8 @@ def clip(path: Path) -> Clip | str:
 
 
 def cry(path: Path) -> Clip | str:
-    """A recording of the cleaned donateacry corpus; the reason for crying is not what is asked here."""
-    # The raw uploads beside the cleaned folder hold talk and noise too.
+    """A recording of the cleaned donateacry corpus; the reason for crying is not used."""
+    # The raw uploads next to the cleaned folder also contain speech and noise.
     if path.parent.name not in REASONS:
         return "not in a folder of the cleaned corpus"
     match = CRY_NAME.fullmatch(path.stem)
@@ -118,7 +118,7 @@ LAYOUTS = (
 main = prepare_command(
     LAYOUTS,
     "Write a manifest of ESC-10 (from the ESC-50 or the ESC-10 repository) or of the donateacry corpus in FOLDER; "
-    "a folder with a manifest.csv is checked and left as it is.",
+    "an existing manifest.csv is checked and not changed.",
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Few labels, much audio: python recipes/fsdd/label_curve.py DATA [--out DIR]."""
+"""Scores with few labels: python recipes/fsdd/label_curve.py DATA [--out DIR]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from recipes.common import told
+from recipes.common import input_errors
 from recipes.several import run_several
 
 HERE = Path(__file__).resolve().parent
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 @click.command("label_curve")
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--labels", default="5,10,20,50", show_default=True, help="Labelled clips per class, of training and of validation."
+    "--labels", default="5,10,20,50", show_default=True, help="Labelled clips per class, in training and in validation."
 )
 @click.option("--out", default="runs/fsdd-labels", type=click.Path(file_okay=False, path_type=Path), show_default=True)
 @click.option(
@@ -30,11 +30,11 @@ def main(data: Path, labels: str, out: Path, overrides: tuple[str, ...]) -> None
     from embcomp.config import load
     from embcomp.errors import ConfigError
 
-    with told():
+    with input_errors():
         try:
             counts = [int(count) for count in labels.split(",")]
         except ValueError:
-            raise ConfigError(f"--labels takes whole numbers with commas between, not {labels!r}") from None
+            raise ConfigError(f"--labels takes whole numbers separated by commas, not {labels!r}") from None
         root = f"data.root={json.dumps(str(data.resolve()))}"
         configs = {
             str(count): load(
@@ -48,13 +48,13 @@ def main(data: Path, labels: str, out: Path, overrides: tuple[str, ...]) -> None
 
 
 def rows_of_seeds(results):
-    """Scores on unseen speakers, of each seed: students, and linear probes of teacher, targets and log-mels."""
+    """Scores of each seed on unseen speakers: students, and linear probes on embeddings, targets and log-mels."""
     rows = results[(results["setting"] == "in-domain") & (results["seed"].astype(str) != "all")]
     return rows[(rows["vectors"] != "student") & ~rows["probe"].isin(["k-NN", "majority"])]
 
 
 def markdown(results) -> str:
-    """One row per variant, one column per number of labels: mean over seeds, difference from "no teacher" ± standard error."""
+    """One row per variant, one column per number of labels: mean over seeds, and difference from "no teacher" ± standard error."""
     rows = rows_of_seeds(results)
     rows = rows.assign(count=rows["labels_per_class"].astype(int), seed=rows["seed"].astype(str))
     scores = rows.pivot_table(index=["count", "seed"], columns="variant", values="value", sort=False)
@@ -89,7 +89,7 @@ def plot(results, path: Path) -> None:
     for number, variant in enumerate(variants):
         part = rows[rows["variant"] == variant]
         by_count = part.assign(count=part["labels_per_class"].astype(int)).groupby("count")["value"]
-        # A little beside each other, or the bars would hide one another.
+        # Slightly shifted, so that the error bars do not overlap.
         place = by_count.mean().index * (1 + 0.015 * (number - len(variants) / 2))
         style = {"linestyle": "--", "color": next(greys, "0.75")} if part["probe"].iloc[0] else {}
         axes.errorbar(place, by_count.mean(), by_count.sem(), label=variant, capsize=2, elinewidth=0.8, **style)

@@ -10,11 +10,11 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
-from recipes.common import told
+from recipes.common import input_errors
 
 HERE = Path(__file__).resolve().parent
 SETS = sorted(path.stem for path in (HERE / "sets").glob("*.toml"))
-# Of KnowledgeClipConfig, whose defaults are the weights of the paper.
+# Changes to the defaults, which are the weights of the paper.
 VARIANTS = {
     "alpha 1, beta 0.01, gamma 1 (paper)": {},
     "without L_emb": {"alpha": 0.0},
@@ -22,7 +22,7 @@ VARIANTS = {
     "L_cont alone": {"alpha": 0.0, "beta": 0.0},
     "beta 1": {"beta": 1.0},
 }
-# Classes that a second training never hears, and texts must find. Words for digits say nothing of their sound.
+# Number of classes held out of a second training and classified by text alone. Not for digits: their words do not describe their sound.
 LEFT_OUT = {"esc10": 3, "demo": 2}
 METRIC = "balanced_accuracy"
 RECALLS = {
@@ -37,12 +37,12 @@ RECALLS = {
 
 
 class Study:
-    """One data set: its clips, its captions, and a student trained and asked for one seed and variant.
+    """One data set: its clips and captions, and the training and scoring of one variant with one seed.
 
     Parameters
     ----------
     name : str
-        Of the files in sets/.
+        Of the data set, as in sets/.
     config : RunConfig
     teacher : str
         See `embcomp.knowledge_clip.caption_vectors`.
@@ -69,7 +69,7 @@ class Study:
         self.folds = group_folds(self.labels.for_splits, groups, config.split.folds, config.split.seed)
 
     def rows(self, variant: str, seeds: int, say) -> list[dict]:
-        """Rows of results.csv for one variant: of every seed, and pooled."""
+        """Rows of results.csv of one variant: each seed, and pooled."""
         from embcomp.evaluation.scores import score_rows
 
         name = self.manifest.name
@@ -88,14 +88,14 @@ class Study:
             say(f"{name}, {variant}, seed {seed}")
             predictions, numbers, count = self._one(VARIANTS[variant], seed)
             row = about | {"seed": seed, "variant": variant, "setting": "in-domain"}
-            for asked, prediction in predictions.items():
-                pieces.setdefault(asked, []).append(prediction)
-                single = score_rows([prediction], self.config.evaluation, row | {"test_dataset": asked})
+            for tested, prediction in predictions.items():
+                pieces.setdefault(tested, []).append(prediction)
+                single = score_rows([prediction], self.config.evaluation, row | {"test_dataset": tested})
                 found += [score | {"low": "", "high": ""} for score in single if score["metric"] == METRIC]
             extra = row | {"test_dataset": name, "low": "", "high": "", "n": count}
             found += [extra | {"metric": metric, "value": value} for metric, value in numbers.items()]
-        for asked, several in pieces.items():
-            row = about | {"seed": "all", "variant": variant, "setting": "in-domain", "test_dataset": asked}
+        for tested, several in pieces.items():
+            row = about | {"seed": "all", "variant": variant, "setting": "in-domain", "test_dataset": tested}
             pooled = score_rows(several, self.config.evaluation, row)
             found += [score for score in pooled if score["metric"] == METRIC]
         return found
@@ -113,17 +113,17 @@ class Study:
             f"{name} (other wording)": self._predict(trained.model, test, self.other),
         }
         audio = trained.model.embed_audio(self.features[test], self.lengths[test])
-        said = Captions.from_labels(self.labels, self.prompts)
-        matches = said.matches[test][:, [said.texts.index(text) for text in captions.texts]]
+        of_labels = Captions.from_labels(self.labels, self.prompts)
+        matches = of_labels.matches[test][:, [of_labels.texts.index(text) for text in captions.texts]]
         numbers = retrieval(audio, trained.model.embed_text(captions.texts), matches)
         numbers["concept_accuracy"] = concept_accuracy(trained.objective, audio, matches)
         if self.left_out:
             drawn = np.random.default_rng(seed).permutation(len(self.labels.classes))[: self.left_out]
             known = fold.train[~np.isin(self.labels.index[fold.train], drawn)]
-            unheard = test[np.isin(self.labels.index[test], drawn)]
+            held_out = test[np.isin(self.labels.index[test], drawn)]
             trained, _ = self._train(known, weights, seed)
             prompts = {self.labels.classes[number]: self.prompts[self.labels.classes[number]] for number in drawn}
-            predictions[f"{name} ({self.left_out} classes left out)"] = self._predict(trained.model, unheard, prompts)
+            predictions[f"{name} ({self.left_out} classes left out)"] = self._predict(trained.model, held_out, prompts)
         return predictions, numbers, len(test)
 
     def _train(self, rows, weights: dict, seed: int):
@@ -181,20 +181,22 @@ def tables(results) -> list[str]:
 
 @click.command("knowledge_clip")
 @click.argument("data", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--on", "names", multiple=True, type=click.Choice(SETS), help="Data set below DATA; repeatable.")
+@click.option("--on", "names", multiple=True, type=click.Choice(SETS), help="Data set in DATA; repeatable.")
 @click.option("--variant", "variants", multiple=True, type=click.Choice(list(VARIANTS)), help="Only these; repeatable.")
 @click.option("--teacher", default="lsa", show_default=True, help="lsa, vectors:FOLDER, sentence-transformers:NAME.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Each tests the next fold.")
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Number of seeds; each tests the next fold."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change SECTION.KEY; repeatable.")
 @click.option(
     "--out", default="runs/knowledge_clip", show_default=True, type=click.Path(file_okay=False, path_type=Path)
 )
 def main(data, names, variants, teacher: str, seeds: int, overrides, out: Path) -> None:
-    """Train with all and with parts of the objective, and write OUT/results.csv.
+    """Train with the full objective and with parts of it, and write OUT/results.csv.
 
-    Without DATA, on synthetic sounds rendered into OUT.
+    Without DATA, on synthetic sounds generated in OUT.
     """
-    with told():
+    with input_errors():
         import pandas as pd
         import torch
 
@@ -204,7 +206,7 @@ def main(data, names, variants, teacher: str, seeds: int, overrides, out: Path) 
         from embcomp.storage.files import write_text
 
         if data is None and set(names) - {"demo"}:
-            raise ConfigError("give DATA, the folder that holds the data sets, or leave --on out for synthetic sounds")
+            raise ConfigError("give DATA, the folder of the data sets, or leave out --on for synthetic sounds")
         if data is None:
             from embcomp.demo import render
 

@@ -44,12 +44,12 @@ def test_no_writes_nothing_and_silence_is_told(sounds):
     done = command("init", sounds, answers="0\nn\n")
     assert done.exit_code != 0 and not (sounds / "manifest.csv").exists() and not (sounds / "embcomp.toml").exists()
     done = command("init", sounds)
-    assert done.exit_code == 2 and "nobody answers on standard input; give --yes" in done.output
+    assert done.exit_code == 2 and "there is no answer on standard input; add --yes" in done.output
 
 
 def test_yes_asks_nothing_and_says_what_it_did_not_guess(sounds):
     done = command("init", sounds, "--yes")
-    assert done.exit_code == 0 and "None is taken for a group, as --yes asks nothing" in done.output
+    assert done.exit_code == 0 and "With --yes no group is used" in done.output
     assert Manifest.read(sounds / "manifest.csv").unit == "clip"
     done = command("init", sounds, "--yes")
     assert isinstance(done.exception, EmbcompError) and "embcomp.toml exists already and is kept" in str(done.exception)
@@ -72,7 +72,7 @@ def test_settings_of_a_kind_and_a_wrong_one(sounds):
     assert done.exit_code == 0, done.output
     for text, words in (
         ("lable_level=1", "did you mean 'label_level'"),
-        ("label_level=x", "'x' is no int"),
+        ("label_level=x", "'x' is not of type int"),
         ("splits", "NAME=VALUE"),
     ):
         done = command("init", sounds, "--yes", "--option", text, "--out", sounds / "n.csv")
@@ -121,7 +121,7 @@ def test_what_is_nothing_known_is_told(tmp_path):
         done = command("init", source, "--yes")
         assert isinstance(done.exception, ManifestError) and words in str(done.exception)
     (tmp_path / "x.bin").write_bytes(b"\0")
-    assert "nothing known" in str(command("init", tmp_path / "x.bin", "--yes").exception)
+    assert "not a folder of sounds" in str(command("init", tmp_path / "x.bin", "--yes").exception)
 
 
 def test_the_manifest_command_writes_shows_and_tells(sounds):
@@ -132,7 +132,7 @@ def test_the_manifest_command_writes_shows_and_tells(sounds):
     assert about["summary"]["classes"] == {"cat": 12, "dog": 12} and about["manifest"] == str(sounds / "m.csv")
     assert len(Manifest.read(sounds / "m.csv")) == 24
     done = command("manifest", "folder", sounds, "--hop", "1", "--out", sounds / "n.csv")
-    assert isinstance(done.exception, ConfigError) and "--hop is about windows" in str(done.exception)
+    assert isinstance(done.exception, ConfigError) and "--hop applies to windows" in str(done.exception)
     done = command("manifest", "foldr", sounds)
     assert done.exit_code == 2 and "did you mean 'folder'" in done.output
 

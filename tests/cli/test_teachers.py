@@ -39,7 +39,7 @@ def test_the_list_says_what_can_run_and_what_can_be_fetched(monkeypatch):
     monkeypatch.setattr(OnnxTeacher, "missing", classmethod(lambda cls: "it is missing: pip install it"))
     text = run()
     assert "kmeans" in text and "store:PATH" in text
-    assert "cannot run here: it is missing: pip install it" in text
+    assert "not available here: it is missing: pip install it" in text
     assert re.search(r"google-speech-embedding +16.7 +16000 +192 +speech; labels: .* wheel", text)
     found = json.loads(run("--json"))
     assert {one["name"]: one["here"] for one in found["teachers"]}["onnx"] is False
@@ -49,7 +49,7 @@ def test_the_list_says_what_can_run_and_what_can_be_fetched(monkeypatch):
 def test_check_prints_shape_rate_and_speed(frames):
     text = run("check", f"onnx:{frames}", "--set", "teacher.frames=2")
     assert "4 clips, shape (4, 8) (2 vectors of 4 per clip)" in text
-    assert "decoded at 8000 Hz" in text and "s of audio a second with 1 thread" in text
+    assert "decoded at 8000 Hz" in text and "s of audio per second with 1 thread" in text
 
 
 def test_check_notes_what_breaks_the_contract():
@@ -73,7 +73,7 @@ def test_check_notes_what_breaks_the_contract():
 
 def test_bad_specs_end_in_one_line(tmp_path):
     for arguments, message in (
-        (("teachers", "check", "store:x.npy"), "looks vectors up embeds no clip"),
+        (("teachers", "check", "store:x.npy"), "stored vectors cannot be checked"),
         (("teachers", "check", "kmeans"), "has to be learned from clips first"),
         (("teachers", "check", f"onnx:{tmp_path}/no.onnx"), "no model at"),
         (("teachers", "fetch", "yamnt"), "did you mean 'yamnet'"),

@@ -96,17 +96,17 @@ def test_every_column_is_used_or_named_or_asked_for(names, random):
 def test_the_documentation_lists_every_name():
     path = Path(__file__).resolve().parents[2] / "docs/manifests.md"
     shown = path.read_text(encoding="utf-8").split("<!-- columns -->\n")[1].split("<!-- end -->")[0]
-    holds = {
+    content = {
         "path": "the audio file",
-        "label": "the class, or several joined by a bar",
+        "label": "the class, or several classes joined by a bar",
         "group": "what must not be split between train and test",
-        "split": "the fold or part that the set publishes",
-        "dataset": "the set's name; by default that of the file or its folder",
-        "start": "where the clip starts in the file, seconds",
-        "end": "where it ends",
+        "split": "the published fold or part",
+        "dataset": "the name of the data set; by default that of the file or its folder",
+        "start": "start of the clip in the file, seconds",
+        "end": "end of the clip in the file, seconds",
     }
     rows = [
-        f"| `{meaning}` | {holds[meaning]} | {', '.join(f'`{name}`' for name in names if name != meaning)} |"
+        f"| `{meaning}` | {content[meaning]} | {', '.join(f'`{name}`' for name in names if name != meaning)} |"
         for meaning, names in MEANINGS.items()
     ]
     assert shown.splitlines()[2:] == rows

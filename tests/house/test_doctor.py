@@ -35,17 +35,17 @@ def found(name, **options) -> Finding:
     return {finding.name: finding for finding in doctor.examine(**options)}[name]
 
 
-def test_every_step_works_here_and_leaves_threads_alone():
+def test_the_self_test_works_here_and_leaves_threads_alone():
     threads = torch.get_num_threads()
     finding = doctor.check_itself()
-    assert finding.state == OK and "100% of them recognised" in finding.found
+    assert finding.state == OK and "100% classified correctly" in finding.found
     assert torch.get_num_threads() == threads
 
 
 def test_a_student_that_learns_nothing_is_a_fault(monkeypatch):
-    monkeypatch.setattr(doctor, "whole_way", lambda folder: 0.5)
+    monkeypatch.setattr(doctor, "end_to_end", lambda folder: 0.5)
     finding = doctor.check_itself()
-    assert finding.state == BROKEN and "50%" in finding.found and finding.mend
+    assert finding.state == BROKEN and "50%" in finding.found and finding.fix
 
 
 def test_the_command_says_usable(healthy, capsys, tmp_path):
@@ -55,7 +55,7 @@ def test_the_command_says_usable(healthy, capsys, tmp_path):
     command.main(["--json", "--out", str(tmp_path)], standalone_mode=False)
     answer = json.loads(capsys.readouterr().out)
     assert answer["usable"] is True
-    assert {"name", "state", "found", "mend"} == set(answer["findings"][0])
+    assert {"name", "state", "found", "fix"} == set(answer["findings"][0])
     assert set(doctor.NEEDED) <= {finding["name"] for finding in answer["findings"]}
 
 
@@ -71,7 +71,7 @@ def test_a_missing_package_is_broken_and_the_rest_is_looked_at(healthy, monkeypa
 
 def test_an_old_package_is_broken(monkeypatch):
     monkeypatch.setattr(doctor, "requires", lambda name: ["numpy>=99.1", "torch>=2.4; extra == 'x'", "scipy"])
-    assert doctor.check_package("numpy").mend == "pip install --upgrade 'numpy>=99.1'"
+    assert doctor.check_package("numpy").fix == "pip install --upgrade 'numpy>=99.1'"
     assert doctor.check_package("torch").state == OK and doctor.check_package("scipy").state == OK
 
 
@@ -80,7 +80,7 @@ def test_torchaudio_of_another_build_is_a_note_with_its_mend(healthy, monkeypatc
     monkeypatch.setattr(torch, "__version__", "2.13.0+cpu")
     finding = found("torchaudio")
     assert finding.state == NOTE and "libcudart.so.13" in finding.found and "more" not in finding.found
-    assert "torchaudio==2.13.0 --index-url https://download.pytorch.org/whl/cpu" in finding.mend
+    assert "torchaudio==2.13.0 --index-url https://download.pytorch.org/whl/cpu" in finding.fix
 
 
 @pytest.mark.parametrize("name", ["torchaudio", "onnxruntime", "matplotlib"])
@@ -98,14 +98,14 @@ def test_an_optional_part_that_does_not_load_is_a_note(monkeypatch):
 def test_a_gpu_that_does_not_compute_is_a_note(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     finding = doctor.check_device("meta:0")
-    assert finding.state == NOTE and "does not compute" in finding.found and "--device cpu" in finding.mend
+    assert finding.state == NOTE and "does not compute" in finding.found and "--device cpu" in finding.fix
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
     assert doctor.check_disk(tmp_path / "not/yet/there").state == OK
     usage = doctor.shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
-    assert doctor.check_disk(tmp_path).state == NOTE and "make room" in doctor.check_disk(tmp_path).mend
+    assert doctor.check_disk(tmp_path).state == NOTE and "make room" in doctor.check_disk(tmp_path).fix
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
     assert doctor.check_disk(tmp_path).state == BROKEN
 
@@ -114,17 +114,17 @@ def test_more_threads_than_cores_are_noted(monkeypatch):
     monkeypatch.setattr(doctor, "available_cores", lambda: 1)
     monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [{"internal_api": "openblas", "num_threads": 64}])
     finding = doctor.check_threads()
-    assert finding.state == NOTE and "openblas x64" in finding.found and finding.mend.endswith("OMP_NUM_THREADS=1")
+    assert finding.state == NOTE and "openblas x64" in finding.found and finding.fix.endswith("OMP_NUM_THREADS=1")
     monkeypatch.setattr(doctor, "free_cores", lambda: 1)
     monkeypatch.setattr(doctor, "available_cores", lambda: 4)
-    assert "others keep 3 busy" in doctor.check_cores().mend
+    assert "other processes use 3" in doctor.check_cores().fix
 
 
 def test_lost_decoders_are_noted(monkeypatch):
     import soundfile
 
     monkeypatch.setattr(soundfile, "available_formats", lambda: {"WAV": "", "FLAC": "", "OGG": ""})
-    assert doctor.check_formats().state == NOTE and "mp3 cannot be read" in doctor.check_formats().mend
+    assert doctor.check_formats().state == NOTE and "mp3 cannot be read" in doctor.check_formats().fix
 
 
 def test_an_old_python_is_broken(monkeypatch):

@@ -46,8 +46,8 @@ def test_stored_without_output(path):
 
 @by_name
 def test_runs_and_shows_a_figure_and_a_table(path, kernel):
-    nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel: pip install 'embcomp[nb]'")
-    pytest.importorskip("ipykernel", reason="needs ipykernel: pip install 'embcomp[nb]'")
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel: pip install -e '.[nb]'")
+    pytest.importorskip("ipykernel", reason="needs ipykernel: pip install -e '.[nb]'")
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -103,7 +103,7 @@ def test_cross_dataset_reads_a_run_of_your_own(run_folder):
     found = execute(NOTEBOOKS[1])
     assert found["matrix"].shape == (2, 3) and found["matrix"].notna().all().all()
     assert len(found["pairs"]) == 4 * 4 and np.allclose(found["pairs"]["drop"], 0)
-    assert np.allclose(found["compared"]["won back"], 0.05)
+    assert np.allclose(found["compared"]["recovered"], 0.05)
 
 
 def test_cross_dataset_says_when_there_is_none(run_folder):

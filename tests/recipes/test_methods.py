@@ -86,7 +86,7 @@ def test_configs_compare_the_same_variants_everywhere(recipe):
 
 def test_misuse(tones, tmp_path, asked):
     for arguments, message in (
-        (["--config", "fsdd"], "the config 'fsdd' is for recorded sets; give DATA"),
+        (["--config", "fsdd"], "the config 'fsdd' is for recorded data sets; give DATA"),
         ([tones.parent, "--manifest", tones], "give DATA or --manifest, not both"),
         ([tones.parent, "--config", "fsd"], "did you mean 'fsdd'"),
     ):

@@ -60,7 +60,7 @@ def test_esc10_from_the_table_of_esc50(tmp_path):
         "audio/2-102852-A-11.wav": ("sea_waves", "102852", "2", "esc10"),
     }
     assert "not one of the ten classes: 1" in result.stderr
-    assert "not there: 1 (audio/5-9032-A-0.wav)" in result.stderr
+    assert "does not exist: 1 (audio/5-9032-A-0.wav)" in result.stderr
 
 
 def test_table_of_another_shape_is_refused(tmp_path):
@@ -196,7 +196,7 @@ def test_ready_manifest_is_left_as_it_is(name, tones):
     before = tones.read_bytes()
     result = CliRunner().invoke(script(name).main, [str(tones.parent)])
     assert result.exit_code == 0, result.output
-    assert "stands already" in result.stdout and "24 clips" in result.stdout
+    assert "already exists" in result.stdout and "24 clips" in result.stdout
     assert tones.read_bytes() == before
 
 
@@ -218,7 +218,7 @@ def test_ready_manifest_with_missing_files_is_refused(tones):
     (tones.parent / "audio" / "tones_high_0_0.wav").unlink()
     result = CliRunner().invoke(script("fsdd").main, [str(tones.parent)])
     assert result.exit_code == 2
-    assert "1 files that are not there: audio/tones_high_0_0.wav" in result.stderr
+    assert "1 files that do not exist: audio/tones_high_0_0.wav" in result.stderr
 
 
 @pytest.mark.parametrize("name", WITH_DATA)

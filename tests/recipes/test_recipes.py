@@ -167,7 +167,7 @@ def test_run_refuses_what_is_not_there(tmp_path, asked):
 def test_shared_manifests_are_accepted(shared, recipe, folder):
     result = CliRunner().invoke(script(recipe).main, [str(shared / "data" / folder)])
     assert result.exit_code == 0, result.output
-    assert "stands already" in result.stdout
+    assert "already exists" in result.stdout
 
 
 def test_fsdd_names_give_the_shared_manifest(shared, tmp_path):

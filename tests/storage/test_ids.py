@@ -98,7 +98,7 @@ def test_ids_that_stand_twice_are_refused_by_name_and_row(manifest, tmp_path, ho
     else:
         npz(path, np.array(twice, object if "objects" in how else str))
     with pytest.raises(
-        StoreError, match=r"e\.\S+: 1 ids appear more than once: 'a.wav' in rows 0, 2. Keep one row of each"
+        StoreError, match=r"e\.\S+: 1 ids occur more than once: 'a.wav' in rows 0, 2. Keep one row of each"
     ):
         StoredTeacher(path, manifest)
 

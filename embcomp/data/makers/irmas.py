@@ -53,7 +53,7 @@ class Irmas(Maker):
             raise ManifestError(
                 f"{home} holds neither {TRAIN} nor IRMAS-TestingData-Part1, nor folders like cel and gac"
             )
-        notes = ["a group is the song; training and test songs are told apart by the publication, not by name"]
+        notes = ["a group is the song; training and test songs are separated by the publication, not by name"]
         return listed(clips, home, notes, self.name, left_out)
 
 

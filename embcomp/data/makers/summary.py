@@ -120,7 +120,7 @@ def summarise(
     repeated : sequence of sequence of Path
         Files with the same bytes.
     home : Path
-        Folder that names are told from.
+        Folder that names are relative to.
     """
     lengths = [(sounds[clip.path].seconds if clip.end is None else clip.end) - (clip.start or 0.0) for clip in clips]
     classes: Counter[str] = Counter()

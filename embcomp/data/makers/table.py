@@ -101,37 +101,37 @@ def clips_of(cells: Cells, table: Path, home: Path, settings: Any, notes: list[s
 
 
 def _columns(cells: Cells, table: Path, settings: Any) -> tuple[dict[str, str], list[str]]:
-    """Meaning to column: as told, then as names say."""
-    told: dict[str, str] = {}
+    """From meaning to column: as given with --column, otherwise by name."""
+    given: dict[str, str] = {}
     for text in settings.column:
         meaning, equals, name = (part.strip() for part in text.partition("="))
         if not equals or meaning not in MEANINGS:
             raise ManifestError(f"--column takes MEANING=NAME, not {text!r}; {nearest(meaning, MEANINGS)}")
         if name not in cells:
             raise ManifestError(f"{table} has no column {name!r}; {nearest(name, cells)}")
-        told[meaning] = name
+        given[meaning] = name
     for name in settings.tag:
         if name not in cells:
             raise ManifestError(f"{table} has no column {name!r} for --tag; {nearest(name, cells)}")
-    open_columns = {name: values for name, values in cells.items() if name not in {*told.values(), *settings.tag}}
-    # A meaning that was told is not looked for again.
-    stand_in = {meaning: ["-"] * len(next(iter(cells.values()))) for meaning in told if meaning != "duration"}
+    open_columns = {name: values for name, values in cells.items() if name not in {*given.values(), *settings.tag}}
+    # The column of a given meaning is not searched for.
+    stand_in = {meaning: ["-"] * len(next(iter(cells.values()))) for meaning in given if meaning != "duration"}
     lower = {name.casefold().replace("_", "").replace(" ", ""): name for name in open_columns}
     length = next(
         (lower[name] for name in ("duration", "durations", "durationsec", "length", "lengths") if name in lower), None
     )
-    if length and "end" not in told and "duration" not in told:
-        told["duration"] = length
-        if "start" not in told and "offset" in lower:  # offset and duration are a start and a length
-            told["start"] = lower["offset"]
+    if length and "end" not in given and "duration" not in given:
+        given["duration"] = length
+        if "start" not in given and "offset" in lower:  # offset and duration are a start and a length
+            given["start"] = lower["offset"]
             stand_in["start"] = ["-"] * len(open_columns[length])
-        open_columns = {name: values for name, values in open_columns.items() if name not in told.values()}
+        open_columns = {name: values for name, values in open_columns.items() if name not in given.values()}
     kept_back = {name: values for name, values in open_columns.items() if name not in stand_in}
     try:
         found = assign({**stand_in, **kept_back}, table.name)
     except ManifestError as error:
         raise ManifestError(_our_option(str(error))) from None
-    columns = {meaning: name for meaning, name in found.source.items() if meaning not in stand_in} | told
+    columns = {meaning: name for meaning, name in found.source.items() if meaning not in stand_in} | given
     if "end" in columns or "start" not in columns:
         columns.pop("duration", None)
     if "path" not in columns:
@@ -185,7 +185,7 @@ def _seconds(cells: list[str], what: str, table: Path) -> list[float | None]:
 def locate(names: Sequence[str], home: Path) -> tuple[list[Path | None], list[tuple[str, str]], list[str]]:
     """Files that a table's paths mean on this machine.
 
-    A path is taken as it stands, from `home` on. What is not there is looked for with ``\\`` for ``/``, with an
+    A path is used as written, relative to `home`. What is not there is looked for with ``\\`` for ``/``, with an
     audio ending where it has none, and by as much of its end as lies below `home`: tables keep the folders of
     the machine they were made on.
 

@@ -1,0 +1,137 @@
+"""Embed the clips of a manifest: the library call behind ``embcomp embed``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embcomp.audio.clips import Clips, names_audio
+from embcomp.config import AudioConfig, read_choice
+from embcomp.data.manifest import Manifest
+from embcomp.errors import BadClip
+from embcomp.storage.files import fingerprint
+from embcomp.storage.store import EmbeddingStore
+from embcomp.teachers.base import Teacher, TeacherSettings
+from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What `embed_manifest` wrote.
+
+    Attributes
+    ----------
+    store : EmbeddingStore
+    teacher : Teacher
+    bad : tuple of BadClip
+        Unusable clips that were left out.
+    cut : int
+        Clips longer than `seconds`, of which only the start was embedded.
+    has_audio : bool
+        False if no row names an audio file and all vectors were looked up by id.
+    """
+
+    store: EmbeddingStore
+    teacher: Teacher
+    bad: tuple[BadClip, ...]
+    cut: int
+    has_audio: bool
+
+
+def embed_manifest(
+    manifest: Manifest,
+    out: str | os.PathLike,
+    *,
+    teacher: str | TeacherSettings = "kmeans",
+    options: Mapping[str, Any] | None = None,
+    splits: Sequence[str] = (),
+    seconds: float = 10.0,
+    audio: AudioConfig | None = None,
+    dtype: str = "float32",
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Compute embeddings of the clips of a manifest and store them.
+
+    An interrupted call continues when repeated; if `out` is a store of the same teacher and settings, only new
+    and changed clips are embedded.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    out : path
+        Folder of the store. A teacher that has to be learned from the clips first is saved next to it, as
+        ``OUT.teacher``.
+    teacher : str or TeacherSettings
+        ``NAME`` or ``NAME:ARGUMENT``, as ``--teacher`` takes it, or settings of a teacher.
+    options : mapping, optional
+        Settings of the teacher by name, for a `teacher` given as a string.
+    splits : sequence of str
+        Embed only clips with one of these values in the column split; empty: all.
+    seconds : float, default=10.0
+        Longer clips are cut to this length.
+    audio : AudioConfig, optional
+        How files are decoded: `channel` and `ffmpeg`. Teachers choose the sample rate.
+    dtype : {"float32", "float16"}
+        Of the stored numbers.
+    skip_bad : bool, default=False
+        Leave out unusable clips instead of raising.
+    progress : callable, optional
+        Called as ``progress(stage, done, total)``, stage ``check`` or ``embed``.
+
+    Returns
+    -------
+    Embedded
+
+    Raises
+    ------
+    ConfigError
+        There is no such teacher or option.
+    AudioError
+        Clips cannot be used (all are named) and `skip_bad` is false.
+    ManifestError, StoreError, ArtifactError
+        There is no such split, or `out` is something else.
+
+    Examples
+    --------
+    >>> import embcomp                                                               # doctest: +SKIP
+    >>> found = embcomp.embed(embcomp.Manifest.read("train.csv"), "embeddings")      # doctest: +SKIP
+    >>> found.store.dim                                                              # doctest: +SKIP
+    1536
+    """
+    progress = progress or (lambda stage, done, total: None)
+    settings = read_choice("teacher", {"spec": teacher, **(options or {})}) if isinstance(teacher, str) else teacher
+    chosen = manifest.with_splits(splits)
+    clips = Clips.of(chosen, audio or AudioConfig(), seconds)
+    if not settings.choice.runs and not names_audio(manifest):
+        opened = open_teacher(settings, manifest)
+        store = embed(clips, opened.keys(chosen.ids), opened, out, dtype=dtype)
+        return Embedded(store, opened, (), 0, False)
+    checked = clips.check(skip_bad, _counted(progress, "check", len(chosen)))
+    clips = checked.clips
+    hashes = clips.hashes()
+    if settings.learns:
+        key = fingerprint([settings.options(), hashes, seconds])
+        path = Path(out)
+        opened = learned_teacher(clips, settings, path.with_name(f"{path.name}.teacher"), key)
+    else:
+        opened = open_teacher(settings, manifest)
+    store = embed(clips, hashes, opened, out, progress=_counted(progress, "embed", len(clips)), dtype=dtype)
+    return Embedded(store, opened, tuple(checked.bad), checked.longer if opened.runs else 0, True)
+
+
+def _counted(progress: Progress, stage: str, total: int) -> Callable[[int], None]:
+    """A callback for the number of clips just done."""
+    done = 0
+
+    def update(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(stage, done, total)
+
+    return update
