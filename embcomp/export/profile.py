@@ -202,7 +202,7 @@ def _written(source: Source, kind: str, path: Path, int8: bool, threads: int) ->
 
 
 def _compiled(source: StudentSource) -> Callable:
-    """The network compiled; what the compiler cannot do here is told as a missing package."""
+    """The network compiled; a compiler that cannot do it here is reported as a missing package."""
     compiled = torch.compile(source.body, dynamic=False)
     try:
         for count in (1, BATCH):

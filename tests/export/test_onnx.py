@@ -99,8 +99,7 @@ def test_students_of_any_kind_for_any_batch_and_length(tmp_path, kind, norm, mul
     sums = model.run(batch)[0].sum(1)
     assert multi_label or np.allclose(sums, 1, atol=1e-5)
     nodes = {node.op_type for node in onnx.load(tmp_path / "student.onnx").graph.node}
-    # Folded into the convolutions, all but norms over groups of bands.
-    assert ("BatchNormalization" in nodes) == (kind == "bc_resnet")
+    assert "BatchNormalization" not in nodes  # folded into the convolutions
 
 
 def test_clips_of_different_lengths_keep_their_order(tmp_path):

@@ -332,7 +332,7 @@ def test_somebodys_vectors_over_time_are_read(tones, tmp_path):
         store = embed(clips, [""] * len(manifest), teacher, tmp_path / f"{name}.store")
         np.testing.assert_array_equal(store.take(manifest.ids, over_time=True), vectors)
     np.save(tmp_path / "e.npy", vectors[..., None])
-    with pytest.raises(StoreError, match="do not fit 24 ids"):
+    with pytest.raises(StoreError, match=r"over time, not \(24, 3, 5, 1\)"):
         StoredTeacher(tmp_path / "e.npy", manifest)
 
 
