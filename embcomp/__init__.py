@@ -28,8 +28,8 @@ _MODULE_OF = {
     "load_config": "embcomp.config:load",
     "make_manifest": "embcomp.data.makers:make",
     "matrix": "embcomp.pipeline.matrix",
-    "predict": "embcomp.students.prediction",
-    "predict_windows": "embcomp.students.waveforms",
+    "predict": "embcomp.export.labelling",
+    "predict_windows": "embcomp.export.labelling",
     "read_scores": "embcomp.evaluation.table",
     "run": "embcomp.pipeline",
     "sweep": "embcomp.pipeline.sweep",
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from embcomp.evaluation.dimension import dimension_curve as dimension_curve
     from embcomp.evaluation.scores import evaluate as evaluate
     from embcomp.evaluation.table import read_scores as read_scores
+    from embcomp.export.labelling import predict as predict
+    from embcomp.export.labelling import predict_windows as predict_windows
     from embcomp.pipeline import run as run
     from embcomp.pipeline.matrix import matrix as matrix
     from embcomp.pipeline.sweep import sweep as sweep
@@ -59,8 +61,6 @@ if TYPE_CHECKING:
     from embcomp.report import write_report as write_report
     from embcomp.storage.store import EmbeddingStore as EmbeddingStore
     from embcomp.students.classifier import Classifier as Classifier
-    from embcomp.students.prediction import predict as predict
-    from embcomp.students.waveforms import predict_windows as predict_windows
     from embcomp.teachers.embed_manifest import embed_manifest as embed  # noqa: F401
     from embcomp.training.compress import compress as compress
     from embcomp.training.distill import distill as distill

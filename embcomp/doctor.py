@@ -295,9 +295,9 @@ def end_to_end(folder: Path) -> float:
     from embcomp.config import parse
     from embcomp.data.labels import encode
     from embcomp.data.manifest import Manifest
+    from embcomp.export.labelling import predict
     from embcomp.storage.store import write_store
     from embcomp.students.classifier import Classifier
-    from embcomp.students.prediction import predict
     from embcomp.teachers import embed, learned_teacher
     from embcomp.training.compress import fit_compressor
     from embcomp.training.distill import distill

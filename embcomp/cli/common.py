@@ -53,10 +53,32 @@ def json_for(stream: TextIO, text: str) -> str:
 
 
 def bar(total: int, what: str) -> Any:
-    """A progress bar on standard error, hidden if that is not a terminal."""
-    from tqdm import tqdm
+    """A progress bar on standard error; none if that is not a terminal, or where tqdm is not installed."""
+    if not sys.stderr.isatty():
+        return _NoBar()
+    try:
+        from tqdm import tqdm
+    except ImportError:  # a model exported to ONNX is run where little is installed
+        return _NoBar()
+    return tqdm(total=total, desc=what, leave=False)
 
-    return tqdm(total=total, desc=what, disable=not sys.stderr.isatty(), leave=False)
+
+class _NoBar:
+    """What takes the calls of a bar, and shows nothing."""
+
+    n, total = 0, 0
+
+    def update(self, count: int = 1) -> None:
+        self.n += count
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def progress_of(shown: Any) -> Callable[[int, int], None]:

@@ -12,14 +12,15 @@ import click
 from embcomp.cli import common
 
 if TYPE_CHECKING:
-    from embcomp.students.prediction import Predicted
+    from embcomp.prediction.labeller import Labeller
+    from embcomp.prediction.predicted import Predicted
 
 FORMATS = ("table", "csv", "json")
 ANNOTATIONS = ("raven", "audacity")
 
 
 @click.command()
-@click.argument("student", type=common.FOLDER)
+@click.argument("student", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("audio", nargs=-1, required=True, metavar="AUDIO...")
 @click.option("--window", type=float, metavar="SECONDS", help="Label windows of this length instead of whole files.")
 @click.option(
@@ -30,9 +31,8 @@ ANNOTATIONS = ("raven", "audacity")
 )
 @click.option(
     "--threshold",
-    default=0.5,
-    show_default=True,
-    help="Lowest probability of a predicted label, for students with several labels per clip.",
+    type=float,
+    help="Lowest probability of a predicted label, for students with several labels per clip.  [default: of an exported file what it states, else 0.5]",
 )
 @click.option(
     "--format",
@@ -46,7 +46,7 @@ ANNOTATIONS = ("raven", "audacity")
     help="Output file instead of standard output; with raven or audacity also a folder, for several recordings.",
 )
 @click.option(
-    "--variant", default="", metavar="NAME", help="If STUDENT is a run: choose among the students of this variant."
+    "--variant", default="", metavar="NAME", help="If MODEL is a run: choose among the students of this variant."
 )
 @click.option(
     "--channel",
@@ -73,10 +73,11 @@ def predict(
     skip_bad,
     threads,
 ) -> None:
-    """Label AUDIO with STUDENT: files, folders, or patterns in quotes.
+    """Label AUDIO with MODEL: files, folders, patterns in quotes, or - for standard input.
 
-    STUDENT is the folder of a student, or of a finished run; of a run, the student
-    with the best validation score is taken.
+    MODEL is the folder of a student, or of a finished run, of which the student
+    with the best validation score is taken, or a file that embcomp export wrote:
+    .onnx or .tflite.
 
     Files longer than the clips the student was trained on are cut to that length,
     with a message; use --window to label a whole long recording.
@@ -85,43 +86,49 @@ def predict(
     Example:
       embcomp predict student 'recordings/*.wav' --window 2
       embcomp predict runs/mine recordings --window 2 --format raven --out tables
+      embcomp predict student.onnx recording.wav
     """
-    from embcomp.engines.local import set_threads
+    from embcomp.prediction.files import audio_files, with_standard_input
+    from embcomp.prediction.predicted import label_files
+    from embcomp.prediction.tables import BEGINNINGS, as_csv, as_json, as_table
     from embcomp.storage.files import writing
     from embcomp.storage.ownership import check_file
-    from embcomp.students.classifier import Classifier
-    from embcomp.students.prediction import audio_files
-    from embcomp.students.prediction import predict as label
-    from embcomp.students.tables import BEGINNINGS, as_csv, as_json, as_table
 
-    set_threads(threads)
     form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
-    if form in ANNOTATIONS:
-        from embcomp.students.annotations import check_target
-
-        check_target(form, out, len(audio_files(audio, recursive)))
-    if out is not None and form not in ANNOTATIONS:
-        check_file(out, f"{form} of predictions", BEGINNINGS[form])
-    classifier = Classifier.load(_chosen(student, variant))
-    options = {"window": window, "hop": hop, "threshold": threshold, "channel": channel, "ffmpeg": ffmpeg or None}
-    started = time.perf_counter()
-    if window is not None and form not in ANNOTATIONS:
-        rows, found = _streamed(classifier, audio_files(audio, recursive), options, skip_bad, form, top, out)
-    else:
-        with common.bar(1, "predict") as shown:
-            found = label(
-                classifier, audio, **options, recursive=recursive, skip_bad=skip_bad, progress=common.progress_of(shown)
-            )
-        rows = len(found.table)
+    with with_standard_input(audio) as (paths, shown_as):
         if form in ANNOTATIONS:
-            _annotate(found, form, classifier.audio.sample_rate, out)
+            from embcomp.prediction.annotations import check_target
+
+            check_target(form, out, len(audio_files(paths, recursive)))
+        if out is not None and form not in ANNOTATIONS:
+            check_file(out, f"{form} of predictions", BEGINNINGS[form])
+        model = _opened(student, variant, threads)
+        options = {"window": window, "hop": hop, "threshold": threshold, "channel": channel, "ffmpeg": ffmpeg or None}
+        started = time.perf_counter()
+        if window is not None and form not in ANNOTATIONS:
+            files = audio_files(paths, recursive)
+            rows, found = _streamed(model, files, options, skip_bad, form, top, out, shown_as)
         else:
-            text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)
-            if out is None:
-                click.echo(common.json_for(sys.stdout, text) if form == "json" else text, nl=False)
+            with common.bar(1, "predict") as bar:
+                found = label_files(
+                    model,
+                    paths,
+                    **options,
+                    recursive=recursive,
+                    skip_bad=skip_bad,
+                    shown=shown_as,
+                    progress=common.progress_of(bar),
+                )
+            rows = len(found)
+            if form in ANNOTATIONS:
+                _annotate(found, form, model.audio.sample_rate, out)
             else:
-                with writing(out) as file:
-                    file.write(text)
+                text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)
+                if out is None:
+                    click.echo(common.json_for(sys.stdout, text) if form == "json" else text, nl=False)
+                else:
+                    with writing(out) as file:
+                        file.write(text)
     if out is not None and form not in ANNOTATIONS:
         click.echo(f"{rows} rows: {out}", err=True)
     if window is not None:
@@ -133,7 +140,7 @@ def predict(
         click.echo(f"note: {note}", err=True)
     if found.cut:
         click.echo(
-            f"{found.cut} files are longer than the {classifier.audio.seconds:g} s the student was trained on and were cut to that length; see --window",
+            f"{found.cut} files are longer than the {model.audio.seconds:g} s the student was trained on and were cut to that length; see --window",
             err=True,
         )
     for clip in found.bad:
@@ -142,20 +149,22 @@ def predict(
         click.echo(f"{len(found.bad)} unusable files left out", err=True)
 
 
-def _streamed(classifier, files: list[Path], options, skip_bad: bool, form: str, top: int, out: Path | None):
+def _streamed(
+    model: Labeller, files: list[Path], options, skip_bad: bool, form: str, top: int, out: Path | None, shown_as
+):
     """Label windows of recordings of any length: rows go through a file on disk, and out once all is well."""
     import contextlib
     import tempfile
 
+    from embcomp.prediction.tables import WindowTable
     from embcomp.storage.files import writing
-    from embcomp.students.tables import WindowTable
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", newline="") as scratch:
-        table = WindowTable(classifier, scratch)
-        with common.bar(len(files), "predict") as shown:
+        table = WindowTable(model, scratch)
+        with common.bar(len(files), "predict") as bar:
             for path in files:
-                table.add(path, **options)
-                shown.update(1)
+                table.add(path, shown_as(path), **options)
+                bar.update(1)
         found = table.finish(skip_bad)
         place = writing(out) if out is not None else contextlib.nullcontext(None)
         with place as file:
@@ -165,6 +174,21 @@ def _streamed(classifier, files: list[Path], options, skip_bad: bool, form: str,
                 else:
                     file.write(text)
     return table.rows, found
+
+
+def _opened(model: Path, variant: str, threads: int) -> Labeller:
+    """A file in its own runtime, with nothing else loaded; a student, or of a run the best one, in torch."""
+    from embcomp.engines.local import limit_by_environment, set_threads
+    from embcomp.errors import ConfigError
+    from embcomp.export.labelling import open_labeller
+
+    if not model.is_dir():
+        if variant:
+            raise ConfigError(f"--variant chooses a student of a run, and {model} is not the folder of a finished run")
+        limit_by_environment(threads)
+        return open_labeller(model, threads)
+    set_threads(threads)
+    return open_labeller(_chosen(model, variant))
 
 
 def _chosen(student: Path, variant: str) -> Path:
@@ -182,7 +206,7 @@ def _chosen(student: Path, variant: str) -> Path:
 
 
 def _annotate(found: Predicted, form: str, sample_rate: int, out: Path | None) -> None:
-    from embcomp.students.annotations import annotation_texts, write_annotations
+    from embcomp.prediction.annotations import annotation_texts, write_annotations
 
     if out is not None:
         written = write_annotations(found, form, sample_rate, out)

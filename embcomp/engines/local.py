@@ -104,13 +104,18 @@ def _idle_cores(seconds: float = 0.2) -> float | None:
         return None
 
 
+def limit_by_environment(threads: int) -> None:
+    """Limit numeric libraries that are loaded from now on; loads none."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+
+
 def set_threads(threads: int) -> None:
     """Limit the numeric libraries of this process to `threads` threads."""
+    limit_by_environment(threads)
     import torch
     from threadpoolctl import threadpool_limits
 
-    for name in THREAD_VARIABLES:
-        os.environ[name] = str(threads)
     torch.set_num_threads(threads)
     threadpool_limits(threads)
 

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from embcomp.data.annotations import read_audacity, read_raven
 from embcomp.errors import ConfigError, EmbcompError
-from embcomp.students.annotations import check_target, write_annotations
-from embcomp.students.prediction import Predicted
+from embcomp.prediction.annotations import check_target, write_annotations
+from embcomp.prediction.predicted import Predicted
 
 
 def predicted(paths, several=False) -> Predicted:
     places = [(path, start, start + 1.0) for path in paths for start in (0.0, 1.0, 2.0)]
-    table = pd.DataFrame(places, columns=["path", "start", "end"])
-    chances = np.tile([[0.9, 0.1], [0.2, 0.8], [0.75, 0.7]], (len(paths), 1)).astype(np.float32)
-    if several:
-        table["label"] = ["wren", "", "wren|robin"] * len(paths)
-    else:
-        table["label"] = ["wren", "robin", "wren"] * len(paths)
-    table["probability"] = chances.max(axis=1)
-    table[["p:wren", "p:robin"]] = chances
-    return Predicted(table, ("wren", "robin"), several, True, 0, ())
+    probabilities = np.tile([[0.9, 0.1], [0.2, 0.8], [0.75, 0.7]], (len(paths), 1)).astype(np.float32)
+    labels = (["wren", "", "wren|robin"] if several else ["wren", "robin", "wren"]) * len(paths)
+    return Predicted(places, labels, probabilities, ("wren", "robin"), several, True)
 
 
 def test_selections_read_back_as_they_were_predicted(tmp_path):

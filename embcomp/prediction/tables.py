@@ -1,4 +1,4 @@
-"""What a student found, as CSV, JSON and a table for reading; of long recordings by way of a file, not of memory."""
+"""What a model found, as CSV, JSON and a table for reading; of long recordings by way of a file, not of memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import pandas as pd
+import numpy as np
 
 from embcomp.audio.mono import about_losses
 from embcomp.errors import AudioError, BadClip
-from embcomp.students.classifier import Classifier
-from embcomp.students.prediction import Predicted, refuse_bad
-from embcomp.students.waveforms import predict_windows
+from embcomp.prediction.labeller import Labeller
+from embcomp.prediction.predicted import Predicted, refuse_bad
+from embcomp.prediction.windows import label_windows
 
 HEAD = ("path", "start", "end", "label", "probability")
 # How each form begins, to tell it from files of anybody else.
@@ -29,9 +29,8 @@ BEGINNINGS: dict[str, Callable[[str], bool]] = {
 
 def as_csv(found: Predicted) -> str:
     """The table as CSV, numbers to six digits."""
-    # Hours into a recording, six digits cannot separate neighbouring windows.
-    places = {name: found.table[name].map("{:.12g}".format) for name in ("start", "end")}
-    return found.table.assign(**places).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    head = [*HEAD, *(f"p:{name}" for name in found.classes)]
+    return "".join(map(_csv_line, [head, *(_cells(*row) for row in _rows(found))]))
 
 
 def as_json(found: Predicted) -> str:
@@ -48,11 +47,12 @@ def as_table(found: Predicted, top: int = 1) -> str:
 
 
 def _rows(found: Predicted) -> Iterator[tuple[str, float, float, str, Sequence[float]]]:
-    for place, row in zip(found.table.itertuples(index=False), found.probabilities):
-        yield place.path, place.start, place.end, place.label, row
+    for (path, start, end), label, row in zip(found.places, found.labels, found.probabilities):
+        yield path, start, end, label, row
 
 
 def _cells(path: str, start: float, end: float, label: str, probabilities: Sequence[float]) -> list[str]:
+    # Hours into a recording, six digits cannot separate neighbouring windows.
     return [
         path,
         f"{start:.12g}",
@@ -84,7 +84,7 @@ class WindowTable:
 
     Parameters
     ----------
-    classifier : Classifier
+    model : Labeller
     scratch : text file
         To write and read; what a recording that turns out to be damaged has written is taken back.
 
@@ -93,26 +93,27 @@ class WindowTable:
     rows : int
     """
 
-    def __init__(self, classifier: Classifier, scratch: IO[str]):
-        self.classifier, self.scratch = classifier, scratch
+    def __init__(self, model: Labeller, scratch: IO[str]):
+        self.model, self.scratch = model, scratch
         self.rows, self.files, self.seconds = 0, 0, 0.0
         self.bad: list[BadClip] = []
         self.lost: Counter[str] = Counter()
 
-    def add(self, path: Path, **options: Any) -> None:
-        """Label the windows of a recording; `options` are those of `embcomp.students.waveforms.predict_windows`."""
+    def add(self, path: Path, shown: str | None = None, **options: Any) -> None:
+        """Label the windows of a recording, called `shown`; `options` are those of `embcomp.predict_windows`."""
+        shown = str(path) if shown is None else shown
         self.files += 1
         begin, rows, end, kinds = self.scratch.tell(), self.rows, 0.0, set()
         writer = csv.writer(self.scratch, lineterminator="\n")
         try:
-            for one in predict_windows(self.classifier, path, lost=kinds.add, **options):
-                writer.writerow(_cells(str(path), one.start, one.end, one.label, one.probabilities))
+            for one in label_windows(self.model, path, lost=kinds.add, **options):
+                writer.writerow(_cells(shown, one.start, one.end, one.label, one.probabilities))
                 self.rows, end = self.rows + 1, one.end
         except AudioError as error:
             self.scratch.seek(begin)
             self.scratch.truncate()
             self.rows, end = rows, 0.0
-            self.bad.append(BadClip(self.files, str(path), str(error)))
+            self.bad.append(BadClip(self.files, shown, str(error)))
         self.seconds += end
         self.lost.update(kinds)
 
@@ -126,9 +127,9 @@ class WindowTable:
         """
         refuse_bad(self.bad, self.files, skip_bad)
         notes = about_losses(self.lost, "--channel left, right or loudest")
-        known = self.classifier
+        known, nothing = self.model, np.empty((0, len(self.model.classes)), dtype=np.float32)
         return Predicted(
-            pd.DataFrame(), known.classes, known.multi_label, True, 0, tuple(self.bad), notes, self.seconds
+            [], [], nothing, known.classes, known.multi_label, True, 0, tuple(self.bad), notes, self.seconds
         )
 
     def texts(self, form: str, top: int) -> Iterator[str]:
@@ -136,7 +137,7 @@ class WindowTable:
         yield from {"csv": self._csv, "json": self._json, "table": lambda: self._table(top)}[form]()
 
     def _csv(self) -> Iterator[str]:
-        yield _csv_line([*HEAD, *(f"p:{name}" for name in self.classifier.classes)])
+        yield _csv_line([*HEAD, *(f"p:{name}" for name in self.model.classes)])
         self.scratch.seek(0)
         while piece := self.scratch.read(1 << 16):
             yield piece
@@ -144,13 +145,13 @@ class WindowTable:
     def _json(self) -> Iterator[str]:
         before = "[\n"
         for cells in self._read():
-            text = json.dumps(_object(cells, self.classifier.classes), indent=1, ensure_ascii=False)
+            text = json.dumps(_object(cells, self.model.classes), indent=1, ensure_ascii=False)
             yield before + "\n".join(" " + line for line in text.split("\n"))
             before = ",\n"
         yield "\n]\n" if self.rows else "[]\n"
 
     def _table(self, top: int) -> Iterator[str]:
-        known = self.classifier
+        known = self.model
 
         def lines() -> Iterator[list[str]]:
             for path, start, end, label, _, *each in self._read():

@@ -1,4 +1,4 @@
-"""What a student found, as annotations that Raven or Audacity open beside the recording."""
+"""What a model found, as annotations that Raven or Audacity open beside the recording."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from embcomp.data.annotations import Annotation, audacity_text, raven_text
 from embcomp.errors import ConfigError, EmbcompError
+from embcomp.prediction.files import STANDARD_INPUT
+from embcomp.prediction.predicted import Predicted
 from embcomp.storage.files import write_text
-from embcomp.students.prediction import Predicted
 
 ENDINGS = {"raven": ".embcomp.selections.txt", "audacity": ".embcomp.labels.txt"}
 
@@ -22,12 +23,12 @@ def annotations(found: Predicted) -> dict[str, list[tuple[Annotation, float]]]:
     """
     column = {name: number for number, name in enumerate(found.classes)}
     chosen: dict[str, list[tuple[Annotation, float]]] = {}
-    for place, row in zip(found.table.itertuples(index=False), found.probabilities):
-        some = chosen.setdefault(place.path, [])
-        recording = os.path.abspath(place.path)
-        for label in place.label.split("|") if found.multi_label else [place.label]:
+    for (path, start, end), labels, row in zip(found.places, found.labels, found.probabilities):
+        some = chosen.setdefault(path, [])
+        recording = os.path.abspath(path) if path != STANDARD_INPUT else ""
+        for label in labels.split("|") if found.multi_label else [labels]:
             if label:
-                one = Annotation(float(place.start), float(place.end), label, recording)
+                one = Annotation(float(start), float(end), label, recording)
                 some.append((one, float(np.float64(row[column[label]]))))
     return chosen
 
@@ -108,7 +109,7 @@ def _names(recordings: list[str], folder: Path, ending: str) -> list[Path]:
     taken: set[str] = set()
     found = []
     for recording in recordings:
-        stem = name = Path(recording).stem
+        stem = name = "standard-input" if recording == STANDARD_INPUT else Path(recording).stem
         number = 1
         while name.casefold() in taken:
             number += 1

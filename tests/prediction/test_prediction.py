@@ -19,9 +19,9 @@ from embcomp.cli.predict import predict
 from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, ConfigError
+from embcomp.prediction.files import audio_files
+from embcomp.prediction.tables import as_csv, as_json, as_table
 from embcomp.students.classifier import Classifier
-from embcomp.students.prediction import audio_files
-from embcomp.students.tables import as_csv, as_json, as_table
 
 AUDIO = AudioConfig(seconds=0.4, n_mels=24)
 RATE = AUDIO.sample_rate
@@ -110,7 +110,7 @@ def test_a_window_of_full_length_is_the_clip(tmp_path, rng):
 def test_many_windows_are_read_in_batches(tmp_path, rng, monkeypatch):
     soundfile.write(tmp_path / "long.wav", rng.normal(0, 0.1, 2 * RATE), RATE)
     expected = embcomp.predict(student(), tmp_path / "long.wav", window=0.1)
-    monkeypatch.setattr("embcomp.students.waveforms.BATCH", 3)
+    monkeypatch.setattr("embcomp.prediction.labeller.BATCH", 3)
     monkeypatch.setattr("embcomp.audio.decoding.BLOCK", 5600)
     found = embcomp.predict(student(), tmp_path / "long.wav", window=0.1)
     assert len(found.table) == 20
@@ -158,7 +158,7 @@ def test_csv_and_json_hold_the_same(call, saved, recording, tmp_path):
 
 def test_times_late_in_a_recording_keep_their_digits(saved, recording):
     found = embcomp.predict(saved, recording)
-    found.table["start"] = 12345.625
+    found.places[0] = (str(recording), 12345.625, 12346.025)
     assert pd.read_csv(io.StringIO(as_csv(found)))["start"][0] == 12345.625
 
 

@@ -1,0 +1,58 @@
+"""What labels audio: a student, or a file that was exported from one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from embcomp.config import AudioConfig
+
+THRESHOLD = 0.5
+BATCH = 64  # pieces of audio at a time, fewer where they are long
+BATCH_SAMPLES = 1 << 23
+
+
+class Labeller(ABC):
+    """A model that gives probabilities of classes for waveforms.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    multi_label : bool
+        Whether a clip may have several labels.
+    threshold : float
+        From this probability on a class of a multi-label model applies, in (0, 1).
+    audio : AudioConfig
+        Of the clips it was trained on: sample rate, length, channel.
+    """
+
+    classes: tuple[str, ...]
+    multi_label: bool
+    audio: AudioConfig
+    threshold: float = THRESHOLD
+
+    @abstractmethod
+    def probabilities(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """Of each waveform (samples,) in [-1, 1] and class, float32 (n, classes)."""
+
+    @property
+    def batch(self) -> int:
+        """Waveforms that are put through at once."""
+        return max(1, min(BATCH, BATCH_SAMPLES // round(self.audio.seconds * self.audio.sample_rate)))
+
+    def labels(self, probabilities: np.ndarray, threshold: float | None = None) -> list[str]:
+        """The label of each row (n, classes): the likeliest class, or all from the threshold on, joined by ``|``."""
+        classes = np.array(self.classes, dtype=object)
+        if self.multi_label:
+            least = self.threshold if threshold is None else threshold
+            return ["|".join(classes[row >= least]) for row in probabilities]
+        return classes[probabilities.argmax(axis=1)].tolist()
+
+
+def audio_with(audio: AudioConfig, channel: str | None, ffmpeg: bool | None) -> AudioConfig:
+    """`audio` with another channel, or with ffmpeg, where asked for."""
+    changes = {"channel": channel, "ffmpeg": ffmpeg}
+    return replace(audio, **{name: value for name, value in changes.items() if value is not None})
