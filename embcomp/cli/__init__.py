@@ -31,6 +31,7 @@ COMMANDS = {
     "distill": "Train a student.",
     "evaluate": "Score a student on labelled clips.",
     "export": "Write a trained model as one file for another runtime.",
+    "card": "Write a model card beside a student or compressor.",
     "profile": "Measure size and speed of students and exported files.",
     "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",

@@ -68,6 +68,7 @@ def distill(
     Example:
       embcomp distill train.csv --targets targets --transfer compressed --out student
     """
+    from embcomp.card.writing import write_card_unless_edited
     from embcomp.config import parse_overrides
     from embcomp.config.schema import toml_value
     from embcomp.data.manifest import Manifest
@@ -98,6 +99,7 @@ def distill(
             skip_bad=skip_bad,
             progress=shown.update,
         )
+    write_card_unless_edited(out)
     click.echo(f"student of {len(student.classes)} classes: {out}")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from torch import nn
 
+from embcomp.card.hub import OnHub
 from embcomp.compression import parameters
 from embcomp.compression.ambient import own_torch
 from embcomp.compression.cells import names, refuse_other_order
@@ -25,7 +26,7 @@ from embcomp.compression.rows import as_rows
 from embcomp.errors import ArtifactError, DataError, EmbcompWarning
 
 
-class Compressor(Learned):
+class Compressor(OnHub, Learned):
     """Compress frozen teacher embeddings to small targets.
 
     Parameters

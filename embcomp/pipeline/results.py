@@ -17,6 +17,7 @@ from embcomp.errors import BadClip
 from embcomp.evaluation.scores import COLUMNS, Predictions, headline, score_rows
 from embcomp.evaluation.table import Setting
 from embcomp.metrics import monitored
+from embcomp.pipeline.cards import write_cards
 from embcomp.pipeline.comparisons import class_scores, comparisons, tested_students
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.scoring import Tested, scored_clips, test_columns
@@ -141,6 +142,10 @@ def write_results(
     }
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "predictions.json", _index(plan))
+    students: dict[str, list[Path]] = {}
+    for one in plan.students:
+        students.setdefault(one.variant, []).append(one.student)
+    write_cards(students, table, guards)
     write_text(folder / "report.md", markdown_summary(config.name, summary, metrics))
     write_text(folder / "report.html", to_html(build([folder])))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.errors import ArtifactError
+from embcomp.storage.cards import CARD, is_card
 from embcomp.storage.files import read_json, write_json
 
 MARK = "embcomp.json"  # in folders of results: what kind they are
@@ -42,8 +43,11 @@ def kind_of(folder: str | os.PathLike) -> str:
 
 
 def strangers(folder: str | os.PathLike, own: Iterable[str] = ()) -> list[str]:
-    """Names in a folder that are not among `own`, half-written ones of them included, nor left by a file browser; sorted."""
-    own = {*own}
+    """Names in a folder that are not among `own`, half-written ones of them included, nor left by a file browser; sorted.
+
+    A model card that embcomp wrote and nobody changed since is not a stranger to any model.
+    """
+    own = {*own, *([CARD] if is_card(Path(folder) / CARD) else [])}
     found = sorted(set(os.listdir(folder)) - own - SYSTEM)
     return [name for name in found if not ((half := HALF.fullmatch(name)) and half[1] in own)]
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor, nn
 
+from embcomp.card.hub import OnHub
 from embcomp.config import AudioConfig, parse, read_choice, to_dict
 from embcomp.errors import ArtifactError, EmbcompError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
@@ -16,7 +17,7 @@ from embcomp.students import StudentSettings, build_student
 
 
 @dataclass
-class Classifier:
+class Classifier(OnHub):
     """A student and its context.
 
     Attributes

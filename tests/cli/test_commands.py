@@ -73,6 +73,7 @@ def test_embed_compress_apply_distill_evaluate(work):
     assert EmbeddingStore.open(folder / "emb2").dim == 24
     targets = EmbeddingStore.open(folder / "targets")
     assert targets.dim == 4 and len(targets) == 24
+    assert "`kmeans` (learned from" in (folder / "student/README.md").read_text(encoding="utf-8")
     scores = pd.read_csv(folder / "scores.csv")
     assert list(scores["metric"]) == ["accuracy", "balanced_accuracy", "macro_f1", "mAP", "roc_auc", "log_loss", "ece"]
     assert (scores["test_dataset"] == "abroad").all() and (scores["n"] == 8).all()

@@ -17,14 +17,18 @@ from helpers.runs import tiny
 from helpers.tones import write_tones
 
 from embcomp import read_scores
+from embcomp.card.writing import card_of
 from embcomp.config import parse, to_toml
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError
 from embcomp.evaluation.scores import COLUMNS
 from embcomp.pipeline import run
+from embcomp.pipeline.cards import evidence_from_run
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.compressor import compressor_path
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
+from embcomp.storage.cards import is_card
+from embcomp.students.classifier import Classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,6 +114,24 @@ def test_a_rerun_does_nothing(finished, sets):
     assert before == {
         path: path.stat().st_mtime_ns for path in (finished.folder / "stages").rglob("*") if path.is_file()
     }
+
+
+def test_every_student_has_a_card_with_its_scores_and_the_guards(finished, tmp_path):
+    folders = sorted((finished.folder / "stages/students").iterdir())
+    assert folders and all(is_card(folder / "README.md") for folder in folders)
+    text = (folders[0] / "README.md").read_text(encoding="utf-8")
+    variant = Classifier.load(folders[0]).about["variant"]
+    rows = finished.scores[(finished.scores["variant"] == variant) & (finished.scores["seed"].astype(str) == "all")]
+    for setting in ("in-domain", "cross-dataset", "adapted"):
+        row = rows[(rows["setting"] == setting) & (rows["metric"] == "accuracy")].iloc[0]
+        shown = f"{setting} | accuracy | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} | {row['n']} |"
+        assert shown in text, setting
+    assert "Of 4 students trained alike" in text and "- passed: no student was trained or stopped on a clip" in text
+    # Written again from what the run left, it says the same.
+    evidence, name = evidence_from_run(folders[0])
+    assert card_of(folders[0], evidence, name=name) == text
+    shutil.copytree(folders[0], tmp_path / "away")
+    assert evidence_from_run(tmp_path / "away") is None
 
 
 def test_a_change_remakes_only_what_depends_on_it(finished, sets, tmp_path):
