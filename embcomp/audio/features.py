@@ -13,6 +13,7 @@ from torch import Tensor
 from embcomp.audio.clips import Clips
 from embcomp.audio.logmel import LogMel
 from embcomp.config import AudioConfig
+from embcomp.data.inputs import AUDIO, InputSpec
 from embcomp.storage.store import EmbeddingStore, write_store
 
 
@@ -45,6 +46,11 @@ class Features:
 
     store: EmbeddingStore
     n_mels: int
+
+    @property
+    def spec(self) -> InputSpec:
+        """What an input of a student is: audio."""
+        return AUDIO
 
     def load(self, ids: list[str]) -> tuple[Tensor, Tensor]:
         """Log-mels of `ids` (n, n_mels, frames) and valid frames (n,); frames past the longest are cut."""

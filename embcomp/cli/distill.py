@@ -26,6 +26,19 @@ from embcomp.cli.choices import listing
     "--teacher", "spec", metavar="NAME:ARGUMENT", help="Teacher to run at every step, needed by clip_teacher."
 )
 @click.option("--transfer", "method", default="compressed", show_default=True, help="Transfer method, see below.")
+@click.option(
+    "--inputs",
+    type=click.Choice(["audio", "table", "images"]),
+    default="audio",
+    show_default=True,
+    help="What the student is given.",
+)
+@click.option(
+    "--input-file",
+    default="",
+    metavar="FILE",
+    help="The table (.csv, .parquet, .npy, .npz) or images (.npy, .npz), here or in the manifest's folder.",
+)
 @common.out_option
 @click.option(
     "--validation",
@@ -48,6 +61,8 @@ def distill(
     pools: tuple[str, ...],
     spec: str | None,
     method: str,
+    inputs: str,
+    input_file: str,
     out: Path,
     validation: float,
     splits,
@@ -79,6 +94,9 @@ def distill(
 
     set_threads(threads)
     chosen = [f"transfer.method={toml_value(method)}"]
+    if inputs != "audio" or input_file:
+        chosen += [f"data.inputs={toml_value(inputs)}", f"data.input_file={toml_value(input_file)}"]
+        chosen.append('teacher.spec="store:targets"')  # it reads its targets from there
     if spec is not None:
         chosen.append(f"teacher.spec={toml_value(spec)}")
     config = parse_overrides([*chosen, *overrides])
@@ -93,6 +111,7 @@ def distill(
             unlabelled=[_pool(text, allow_outside) for text in pools],
             teacher=teacher,
             audio=config.audio,
+            data=config.data,
             validation=validation,
             seed=seed,
             device=device,

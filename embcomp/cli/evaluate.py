@@ -30,6 +30,11 @@ from embcomp.cli import common
     is_flag=True,
     help="Also score with normalisation statistics re-estimated on each manifest, without labels.",
 )
+@click.option(
+    "--inputs",
+    type=click.Path(exists=False, path_type=Path),
+    help="Table or images of a student that takes these, here or in each manifest's folder; {dataset} is its name.",
+)
 @common.split_option
 @common.group_column_option
 @common.skip_bad_option
@@ -44,6 +49,7 @@ def evaluate(
     allow_seen,
     compressor: Path | None,
     reestimate,
+    inputs: Path | None,
     splits,
     group_column,
     skip_bad,
@@ -81,6 +87,7 @@ def evaluate(
             compressor=fitted,
             reestimate=reestimate,
             ffmpeg=ffmpeg,
+            inputs=inputs,
         )
         tables.append(found.table)
         for row in found.table.itertuples():

@@ -1,4 +1,4 @@
-"""Label audio files."""
+"""Label audio files, or rows of tables and images."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def predict(
 
     MODEL is the folder of a student, or of a finished run, of which the student
     with the best validation score is taken, or a file that embcomp export wrote:
-    .onnx or .tflite.
+    .onnx or .tflite. Of a student that takes a table or images, AUDIO is a file of
+    these, and each row is labelled by its id.
 
     Files longer than the clips the student was trained on are cut to that length,
     with a message; use --window to label a whole long recording.
@@ -89,6 +90,7 @@ def predict(
       embcomp predict student.onnx recording.wav
     """
     from embcomp.prediction.files import audio_files, with_standard_input
+    from embcomp.prediction.labeller import RowLabeller
     from embcomp.prediction.predicted import label_files
     from embcomp.prediction.tables import BEGINNINGS, as_csv, as_json, as_table
     from embcomp.storage.files import writing
@@ -103,6 +105,8 @@ def predict(
         if out is not None and form not in ANNOTATIONS:
             check_file(out, f"{form} of predictions", BEGINNINGS[form])
         model = _opened(student, variant, threads)
+        if form in ANNOTATIONS and isinstance(model, RowLabeller):
+            model.refuse(f"--format {form}")
         options = {"window": window, "hop": hop, "threshold": threshold, "channel": channel, "ffmpeg": ffmpeg or None}
         started = time.perf_counter()
         if window is not None and form not in ANNOTATIONS:

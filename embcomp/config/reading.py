@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.config.choices import SECTIONS, checked, chosen, keys_of, owners, read_key, unknown_key
+from embcomp.config.inputs import STUDENT_OF, check_inputs, off_by_default
 from embcomp.config.limits import MAX_SEED, read_value
 from embcomp.config.overrides import apply_override, read_override
 from embcomp.config.schema import check_table, read_keys, to_dict, toml_value
@@ -89,7 +90,10 @@ def parse(content: Mapping[str, Any], source: str = "the configuration", *, stri
         not isinstance(variants, list) or not variants or not all(isinstance(item, dict) for item in variants)
     ):
         raise ConfigError(f"{source}: variants must be a list of tables ([[variants]])")
-    resolved = _variants(shared, variants, source, strict)
+    inputs = values["data"].inputs if "data" in values else ""
+    if inputs in STUDENT_OF:
+        shared["student"] = {"kind": STUDENT_OF[inputs], **shared["student"]}
+    resolved = _variants(shared, variants, source, strict, {"training": off_by_default(inputs)})
     names = [variant.name for variant in resolved]
     for name in names:
         if names.count(name) > 1:
@@ -99,12 +103,21 @@ def parse(content: Mapping[str, Any], source: str = "the configuration", *, stri
         raise ConfigError(f"{source}: seeds must be a list of different whole numbers, not {list(config.seeds)}")
     if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
         raise ConfigError(f"{source}: seeds must lie in 0..{MAX_SEED}, not {list(config.seeds)}")
+    check_inputs(config, source, [_place(source, variants, number, name) for number, name in enumerate(names)])
     return config
 
 
-def _variants(shared: dict[str, Any], variants: list[dict] | None, source: str, strict: bool) -> tuple:
+def _place(source: str, variants: list[dict] | None, number: int, name: str) -> str:
+    return source if variants is None else f"{source}: variants[{number}] ({name})"
+
+
+def _variants(
+    shared: dict[str, Any], variants: list[dict] | None, source: str, strict: bool, defaults: dict[str, dict[str, Any]]
+) -> tuple:
     tables = variants if variants is not None else [{}]
-    plain = {name: read_keys(kind, shared[name], source, f"{name}.") for name, kind in PLAIN.items()}
+    plain = {
+        name: defaults.get(name, {}) | read_keys(kind, shared[name], source, f"{name}.") for name, kind in PLAIN.items()
+    }
     chosen_by: dict[str, list[type]] = {name: [] for name in SECTIONS}
     resolved = []
     for number, table in enumerate(tables):
@@ -126,7 +139,7 @@ def _variants(shared: dict[str, Any], variants: list[dict] | None, source: str, 
         if title is not None:
             values["name"] = read_value(title, str, {}, f"{source}: {prefix}name")
         variant = VariantConfig(**values)
-        _check_together(variant, source if variants is None else f"{source}: variants[{number}] ({variant.name})")
+        _check_together(variant, _place(source, variants, number, variant.name))
         resolved.append(variant)
     for name, choices in chosen_by.items():
         for key in shared[name]:

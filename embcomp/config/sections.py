@@ -28,10 +28,15 @@ class DataConfig:
     allow_outside: bool = setting(False, "read audio outside a manifest's folder, too")
     inputs: str = setting(
         "auto",
-        "what students get: audio; none: no student, probes compare compressors on stored vectors; "
-        "auto: audio, or none where no row names any",
-        choices=("auto", "audio", "none"),
+        "what students get: audio; a table of numbers or images, from input_file; none: no student, probes compare "
+        "compressors on stored vectors; auto: audio, or none where no row names any",
+        choices=("auto", "audio", "table", "images", "none"),
     )
+    input_file: str = setting(
+        "",
+        "table (.csv, .parquet, .npy, .npz) or images (.npy, .npz), from a manifest's folder on; {dataset} is its name",
+    )
+    columns: tuple[str, ...] = setting((), "of the table, what students see; empty: all that hold numbers")
     group_column: str = setting("", "the column that holds the group, where several may; empty finds it by its name")
 
 
@@ -112,7 +117,12 @@ class TrainingConfig:
     unlabelled: bool = setting(True, "learn from the clips of data.unlabelled too")
     freq_mask: int = setting(12, "SpecAugment: at most this many bands, twice", at_least=0)
     time_mask: float = setting(0.15, "SpecAugment: at most this share of the frames, twice", at_least=0, at_most=0.5)
-    roll: float = setting(0.1, "shift in time by at most this share of the clip", at_least=0, at_most=0.5)
+    roll: float = setting(
+        0.1,
+        "shift in time by at most this share of the clip; of images in both directions, by this share of their sides",
+        at_least=0,
+        at_most=0.5,
+    )
     gain: float = setting(6.0, "dB, either way", at_least=0)
     equaliser: float = setting(0.0, "dB, either way: a smooth random equaliser over the bands; 0 does not", at_least=0)
     mixstyle: float = setting(

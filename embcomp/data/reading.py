@@ -123,11 +123,12 @@ def _about_encoding(path: Path, content: bytes, place: int) -> str:
 
 
 def _separator(header: str) -> str:
-    """What parts the header into the most names that mean something; of equals the comma."""
+    """What parts the header into the most names that mean something, or if none does, into the most; else the comma."""
 
-    def known(separator: str) -> int:
+    def known(separator: str) -> tuple[int, int]:
         names = next(csv.reader([header], delimiter=separator), [])
-        return sum(simplified(name) in MEANING_OF for name in names)
+        count = sum(simplified(name) in MEANING_OF for name in names)
+        return count, 0 if count else len(names)
 
     try:
         return max(SEPARATORS, key=known)

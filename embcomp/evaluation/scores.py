@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from embcomp.audio.clips import Clips
-from embcomp.audio.features import compute_features
 from embcomp.compression import Compressor
 from embcomp.config import EvaluationConfig
 from embcomp.data.guards import refuse_seen, seen_among
@@ -25,6 +23,7 @@ from embcomp.storage.files import check_regular, write_text
 from embcomp.storage.ownership import remake
 from embcomp.students.adapt import reestimate as reestimated_on
 from embcomp.students.classifier import Classifier
+from embcomp.students.given import given_audio, given_rows, rows_for
 from embcomp.students.inference import predict_logits
 
 HEADLINE = "balanced_accuracy"
@@ -212,6 +211,7 @@ def evaluate(
     compressor: Compressor | None = None,
     reestimate: bool = False,
     ffmpeg: bool = False,
+    inputs: str | os.PathLike | None = None,
 ) -> Evaluation:
     """Score a student on the labelled clips of a manifest.
 
@@ -231,37 +231,46 @@ def evaluate(
         label it does not know included; see `embcomp.students.adapt`.
     ffmpeg : bool, default=False
         Read what libsndfile cannot through the program ffmpeg, even where the student was trained without.
+    inputs : path, optional
+        The table or the images of a student that takes these: from the working directory on, or from the manifest's
+        folder; see `embcomp.data.inputs.read_inputs`.
 
     Raises
     ------
     DataError
         The student was trained on some of these clips, or `compressor` fitted on them.
-    AudioError
+    AudioError, StoreError
         Clips cannot be used and `skip_bad` is false.
+    ConfigError
+        The student takes audio and there are `inputs`, or the other way round.
     """
     config = config or EvaluationConfig()
-    audio = replace(classifier.audio, ffmpeg=ffmpeg or classifier.audio.ffmpeg)
-    clips, _ = Clips.of(manifest, audio).usable(skip_bad)
-    hashes = clips.hashes()
+    rows_given = rows_for(classifier.inputs, inputs, manifest)
+    if rows_given is None:
+        audio = replace(classifier.audio, ffmpeg=ffmpeg or classifier.audio.ffmpeg)
+        given = given_audio(manifest, audio, skip_bad, classifier.audio)
+    else:
+        given = given_rows(manifest, rows_given, skip_bad)
+    known = given.manifest
     if not allow_seen:
-        tested = dict(zip(clips.manifest.ids, hashes))
+        tested = dict(zip(known.ids, given.hashes))
         refuse_seen("the student was trained on", seen_among(classifier.seen), tested)
         if compressor is not None:
             refuse_seen("the compressor of its targets was fitted on", compressor.seen, tested)
-    mapped = map_labels(clips.manifest.labels, classifier.classes, label_map, classifier.multi_label)
-    kept = clips.manifest.select(mapped.kept)
+    mapped = map_labels(known.labels, classifier.classes, label_map, classifier.multi_label)
+    kept = known.select(mapped.kept)
     with tempfile.TemporaryDirectory() as scratch:
-        features = compute_features(clips, hashes, classifier.audio, cache or Path(scratch, "logmel"))
-        inputs = features.load(kept.ids)
+        features = given.features(cache or Path(scratch, "logmel"))
+        tensors = features.load(kept.ids)
         networks = {Setting.AS_TRAINED: classifier.network}
         if reestimate:
-            networks[Setting.ADAPTED] = reestimated_on(classifier.network, *features.load(clips.manifest.ids))
+            networks[Setting.ADAPTED] = reestimated_on(classifier.network, *features.load(known.ids))
     about = {name: classifier.about.get(name, "") for name in COLUMNS[:6]} | {"test_dataset": kept.name}
     about["unit"] = f"{manifest.unit}s"
     rows, found = [], {}
     for setting, network in networks.items():
-        logits = predict_logits(network, *inputs)
-        found[setting] = scored_predictions(clips.manifest, mapped, classifier.probabilities(logits).numpy())
+        logits = predict_logits(network, *tensors)
+        found[setting] = scored_predictions(known, mapped, classifier.probabilities(logits).numpy())
         rows += score_rows([found[setting]], config, about | {"setting": setting})
     predictions = found.pop(Setting.AS_TRAINED)
     return Evaluation(pd.DataFrame(rows), predictions, mapped.left_out, mapped.not_tested, found.get(Setting.ADAPTED))

@@ -51,6 +51,7 @@ class Vectors(StrEnum):
     TARGET = "target"  # what a compressor left of them
     STUDENT = "student"  # a student's embedding
     LOG_MEL = "log-mel"  # statistics of the log-mels
+    INPUT = "input"  # a table's columns, or pixels
 
 
 def read_scores(path: str | os.PathLike) -> pd.DataFrame:

@@ -71,9 +71,11 @@ def open_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int
         if not path.is_dir() and (path.exists() or is_exported(path)):
             return ExportedLabeller(open_model(path, threads))
     from embcomp.students.classifier import Classifier
+    from embcomp.students.rows import RowClassifier
     from embcomp.students.waveforms import WaveformClassifier
 
-    return WaveformClassifier(model if isinstance(model, Classifier) else Classifier.load(model))
+    classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+    return WaveformClassifier(classifier) if classifier.inputs.kind == "audio" else RowClassifier(classifier)
 
 
 def predict(
@@ -89,7 +91,7 @@ def predict(
     ffmpeg: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
-    """Label audio files with a student, through the front end it was trained with.
+    """Label audio files with a student, through the front end it was trained with; or rows of tables and images.
 
     A file longer than the student's ``audio.seconds`` is cut there, and counted, unless `window` is
     given. The table of a long recording may be large; `predict_windows` gives one window after the other.
@@ -99,7 +101,8 @@ def predict(
     student : Classifier or path
         A student, its folder, or a file that ``embcomp export`` wrote of it (``.onnx``, ``.tflite``).
     paths : path or iterable of paths
-        Files, folders and glob patterns; see `embcomp.prediction.files.audio_files`.
+        Files, folders and glob patterns; see `embcomp.prediction.files.audio_files`. Of a student that takes a table
+        or images, files of these; see `embcomp.data.inputs.read_inputs`.
     window : float, optional
         Seconds, at most the student's ``audio.seconds``.
     hop : float, optional
@@ -122,7 +125,9 @@ def predict(
     AudioError
         Files cannot be used and `skip_bad` is false, or none can. Every one is named.
     ConfigError
-        `window`, `hop` or `threshold` is out of range.
+        `window`, `hop` or `threshold` is out of range, or the student takes no audio and an option is for audio.
+    StoreError
+        A table or images are missing, damaged, or not what the student takes.
 
     Examples
     --------

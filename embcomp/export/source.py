@@ -127,6 +127,7 @@ class StudentSource(Source):
     """
 
     def __init__(self, classifier: Classifier, options: ExportOptions):
+        classifier.needs_audio("export")
         self.classifier = classifier
         audio = classifier.audio
         network = classifier.network.cpu().eval()

@@ -18,12 +18,15 @@ from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.artifact import load_artifact
 from embcomp.transfer.base import Source
 
+# What is compared to find a clip on both sides.
+UNITS = {"audio": "audio", "table": "row of inputs", "images": "image", "none": "vector"}
+
 
 def listed(context: RunContext) -> dict[str, list[str]]:
     """The guards in words: under ``checked`` those that were run, under ``not_checked`` those that could not be."""
     manifest, config = context.source.manifest, context.config
     unit, without = manifest.unit, manifest.ungrouped
-    audio = "audio" if context.has_students else "vector"
+    audio = UNITS[config.data.inputs]
     share = f"no {audio}" + {"group": " and no group", "file": " and no file", "clip": ""}[unit]
     if config.split.allow_shared_groups:
         share = f"no {audio}"
@@ -31,7 +34,7 @@ def listed(context: RunContext) -> dict[str, list[str]]:
         f"no {audio} is in two {unit}s of the training set"
         + (", or in two of its splits" * (config.split.by == "column")),
         f"fit, validation and test clips of each fold share {share}"
-        + "; parts of a file that overlap count as the same audio" * context.has_students,
+        + "; parts of a file that overlap count as the same audio" * (config.data.inputs == "audio"),
         f"no compressor was fitted on a clip that its {'student or ' * context.has_students}probe is tested on",
     ]
     if context.has_students:

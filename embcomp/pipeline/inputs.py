@@ -1,30 +1,35 @@
-"""What a run's students get, and the data sets of a run that has none and compares compressors on stored vectors."""
+"""What a run's students get, and the data sets of runs without audio: of tables, of images, of stored vectors alone."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from embcomp.audio.clips import names_audio
-from embcomp.config import RunConfig
+from embcomp.config import DataConfig, RunConfig
+from embcomp.data.inputs import InputRows, input_path, read_inputs, usable_rows, without_bad
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip, ConfigError, EmbcompWarning, StoreError
 from embcomp.pipeline.workspace import Dataset, Split
-from embcomp.teachers import open_teacher
+from embcomp.teachers import TeacherSettings, open_teacher
 from embcomp.transfer import Source
 
 
 def resolved(config: RunConfig, manifests: Sequence[Manifest]) -> RunConfig:
     """The settings with ``data.inputs = "auto"`` resolved: audio, unless no row names any and vectors are stored.
 
+    Of a table, ``data.columns`` becomes the columns that students see, by the data set trained on.
+
     Raises
     ------
     ConfigError
         There is to be no student, and a setting has no meaning without one.
+    StoreError
+        The table or the images of the data set trained on cannot be read.
 
     Warns
     -----
@@ -45,7 +50,11 @@ def resolved(config: RunConfig, manifests: Sequence[Manifest]) -> RunConfig:
             )
     if inputs == "none":
         _refuse_student_settings(config)
-    return replace(config, data=replace(config.data, inputs=inputs))
+    config = replace(config, data=replace(config.data, inputs=inputs))
+    if inputs == "table":
+        columns = inputs_of(manifests[0], config.data).spec.columns
+        config = replace(config, data=replace(config.data, columns=columns))
+    return config
 
 
 def _refuse_student_settings(config: RunConfig) -> None:
@@ -70,6 +79,35 @@ def _refuse_student_settings(config: RunConfig) -> None:
             raise ConfigError(f"{none}, and {text}")
 
 
+def inputs_of(manifest: Manifest, data: DataConfig, ids: Sequence[str] | None = None) -> InputRows:
+    """The table or the images of a data set; `ids` are those of its whole manifest where `manifest` is a part."""
+    path = input_path(data.input_file, manifest)
+    return read_inputs(data.inputs, path, manifest.ids if ids is None else ids, data.columns)
+
+
+def input_datasets(manifests: Sequence[Manifest], config: RunConfig) -> Iterator[tuple[Dataset, list[BadClip]]]:
+    """The rows of each manifest whose inputs, and vectors where a teacher is asked for any, are finite; and the others.
+
+    Raises
+    ------
+    StoreError
+        A file is missing or damaged, lacks a row, holds inputs of another shape than the first set's, or some are not
+        finite and ``data.skip_bad`` is false.
+    """
+    teachers = dict.fromkeys(one.teacher for one in config.variants if one.transfer.source != Source.NONE)
+    first = None
+    for manifest in manifests:
+        rows = inputs_of(manifest, config.data)
+        first = first or rows.spec
+        if rows.spec != first:
+            raise StoreError(
+                f"{rows.path}: {config.data.inputs} of shape {rows.spec.shape}, where {manifests[0].name}, which is trained "
+                f"on, has {first.shape}"
+            )
+        usable, bad = usable_rows(manifest, rows, config.data.skip_bad, _not_finite(manifest, teachers))
+        yield Dataset(usable, tuple(rows.keys(usable.ids)), manifest), bad
+
+
 def vector_dataset(manifest: Manifest, config: RunConfig) -> tuple[Dataset, list[BadClip]]:
     """The rows of a manifest whose stored vectors are finite, each known by its vector, and the other rows.
 
@@ -80,21 +118,20 @@ def vector_dataset(manifest: Manifest, config: RunConfig) -> tuple[Dataset, list
     StoreError
         A teacher's vectors are missing or damaged, or some are not finite and ``data.skip_bad`` is false.
     """
-    ids = manifest.ids
+    bad = _not_finite(manifest, dict.fromkeys(one.teacher for one in config.variants))
+    usable = without_bad(manifest, bad, config.data.skip_bad)
+    keys = open_teacher(config.variants[0].teacher, manifest).keys(usable.ids)
+    return Dataset(usable, tuple(keys), manifest), bad
+
+
+def _not_finite(manifest: Manifest, teachers: Iterable[TeacherSettings]) -> list[BadClip]:
+    """Rows of which a stored vector is not finite."""
+    ids, lines = manifest.ids, manifest.table["row"]
     bad: dict[int, str] = {}
-    for settings in dict.fromkeys(one.teacher for one in config.variants):
+    for settings in teachers:
         finite = np.isfinite(open_teacher(settings, manifest).rows(ids)).all(axis=1)
         bad |= {int(row): f"its vector in {settings.argument} is NaN or infinite" for row in np.flatnonzero(~finite)}
-    table = manifest.table
-    left_out = [BadClip(int(table["row"].iat[row]), ids[row], reason) for row, reason in sorted(bad.items())]
-    if bad and (not config.data.skip_bad or len(bad) == len(ids)):
-        listing = "\n".join(f"  {clip}" for clip in left_out)
-        raise StoreError(
-            f"{len(bad)} of {len(ids)} rows cannot be used:\n{listing}\nMend them, or leave them out with data.skip_bad"
-        )
-    usable = manifest.select(np.setdiff1d(np.arange(len(ids)), list(bad)))
-    keys = open_teacher(config.variants[0].teacher, manifest).keys(usable.ids)
-    return Dataset(usable, tuple(keys), manifest), left_out
+    return [BadClip(int(lines.iat[row]), ids[row], reason) for row, reason in sorted(bad.items())]
 
 
 def possible_sizes(config: RunConfig, manifest: Manifest, splits: Sequence[Split]) -> RunConfig:

@@ -135,6 +135,7 @@ def write_results(
         "not_tested": {name: list(one.not_tested) for name, one in scored.items()},
         "bad_clips": [asdict(clip) for clip in bad],
         "cut": cut,
+        "inputs": config.data.inputs,
         "audio_seconds": config.audio.seconds,
         "unseen": unseen_words(plan, guards),
         "groups": {dataset.manifest.name: _groups(dataset.manifest) for dataset in plan.context.datasets},

@@ -17,7 +17,7 @@ from embcomp.engines.local import Engine
 from embcomp.errors import BadClip, EmbcompError, EmbcompWarning
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
-from embcomp.pipeline.inputs import dataset_paths, possible_sizes, resolved, vector_dataset
+from embcomp.pipeline.inputs import dataset_paths, input_datasets, possible_sizes, resolved, vector_dataset
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.results import FILES, environment, score_table, write_results
 from embcomp.pipeline.stages.base import Job, RunContext
@@ -156,13 +156,18 @@ def _datasets(
     space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress
 ) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
     found, everything_bad, cut = [], [], {}
-    for path, manifest in zip(dataset_paths(config), manifests):
-        if config.data.inputs == "none":
-            dataset, bad = vector_dataset(manifest, config)
+    if config.data.inputs != "audio":
+        without_audio = (
+            (vector_dataset(manifest, config) for manifest in manifests)
+            if config.data.inputs == "none"
+            else input_datasets(manifests, config)
+        )
+        for path, (dataset, bad) in zip(dataset_paths(config), list(without_audio)):
             space.save_dataset(dataset, path)
             found.append(dataset)
             everything_bad += bad
-            continue
+        return found, everything_bad, cut
+    for path, manifest in zip(dataset_paths(config), manifests):
         clips = Clips.of(manifest, config.audio)
         hashes = clips.hashes()
         manifest, bad, longer = _checked(space, clips, hashes, config.data.skip_bad, progress)
@@ -212,7 +217,11 @@ def _noted(manifest: Manifest, notes: Sequence[str]) -> Manifest:
 
 def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:
     """Name, function and jobs of each stage, in order."""
-    yield "log-mels", make_features, list(plan.features.values())
+    yield (
+        "log-mels" if plan.context.config.data.inputs == "audio" else "inputs",
+        make_features,
+        list(plan.features.values()),
+    )
     yield "embeddings", make_embeddings, list(plan.embeddings.values())
     yield "compressors", make_compressor, list(plan.compressors.values())
     yield "students", make_student, [student.job for student in plan.students]

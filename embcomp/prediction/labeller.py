@@ -1,14 +1,17 @@
-"""What labels audio: a student, or a file that was exported from one."""
+"""What labels audio, or rows of tables and images: a student, or a file that was exported from one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from embcomp.config import AudioConfig
+from embcomp.errors import BadClip, ConfigError
 
 THRESHOLD = 0.5
 BATCH = 64  # pieces of audio at a time, fewer where they are long
@@ -50,6 +53,40 @@ class Labeller(ABC):
             least = self.threshold if threshold is None else threshold
             return ["|".join(classes[row >= least]) for row in probabilities]
         return classes[probabilities.argmax(axis=1)].tolist()
+
+
+class RowLabeller(Labeller):
+    """A model that takes rows of a table, or images, and no audio.
+
+    Attributes
+    ----------
+    takes : str
+        What, in words.
+    """
+
+    takes: str
+
+    def probabilities(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        self.refuse("labelling audio")
+
+    def refuse(self, what: str) -> NoReturn:
+        """Refuse what is for models that take audio; `what` names it.
+
+        Raises
+        ------
+        ConfigError
+        """
+        raise ConfigError(f"{what} is for students that take audio; this one takes {self.takes}")
+
+    @abstractmethod
+    def label_rows(self, path: Path) -> tuple[list[str], np.ndarray, list[BadClip]]:
+        """Ids of the usable rows in a file, probabilities (n, classes) of each, and the rows that cannot be used.
+
+        Raises
+        ------
+        StoreError
+            The file is missing or damaged, or holds other inputs than the model takes.
+        """
 
 
 def audio_with(audio: AudioConfig, channel: str | None, ffmpeg: bool | None) -> AudioConfig:

@@ -1,7 +1,8 @@
-"""Predictions of a model for unlabelled audio files: one per file, or one per window of a long file."""
+"""Predictions of a model: one per audio file, one per window of a long one, or one per row of a table or of images."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,9 +16,9 @@ import numpy as np
 from embcomp.audio.decoding import GRACE, decode
 from embcomp.audio.mono import about_losses
 from embcomp.config import AudioConfig
-from embcomp.errors import AudioError, BadClip
+from embcomp.errors import AudioError, BadClip, StoreError
 from embcomp.prediction.files import audio_files
-from embcomp.prediction.labeller import Labeller, audio_with
+from embcomp.prediction.labeller import Labeller, RowLabeller, audio_with
 from embcomp.prediction.windows import check_windows, label_windows
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Predicted:
     Attributes
     ----------
     places : list of (str, float, float)
-        Of each row: path, start and end (seconds).
+        Of each row: path, start and end (seconds); of tables and images the id, and no times (NaN).
     labels : list of str
         The likeliest class of each row; of a multi-label model every class at or above the threshold, joined by ``|``.
     probabilities : ndarray of shape (n, classes), float32
@@ -63,12 +64,22 @@ class Predicted:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def timed(self) -> bool:
+        """Whether its rows are times of recordings."""
+        return not any(math.isnan(start) for _, start, _ in self.places)
+
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per file or window: path, start, end, label, probability (of the likeliest class), ``p:CLASS`` of each."""
+        """One row per file or window: path, start, end, label, probability (of the likeliest class), ``p:CLASS`` of each.
+
+        Rows of tables and images have no start and no end.
+        """
         import pandas as pd
 
         table = pd.DataFrame(self.places, columns=["path", "start", "end"])
+        if not self.timed:
+            table = table[["path"]].copy()
         table["label"] = self.labels
         table["probability"] = self.probabilities.max(axis=1)
         columns = [f"p:{name}" for name in self.classes]
@@ -96,6 +107,11 @@ def label_files(
     shown : callable
         How a path is called in the result and in messages.
     """
+    if isinstance(model, RowLabeller):
+        given = {"--window": window, "--hop": hop, "--channel": channel, "--ffmpeg": ffmpeg, "--recursive": recursive}
+        for option in (name for name, value in given.items() if value):
+            model.refuse(option)
+        return _label_rows(model, paths, threshold, skip_bad)
     check_windows(model.audio, window, hop, threshold)
     files = audio_files(paths, recursive)
     found = _Collected(model, threshold)
@@ -138,6 +154,26 @@ def label_files(
     )
 
 
+def _label_rows(
+    model: RowLabeller,
+    paths: Iterable[str | os.PathLike] | str | os.PathLike,
+    threshold: float | None,
+    skip_bad: bool,
+) -> Predicted:
+    """Label the rows of files of tables or images."""
+    check_windows(model.audio, None, None, threshold)
+    found = [model.label_rows(Path(path)) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    ids = [name for names, _, _ in found for name in names]
+    bad = [clip for _, _, some in found for clip in some]
+    refuse_bad(bad, len(ids) + len(bad), skip_bad, "rows")
+    if not ids:
+        raise StoreError("there are no rows to label")
+    probabilities = np.concatenate([rows for _, rows, _ in found])
+    places = [(name, math.nan, math.nan) for name in ids]
+    labels = model.labels(probabilities, threshold)
+    return Predicted(places, labels, probabilities, model.classes, model.multi_label, False, bad=tuple(bad))
+
+
 def start_of(path: Path, audio: AudioConfig, lost: Callable[[str], None]) -> tuple[np.ndarray, bool]:
     """The beginning of a file, as long as the student's clips, and whether the file goes on."""
     options = {"channel": audio.channel, "ffmpeg": audio.ffmpeg, "lost": lost}
@@ -147,12 +183,12 @@ def start_of(path: Path, audio: AudioConfig, lost: Callable[[str], None]) -> tup
     ) * audio.sample_rate
 
 
-def refuse_bad(bad: Sequence[BadClip], files: int, skip_bad: bool) -> None:
+def refuse_bad(bad: Sequence[BadClip], files: int, skip_bad: bool, what: str = "files") -> None:
     """Raise AudioError naming every file that cannot be used, unless some are left and `skip_bad` is given."""
     if bad and (not skip_bad or len(bad) == files):
         listing = "\n".join(f"  {clip.path}: {clip.reason}" for clip in bad)
         advice = "" if len(bad) == files else "\nMend them, or leave them out with --skip-bad"
-        raise AudioError(f"{len(bad)} of {files} files cannot be used:\n{listing}{advice}", bad)
+        raise AudioError(f"{len(bad)} of {files} {what} cannot be used:\n{listing}{advice}", bad)
 
 
 class _Collected:

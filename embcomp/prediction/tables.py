@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,10 @@ from embcomp.prediction.predicted import Predicted, refuse_bad
 from embcomp.prediction.windows import label_windows
 
 HEAD = ("path", "start", "end", "label", "probability")
+UNTIMED = ("path", "label", "probability")  # of rows of tables and images
 # How each form begins, to tell it from files of anybody else.
 BEGINNINGS: dict[str, Callable[[str], bool]] = {
-    "csv": lambda text: text.startswith(",".join(HEAD)),
+    "csv": lambda text: text.startswith((",".join(HEAD), ",".join(UNTIMED))),
     "json": lambda text: text.startswith('[\n {\n  "path":') or text.strip() == "[]",
     "table": lambda text: bool(re.search(r" [01]\.\d{3}$", text.partition("\n")[0])),
 }
@@ -30,7 +32,8 @@ BEGINNINGS: dict[str, Callable[[str], bool]] = {
 def as_csv(found: Predicted) -> str:
     """The table as CSV, numbers to six digits."""
     head = [*HEAD, *(f"p:{name}" for name in found.classes)]
-    return "".join(map(_csv_line, [head, *(_cells(*row) for row in _rows(found))]))
+    lines = [head, *(_cells(*row) for row in _rows(found))]
+    return "".join(_csv_line(line if found.timed else [line[0], *line[3:]]) for line in lines)
 
 
 def as_json(found: Predicted) -> str:
@@ -64,7 +67,8 @@ def _cells(path: str, start: float, end: float, label: str, probabilities: Seque
 
 def _object(cells: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
     path, start, end, label, probability, *each = cells
-    numbers = {"start": float(start), "end": float(end), "label": label, "probability": float(probability)}
+    times = {} if math.isnan(float(start)) else {"start": float(start), "end": float(end)}
+    numbers = times | {"label": label, "probability": float(probability)}
     return {"path": path, **numbers, "probabilities": dict(zip(classes, map(float, each)))}
 
 

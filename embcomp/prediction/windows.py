@@ -11,7 +11,7 @@ import numpy as np
 from embcomp.audio.windows import windows
 from embcomp.config import AudioConfig
 from embcomp.errors import ConfigError
-from embcomp.prediction.labeller import Labeller, audio_with
+from embcomp.prediction.labeller import Labeller, RowLabeller, audio_with
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def label_windows(
     lost: Callable[[str], None] | None = None,
 ) -> Iterator[Window]:
     """Label the windows of one recording as it is decoded; see `embcomp.predict_windows`."""
+    if isinstance(model, RowLabeller):
+        model.refuse("--window")
     check_windows(model.audio, window, hop, threshold)
     audio = audio_with(model.audio, channel, ffmpeg)
     pieces = windows(

@@ -27,7 +27,7 @@ def clips(sources: list[Source]) -> Section | None:
             rows = tuple(tuple(str(one.get(name, "")) for name in ("row", "path", "reason")) for one in bad[:MAX_BAD])
             title = f"Unusable clips ({len(bad)})" + (f", the first {MAX_BAD}" if len(bad) > MAX_BAD else "")
             found.append(Folded(title, (Table(("row", "path", "reason"), rows),)))
-        guarded = guard_notes(source.metrics.get("guards"))
+        guarded = guard_notes(source.metrics.get("guards"), source.inputs)
         if guarded:
             found += [Text("What the leak guards found", "head"), Points(tuple(guarded))]
         if found and len(sources) > 1:

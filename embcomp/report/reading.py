@@ -35,6 +35,7 @@ METRICS = {
     "unseen": (str, str),
     "groups": (dict, dict),
     "notes": (dict, list),
+    "inputs": (str, str),
 }
 WORDS = {"balanced_accuracy": "balanced accuracy", "mAP": "mean average precision"}
 
@@ -152,6 +153,11 @@ class Source:
     unseen: str = ""
     prefix: str = ""
     test_prefix: str = ""
+
+    @property
+    def inputs(self) -> str:
+        """What students got: ``audio``, ``table``, ``images``, or ``none`` without any."""
+        return str(self.metrics.get("inputs", "audio"))
 
     @property
     def students(self) -> list[str]:

@@ -14,6 +14,7 @@ from embcomp.report.reading import Source
 from embcomp.report.tables import Column, columns_of, units_of
 from embcomp.report.words import interval_text, measure_words, number_text, p_text, signed_text
 
+FLOORS = {"table": "the columns that students see", "images": "pixels"}
 MAX_PANELS = 12  # of one figure; the table has the rest
 
 
@@ -72,11 +73,12 @@ def opening(sources: list[Source]) -> Section:
         return Section("", (*first, Text(note, "note"), _score_table(measured, "probes", caption, scale), *others))
     blocks: list[Block] = [*first, _score_table(measured, "students", caption, scale), *others]
     if any(source.probes for source in measured):
+        floors = " or ".join(dict.fromkeys(FLOORS.get(source.inputs, "log-mels") for source in measured))
         blocks += [
             Text("Ceiling and floor", "head"),
             Text(
                 "Simple classifiers on frozen vectors: a probe is a logistic regression. On the teacher's own embedding it is what "
-                "a model with the teacher inside reaches, on compressed vectors what compression left; log-mels and the most "
+                f"a model with the teacher inside reaches, on compressed vectors what compression left; {floors} and the most "
                 "frequent class are what is there without either. None of them is a student.",
                 "note",
             ),

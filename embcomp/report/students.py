@@ -159,16 +159,18 @@ def costs(sources: list[Source], measure_latency: bool) -> Section | None:
 
 def _cost_section(rows: list[dict], panels: list, same: list[str], measured: bool) -> Section:
     caption = "What each student costs against its score. Letters are those of the table."
+    seconds = rows[0]["seconds"]
+    clip, start = (f"clip of {seconds:g} s", "waveform") if seconds else ("input", "input")
     if same:
         caption += f" The same for all, hence not drawn: {'; '.join(same)}."
     caption += (
-        f" Multiply-accumulates are of convolutions and linear layers for one clip of {rows[0]['seconds']:g} s; targets are "
+        f" Multiply-accumulates are of convolutions and linear layers for one {clip}; targets are "
         "float32 and only needed while training."
     )
     head = ["student", "parameters", "MACs a clip", "target a clip", "teacher's vectors on disk"]
     if measured:
         head.append("time a clip")
-        caption += f" Time is the median from waveform to class scores, one clip and one thread, on {machine()}."
+        caption += f" Time is the median from {start} to class scores, one clip and one thread, on {machine()}."
     table = Table(
         tuple(head),
         tuple(
@@ -191,7 +193,10 @@ def _cost_section(rows: list[dict], panels: list, same: list[str], measured: boo
 def _cost(source: Source, entry: Entry, timed: dict[str, float] | None) -> dict:
     classifier = Classifier.load(entry.student)
     # Students of one kind differ in their numbers, not in their time: measured once, they do not seem to differ.
-    kind = fingerprint([asdict(classifier.student), asdict(classifier.audio), len(classifier.classes)])
+    kind = fingerprint(
+        [asdict(classifier.student), asdict(classifier.audio), len(classifier.classes)]
+        + [classifier.inputs.settings()] * bool(classifier.inputs.shape)
+    )
     try:
         cost: Cost = student_cost(classifier)
         if timed is not None and kind not in timed:

@@ -36,7 +36,10 @@ def markdown_summary(name: str, summary: pd.DataFrame, metrics: dict) -> str:
     ]
     for where, text in metrics.get("claim", {}).items():
         lines += ["", f"**{escaped(where)}:** {escaped(text)}"]
-    found = [escaped(note) for note in guard_notes(metrics.get("guards")) + notes(metrics)]
+    found = [
+        escaped(note)
+        for note in guard_notes(metrics.get("guards"), str(metrics.get("inputs", "audio"))) + notes(metrics)
+    ]
     return "\n".join(lines + ([""] + [f"- {note}" for note in found] if found else [])) + "\n"
 
 
@@ -67,8 +70,13 @@ def notes(metrics: dict) -> list[str]:
     return found
 
 
-def guard_notes(guards: dict | None) -> list[str]:
+# What the leak guards compare, by what students got.
+CONTENT = {"audio": "audio", "table": "row of inputs", "images": "image", "none": "vector"}
+
+
+def guard_notes(guards: dict | None, inputs: str = "audio") -> list[str]:
     """What the leak guards found that a reader should weigh, or that they found nothing."""
+    content = CONTENT.get(inputs, "audio")
     if not isinstance(guards, dict) or not isinstance(guards.get("checked"), list):
         return []
     found = []
@@ -76,10 +84,13 @@ def guard_notes(guards: dict | None) -> list[str]:
         found.append(f"{guards['shared_groups']} groups are in both training and test clips, which the settings accept")
     if guards.get("duplicate_clips"):
         found.append(
-            f"{guards['duplicate_clips']} training clips repeat or overlap the audio of another on their own side"
+            f"{guards['duplicate_clips']} training clips repeat {'or overlap ' * (content == 'audio')}the {content} of another on "
+            "their own side"
         )
     if guards.get("joined_groups"):
-        found.append(f"{guards['joined_groups']} groups hold audio of another and were kept together with it")
+        found.append(
+            f"{guards['joined_groups']} groups hold {'' if content == 'audio' else 'a '}{content} of another and were kept together with it"
+        )
     passed = [f"Leak guards passed: {'; '.join(map(str, guards['checked']))}"]
     if guards.get("not_checked"):
         passed.append(f"Leak guards that could not be run: {'; '.join(map(str, guards['not_checked']))}")

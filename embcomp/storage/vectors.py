@@ -26,7 +26,7 @@ from embcomp.storage.store import EmbeddingStore
 
 MAX_EXPANSION = 100  # of a compressed array: real vectors shrink by less
 IDS = ("id", "ids", "path", "paths", "clip", "clips", "name", "names", "file", "files", "filename", "key", "keys")
-VECTORS = ("embedding", "embeddings", "vector", "vectors", "features", "x", "data")
+VECTORS = ("embedding", "embeddings", "vector", "vectors", "features", "images", "x", "data")
 NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
 Columns = dict[str, np.ndarray]
 
@@ -109,7 +109,7 @@ def open_vectors(path: str | os.PathLike, names: Sequence[str] | None = None) ->
         raise StoreError(f"no embeddings at {path}")
     if path.is_dir() and ((path / "meta.json").exists() or (path / "data.npy").exists()):
         return EmbeddingStore.open(path)
-    data, ids = _read(path)
+    data, ids = read_arrays(path)
     if data.dtype.kind not in "fiu":
         raise StoreError(f"{path}: vectors must be numbers, not {data.dtype}")
     frames = 1
@@ -146,7 +146,14 @@ def matched(store: EmbeddingStore, ids: Iterable[str]) -> EmbeddingStore:
     return store
 
 
-def _read(path: Path) -> tuple[np.ndarray, list[str] | None]:
+def read_arrays(path: Path) -> tuple[np.ndarray, list[str] | None]:
+    """The rows of a file or folder of whatever shape, and their ids if it has any.
+
+    Raises
+    ------
+    StoreError
+        Of another kind, damaged, or without such an array.
+    """
     readers: dict[str, Callable[[Path], tuple[np.ndarray, list[str] | None]]] = {
         ".npy": _npy,
         ".npz": _npz,
@@ -212,7 +219,7 @@ def _array(path: Path, arrays: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
 def _of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[np.ndarray, list[str] | None]:
     """Vectors and ids among named arrays: one of each, or an array for each clip."""
     known = {name.lower(): name for name in arrays}
-    several = {name: one for name, one in arrays.items() if one.ndim in (2, 3) and one.dtype.kind in "fiu"}
+    several = {name: one for name, one in arrays.items() if one.ndim in (2, 3, 4) and one.dtype.kind in "fiu"}
     named = [known[name] for name in VECTORS if name in known and known[name] in several]
     ids = next((known[name] for name in IDS if name in known and arrays[known[name]].ndim == 1), None)
     if named or len(several) == 1:

@@ -1,4 +1,4 @@
-"""Small networks that map log-mels to a `StudentOutput`: one file each, and the tuple of them."""
+"""Small networks that map log-mels, tables or images to a `StudentOutput`: one file each, and the tuple of them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from torch import nn
 
 from embcomp.students.base import Student, StudentSettings
 from embcomp.students.bc_resnet import BCResNet
+from embcomp.students.cnn import CNN
 from embcomp.students.cp_resnet import CPResNet
 from embcomp.students.ds_cnn import DSCNN
 from embcomp.students.input_norm import InputNorm
+from embcomp.students.mlp import MLP
 from embcomp.students.mobile_fcn import MobileFCN
 from embcomp.students.mobilenet_v3 import MobileNetV3
 from embcomp.students.output import StudentOutput, frame_mask
 from embcomp.students.tc_resnet import TCResNet
 
-STUDENTS: tuple[type[Student], ...] = (DSCNN, TCResNet, BCResNet, MobileNetV3, CPResNet, MobileFCN)
+STUDENTS: tuple[type[Student], ...] = (DSCNN, TCResNet, BCResNet, MobileNetV3, CPResNet, MobileFCN, MLP, CNN)
 
 __all__ = [
+    "CNN",
     "DSCNN",
+    "MLP",
     "STUDENTS",
     "BCResNet",
     "CPResNet",
@@ -41,6 +45,8 @@ def build_student(settings: StudentSettings, n_classes: int, n_mels: int) -> Stu
     ----------
     settings : StudentSettings
         As in a configuration, or ``DSCNN.Settings(width=32)``.
+    n_mels : int
+        Of a student on tables their columns, on images their channels.
     """
     return settings.choice(n_classes, n_mels, **settings.options())
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.students import InputNorm
+from embcomp.students.standardise import Standardise
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -21,7 +22,7 @@ def reestimate(network: nn.Module, features: Tensor, lengths: Tensor, batch_size
 
     Adaptive batch normalisation (Li et al. 2016, "Revisiting Batch Normalization For Practical Domain
     Adaptation", arXiv 1603.04779): each batch norm's mean and variance are replaced by those its input has on the
-    target clips, and so are the bands' of a ``global`` `InputNorm`. No label is used, no weight is changed.
+    target clips, and so are the bands' of a ``global`` `InputNorm` or `Standardise`. No label is used, no weight is changed.
 
     Statistics are pooled exactly over all clips, not averaged over batches: an average, running or cumulative,
     gives a short last batch the weight of a full one and leaves out the variance between batches. Layers are taken
@@ -36,6 +37,7 @@ def reestimate(network: nn.Module, features: Tensor, lengths: Tensor, batch_size
     network : nn.Module
         Not changed.
     features : Tensor of shape (n, n_mels, frames)
+        Or of a table (n, columns, 1), of images (n, channels, height, width).
     lengths : Tensor of shape (n,)
         Valid frames.
     batch_size : int, default=32
@@ -50,7 +52,7 @@ def reestimate(network: nn.Module, features: Tensor, lengths: Tensor, batch_size
     device = next(adapted.parameters()).device
     with torch.inference_mode():
         for module in adapted.modules():
-            if isinstance(module, InputNorm) and module.kind == "global":
+            if isinstance(module, (InputNorm, Standardise)) and module.kind == "global":
                 module.fit(features.to(device), lengths.to(device))
         shuffled = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0)).to(lengths.device)
         batches = shuffled.split(batch_size)

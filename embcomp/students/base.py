@@ -1,7 +1,8 @@
-"""What a student is: a small network on log-mels that says its name and its settings."""
+"""What a student is: a small network that says its name, its settings and what it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,12 +33,16 @@ class Student(Choice, nn.Module):
     ----------
     n_classes : int
     n_mels : int
-        Bands of its input.
+        Bands of its input; of a table its columns, of images their channels.
     **options
         Fields of the class's ``Settings``.
 
     Attributes
     ----------
+    takes : tuple of str
+        ``audio``, ``table`` or ``images``, see ``data.inputs``.
+    Norm : type
+        Of the layer that normalises the input: from a kind and `n_mels`, with a method ``fit``.
     embedding_width : int
 
     Raises
@@ -47,14 +52,17 @@ class Student(Choice, nn.Module):
 
     Shape
     -----
-    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`.
+    Log-mels ``(n, n_mels, frames)`` and lengths ``(n,)`` in frames to `StudentOutput`. A table has one frame; images
+    are ``(n, channels, height, width)``, their lengths the width.
     """
 
     section = "student"
+    takes: ClassVar[tuple[str, ...]] = ("audio",)
     Settings = StudentSettings
+    Norm: ClassVar[Callable[[str, int], nn.Module]] = InputNorm
     embedding_width: int
 
     def __init__(self, n_classes: int, n_mels: int, **options: Any):
         super().__init__()
         self.settings = self.settings_of(**options)
-        self.norm = InputNorm(self.settings.norm, n_mels)
+        self.norm = self.Norm(self.settings.norm, n_mels)

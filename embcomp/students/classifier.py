@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from embcomp.card.hub import OnHub
 from embcomp.config import AudioConfig, parse, read_choice, to_dict
-from embcomp.errors import ArtifactError, EmbcompError
+from embcomp.config.inputs import WORDS, taken_by
+from embcomp.data.inputs import AUDIO, InputSpec
+from embcomp.errors import ArtifactError, ConfigError, EmbcompError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
 from embcomp.students import StudentSettings, build_student
 
@@ -23,10 +25,10 @@ class Classifier(OnHub):
     Attributes
     ----------
     network : nn.Module
-        Log-mels (n, n_mels, frames) and lengths to `StudentOutput`.
+        Log-mels (n, n_mels, frames), or what `inputs` says, and lengths to `StudentOutput`.
     classes : tuple of str
     audio : AudioConfig
-        How its input is made.
+        How its input is made; without meaning where that is no audio.
     student : StudentSettings
     multi_label : bool
     seen : frozenset of str
@@ -34,6 +36,8 @@ class Classifier(OnHub):
         under another name has the same hash.
     about : dict
         Free provenance: seed, transfer method, data set.
+    inputs : InputSpec
+        What it takes.
     """
 
     network: nn.Module
@@ -43,16 +47,34 @@ class Classifier(OnHub):
     multi_label: bool = False
     seen: frozenset[str] = frozenset()
     about: dict = field(default_factory=dict)
+    inputs: InputSpec = AUDIO
 
     @classmethod
     def new(
-        cls, classes: Sequence[str], audio: AudioConfig, student: StudentSettings, multi_label: bool, seed: int
+        cls,
+        classes: Sequence[str],
+        audio: AudioConfig,
+        student: StudentSettings,
+        multi_label: bool,
+        seed: int,
+        inputs: InputSpec = AUDIO,
     ) -> Classifier:
         """A student with random weights drawn from `seed`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_student(student, len(classes), audio.n_mels)
-        return cls(network, tuple(classes), audio, student, multi_label)
+            network = build_student(student, len(classes), inputs.shape[0] if inputs.shape else audio.n_mels)
+        return cls(network, tuple(classes), audio, student, multi_label, inputs=inputs)
+
+    def needs_audio(self, what: str) -> None:
+        """Refuse what is for students on audio alone; `what` names it.
+
+        Raises
+        ------
+        ConfigError
+            This one takes a table or images.
+        """
+        if self.inputs.kind != "audio":
+            raise ConfigError(f"{what} is for students that take audio; this one takes {WORDS[self.inputs.kind]}")
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (n, classes) to probabilities: softmax, or a sigmoid each if multi-label."""
@@ -68,6 +90,8 @@ class Classifier(OnHub):
             "about": self.about,
             "seen": sorted(self.seen),
         }
+        if self.inputs != AUDIO:
+            config["inputs"] = self.inputs.settings()
         save_artifact(path, "student", config, self.network.state_dict(), notes)
 
     @classmethod
@@ -85,14 +109,17 @@ class Classifier(OnHub):
             # Earlier versions saved the settings of all students with each.
             student = read_choice("student", config["student"], strict=False)
             classes = tuple(map(str, config["classes"]))
+            inputs = InputSpec.of(config["inputs"]) if "inputs" in config else AUDIO
+            if inputs.kind not in taken_by(student.choice):
+                raise ValueError(f"a {student.kind} does not take {WORDS[inputs.kind]}")
             # On the meta device a wrong size costs nothing; the weights then decide.
             with torch.device("meta"):
-                shapes = cls.new(classes, audio, student, bool(config["multi_label"]), 0).network.state_dict()
+                shapes = cls.new(classes, audio, student, bool(config["multi_label"]), 0, inputs).network.state_dict()
             seen, about = frozenset(config.get("seen", ())), dict(config.get("about", {}))
         except (KeyError, TypeError, ValueError, RuntimeError, EmbcompError) as error:
             raise ArtifactError(f"{path}/config.json is damaged ({error}); train the student again") from None
         check_tensors(path, tensors, shapes)
-        found = cls.new(classes, audio, student, bool(config["multi_label"]), 0)
+        found = cls.new(classes, audio, student, bool(config["multi_label"]), 0, inputs)
         found.network.load_state_dict(tensors)
         found.network.eval()
         found.seen, found.about = seen, about

@@ -29,7 +29,7 @@ class Cost:
     macs : int
         Multiply-accumulates of convolutions and linear layers, see `count_macs`.
     seconds : float
-        Length of the clip.
+        Length of the clip; 0 where the input is no audio.
     """
 
     parameters: int
@@ -43,7 +43,7 @@ def student_cost(classifier: Classifier) -> Cost:
     return Cost(
         count_parameters(classifier.network),
         count_macs(classifier.network, features, lengths),
-        classifier.audio.seconds,
+        0.0 if classifier.inputs.shape else classifier.audio.seconds,
     )
 
 
@@ -83,7 +83,7 @@ def count_macs(module: nn.Module, *inputs: Tensor) -> int:
 
 
 def latency(classifier: Classifier, repeats: int = 30) -> float:
-    """Median seconds from a waveform of full length to its logits, one clip at a time on one thread.
+    """Median seconds from a waveform of full length, or another input, to its logits, one at a time on one thread.
 
     Parameters
     ----------
@@ -91,9 +91,11 @@ def latency(classifier: Classifier, repeats: int = 30) -> float:
         Measured after a fifth as many that are not.
     """
     audio = classifier.audio
-    front = front_end(audio)
-    wave = torch.randn(1, round(audio.sample_rate * audio.seconds), generator=torch.Generator().manual_seed(0))
-    _, lengths = _example(classifier)
+    example, lengths = _example(classifier)
+    front, shape = nn.Identity(), example.shape
+    if not classifier.inputs.shape:
+        front, shape = front_end(audio), (1, round(audio.sample_rate * audio.seconds))
+    given = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     network = classifier.network.cpu().eval()
     threads, times = torch.get_num_threads(), []
     torch.set_num_threads(1)
@@ -101,7 +103,7 @@ def latency(classifier: Classifier, repeats: int = 30) -> float:
         with torch.inference_mode():
             for _ in range(max(1, repeats // 5) + repeats):
                 started = time.perf_counter()
-                network(front(wave), lengths)
+                network(front(given), lengths)
                 times.append(time.perf_counter() - started)
     finally:
         torch.set_num_threads(threads)
@@ -120,5 +122,7 @@ def machine() -> str:
 
 def _example(classifier: Classifier) -> tuple[Tensor, Tensor]:
     audio = classifier.audio
+    if classifier.inputs.shape:
+        return torch.zeros(1, *classifier.inputs.shape), torch.tensor([classifier.inputs.shape[-1]])
     frames = 1 + round(audio.sample_rate * audio.seconds) // audio.hop_length
     return torch.zeros(1, audio.n_mels, frames), torch.tensor([frames])

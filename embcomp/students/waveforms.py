@@ -18,6 +18,7 @@ class WaveformClassifier(Labeller):
     """A student and its front end, for waveforms."""
 
     def __init__(self, classifier: Classifier):
+        classifier.needs_audio("labelling audio")
         self.classifier = classifier
         self.classes, self.multi_label, self.audio = classifier.classes, classifier.multi_label, classifier.audio
         self.module = front_end(classifier.audio)

@@ -18,9 +18,11 @@ from torch import nn
 from embcomp.audio.features import Features
 from embcomp.compression import Compressor
 from embcomp.config import AudioConfig, VariantConfig
+from embcomp.data.inputs import InputSpec
 from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError
 from embcomp.storage.store import EmbeddingStore
+from embcomp.students.arrays import ArrayFeatures, FileFeatures
 from embcomp.students.classifier import Classifier
 from embcomp.training.examples import Examples
 from embcomp.training.loop import TrainingResult, train
@@ -35,8 +37,8 @@ class Part:
     ----------
     ids, hashes : sequence of str
         Of n clips.
-    features : Features
-        Log-mels of these clips, perhaps among others.
+    features : Features, ArrayFeatures or FileFeatures
+        What students get of these clips, perhaps among others.
     embeddings : EmbeddingStore or None
         Vectors of these clips, perhaps among others: raw ones, or targets compressed beforehand.
     labels : Labels or None
@@ -45,7 +47,7 @@ class Part:
 
     ids: Sequence[str]
     hashes: Sequence[str]
-    features: Features
+    features: Features | ArrayFeatures | FileFeatures
     embeddings: EmbeddingStore | None = None
     labels: Labels | None = None
 
@@ -136,7 +138,7 @@ def train_student(
     examples = Examples.join([part.examples(fit.labels) for part in parts])
     targets, start = _targets(variant, parts, lesson.compressor)
     classifier, result = _trained(
-        variant, audio, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
+        variant, audio, fit.features.spec, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
         seed=seed, device=device, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     seen = [*lesson.fit.hashes, *lesson.validation.hashes, *(key for part in parts[1:] for key in part.hashes)]
@@ -180,6 +182,7 @@ def _targets(
 def _trained(
     variant: VariantConfig,
     audio: AudioConfig,
+    inputs: InputSpec,
     fit: Examples,
     validation: Examples,
     targets: np.ndarray | None,
@@ -191,7 +194,7 @@ def _trained(
     checkpoint: str | os.PathLike | None,
     progress: Callable[[int], None] | None,
 ) -> tuple[Classifier, TrainingResult]:
-    classifier = Classifier.new(fit.labels.classes, audio, variant.student, fit.labels.multi_label, seed)
+    classifier = Classifier.new(fit.labels.classes, audio, variant.student, fit.labels.multi_label, seed, inputs)
     # Initial weights and dropout come from torch's global generator; the caller's is left as it was.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.startswith("cuda") else []):
         torch.manual_seed(seed)

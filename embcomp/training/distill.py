@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from embcomp.audio.clips import Clips
-from embcomp.audio.features import audio_settings, compute_features
-from embcomp.config import AudioConfig, VariantConfig, to_dict
+from embcomp.config import AudioConfig, DataConfig, VariantConfig, to_dict
 from embcomp.data.guards import refuse_shared_clips
+from embcomp.data.inputs import input_path, read_inputs
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.data.splits import validation_split
-from embcomp.errors import ArtifactError, ConfigError
+from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ownership import advice
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
+from embcomp.students.given import Given, given_audio, given_rows
 from embcomp.teachers import Teacher, embedder
 from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.training.compress import fit_compressor
@@ -35,6 +36,7 @@ def distill(
     unlabelled: Sequence[tuple[Manifest, EmbeddingStore]] = (),
     teacher: Teacher | None = None,
     audio: AudioConfig | None = None,
+    data: DataConfig | None = None,
     validation: float = 0.2,
     seed: int = 0,
     device: str = "cpu",
@@ -57,6 +59,8 @@ def distill(
         the transfer loss; ``training.labelled`` is the share of a batch that has labels.
     teacher : Teacher, optional
         Runs at every step; ``clip_teacher`` needs it, and no targets.
+    data : DataConfig, optional
+        Of it `inputs`, `input_file` and `columns`: what the student is given where that is a table or images.
     validation : float, default=0.2
         Share of the clips, by group, that decides when to stop.
     cache : path, optional
@@ -98,15 +102,15 @@ def distill(
             f"transfer method {variant.transfer.method!r} learns nothing from unlabelled clips; leave --unlabelled out, "
             "or use a method that learns from targets"
         )
-    clips, _ = Clips.of(manifest, audio).usable(skip_bad)
-    hashes = clips.hashes()
-    manifest = clips.manifest
-    pools = [Clips.of(pool, audio).usable(skip_bad)[0] for pool, _ in unlabelled]
-    pool_hashes = [pool.hashes() for pool in pools]
-    for pool, keys in zip(pools, pool_hashes):
+    given = _given(manifest, audio, data, skip_bad)
+    hashes, manifest = given.hashes, given.manifest
+    pools = [_given(pool, audio, data, skip_bad) for pool, _ in unlabelled]
+    for pool in pools:
+        if pool.settings != given.settings:
+            raise StoreError(f"the inputs of {pool.manifest.name} are not of the columns or shape of {manifest.name}")
         refuse_shared_clips(
             dict(zip(manifest.ids, hashes)),
-            dict(zip(pool.manifest.ids, keys)),
+            dict(zip(pool.manifest.ids, pool.hashes)),
             f"the labelled clips and the unlabelled ones of {pool.manifest.name}",
         )
     labels = encode(manifest.labels)
@@ -114,9 +118,9 @@ def distill(
         [
             [manifest.ids, hashes, manifest.labels, manifest.groups.tolist(), validation, seed, device],
             {name: section for name, section in to_dict(variant).items() if name not in ("name", "teacher")},
-            audio_settings(audio),
+            given.settings,
             targets.settings if reads else teacher.fingerprint() if source == Source.TEACHER else None,
-            *([keys, store.settings] for keys, (_, store) in zip(pool_hashes, unlabelled)),
+            *([pool.hashes, store.settings] for pool, (_, store) in zip(pools, unlabelled)),
         ]
     )
     # Its name says what it is of: another method must not go on from it.
@@ -137,10 +141,10 @@ def distill(
         if known is not None:
             known.rows(names)
     cached = Path(cache) if cache is not None else out.with_name(f".{out.name}.logmel")
-    everything = Part(manifest.ids, hashes, compute_features(clips, hashes, audio, cached), store, labels)
+    everything = Part(manifest.ids, hashes, given.features(cached), store, labels)
     parts = [
-        Part(pool.manifest.ids, keys, compute_features(pool, keys, audio, f"{cached}-{number}"), vectors)
-        for number, (pool, keys, (_, vectors)) in enumerate(zip(pools, pool_hashes, unlabelled), 1)
+        Part(pool.manifest.ids, pool.hashes, pool.features(f"{cached}-{number}"), vectors)
+        for number, (pool, (_, vectors)) in enumerate(zip(pools, unlabelled), 1)
     ]
     rows, held = validation_split(labels.for_splits, manifest.groups, validation, seed)
     fit = used(variant, everything.select(rows))
@@ -157,7 +161,7 @@ def distill(
         "seed": seed,
         "train_dataset": manifest.name,
         **({"teacher": teacher.name, "dim": teacher.dim} if source == Source.TEACHER else _targets_of(targets)),
-        **({"unlabelled": sum(map(len, pool_hashes))} if pools else {}),
+        **({"unlabelled": sum(len(pool.hashes) for pool in pools)} if pools else {}),
     }
     classifier = train_student(
         variant,
@@ -172,6 +176,15 @@ def distill(
     )
     checkpoint.unlink(missing_ok=True)
     return classifier
+
+
+def _given(manifest: Manifest, audio: AudioConfig, data: DataConfig | None, skip_bad: bool) -> Given:
+    """What the student is given of a manifest."""
+    if data is None or data.inputs in ("auto", "audio"):
+        return given_audio(manifest, audio, skip_bad)
+    path = Path(data.input_file)
+    path = path if path.exists() else input_path(path, manifest)
+    return given_rows(manifest, read_inputs(data.inputs, path, manifest.ids, data.columns), skip_bad)
 
 
 def _targets_of(targets: EmbeddingStore | None) -> dict:

@@ -22,6 +22,7 @@ class Examples:
     Attributes
     ----------
     features : Tensor of shape (n, n_mels, frames)
+        Or of a table (n, columns, 1), of images (n, channels, height, width).
     lengths : Tensor of shape (n,)
         Valid frames.
     labels : Labels
@@ -36,10 +37,10 @@ class Examples:
         """The clips of all parts, one part after the other."""
         if len(parts) == 1:
             return parts[0]
-        frames = max(part.features.shape[2] for part in parts)
+        frames = max(part.features.shape[-1] for part in parts)
         first = parts[0].labels
         return cls(
-            torch.cat([F.pad(part.features, (0, frames - part.features.shape[2])) for part in parts]),
+            torch.cat([F.pad(part.features, (0, frames - part.features.shape[-1])) for part in parts]),
             torch.cat([part.lengths for part in parts]),
             Labels(first.classes, np.concatenate([part.labels.matrix for part in parts]), first.multi_label),
         )

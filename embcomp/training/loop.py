@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embcomp.audio.augment import augment, mix, mixing_shares
+from embcomp.audio.augment import mixing_shares
 from embcomp.config import TrainingConfig
 from embcomp.errors import ArtifactError, ConfigError, DataError, EmbcompError
 from embcomp.learning import EarlyStopping
@@ -28,6 +28,7 @@ from embcomp.metrics import METRICS, monitored, score
 from embcomp.storage.files import check_regular, fingerprint, recover
 from embcomp.students.inference import predict_logits
 from embcomp.students.output import unless_full
+from embcomp.training.augment import augmented, mixed
 from embcomp.training.averaging import AveragedWeights
 from embcomp.training.examples import Examples, sampling_weights, steps_of
 from embcomp.training.steps import Descent
@@ -190,9 +191,9 @@ class _Run:
             partners, partner_lengths, others = self.fit.draw(self.weights, size, self.generator)
             shares = mixing_shares(len(rows), self.config.mixup, self.generator).to(self.device)
             mixing = Mixing(partners, partner_lengths, shares)
-            features = mix(features, lengths, others, partner_lengths, shares)
+            features = mixed(features, lengths, others, partner_lengths, shares)
             labels = mixing.of(labels, self.labels[partners])
-        features = augment(features, lengths, self.config, self.generator)
+        features = augmented(features, lengths, self.config, self.generator)
         return Batch(features, lengths, labels, rows, mixing, self.step / self.steps)
 
     def one_step(self) -> None:

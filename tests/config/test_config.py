@@ -82,6 +82,26 @@ def nested(key, value):
     return {sections[0]: {name: value}} if sections else {name: value}
 
 
+def needed_with(key):
+    """Other settings without which a key has no meaning."""
+    if key.name == "transfer.frames":
+        return {"training": {"roll": 0.0}}
+    inputs = {"mlp": "table", "cnn": "images"}.get(key.chosen.get("kind"), "table" if key.name in OF_TABLES else "")
+    if not inputs:
+        return {}
+    return {"data": {"inputs": inputs, "input_file": "x.npz"}, "transfer": {"method": "none"}}
+
+
+OF_TABLES = ("data.input_file", "data.columns")
+
+
+def joined(one, other):
+    return {
+        name: {**one.get(name, {}), **other[name]} if name in other and name in one else (one | other)[name]
+        for name in one | other
+    }
+
+
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_every_setting_can_be_set_and_comes_back_from_toml(key):
     choices = key.limits.get("choices")
@@ -90,8 +110,7 @@ def test_every_setting_can_be_set_and_comes_back_from_toml(key):
         wanted = [wanted]
     if wanted == key.default:
         wanted = choices[0]
-    over_time = {"training": {"roll": 0.0}} if key.name == "transfer.frames" else {}
-    config = parse(key.nested(wanted) | over_time)
+    config = parse(joined(needed_with(key), key.nested(wanted)))
     assert key.found(config) == (tuple(wanted) if isinstance(wanted, list) else wanted) != key.default
     assert parse(tomllib.loads(to_toml(config))) == config
 
@@ -172,7 +191,7 @@ NUMBERS = [key for key in KEYS if isinstance(key.default, float)]
 
 @pytest.mark.parametrize("key", [key for key in NUMBERS if key.limits["at_least"] <= 0], ids=str)
 def test_a_whole_number_does_for_a_number(key):
-    value = key.found(parse(key.nested(0)))
+    value = key.found(parse(joined(needed_with(key), key.nested(0))))
     assert (value, type(value)) == (0.0, float)
 
 
@@ -184,7 +203,7 @@ def test_every_number_has_a_lower_limit():
 @pytest.mark.parametrize("key", NUMBERS, ids=str)
 def test_a_number_must_be_finite(key, value):
     with pytest.raises(ConfigError, match=f"{key.name} must be finite"):
-        parse(key.nested(value))
+        parse(joined(needed_with(key), key.nested(value)))
 
 
 BOUNDS = [
@@ -198,7 +217,7 @@ BOUNDS = [
 @pytest.mark.parametrize(("key", "bound", "beyond"), BOUNDS, ids=str)
 def test_each_range_holds_its_bound_and_nothing_beyond(key, bound, beyond):
     kind = type(key.default)
-    parse(key.nested(kind(bound)))
+    parse(joined(needed_with(key), key.nested(kind(bound))))
     with pytest.raises(ConfigError, match=rf"{key.name} must be at (least|most) .*, not"):
         parse(key.nested(kind(beyond)))
     if key.name.split(".")[0] in OVERRIDABLE:

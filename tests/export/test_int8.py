@@ -25,7 +25,7 @@ def graph_and_inputs(kind="ds_cnn", embedding=False, width=16):
     return source, body_graph(source), [source.features(wave) for wave in waves(6)]
 
 
-@pytest.mark.parametrize("kind", [one.name for one in STUDENTS])
+@pytest.mark.parametrize("kind", [one.name for one in STUDENTS if "audio" in one.takes])
 def test_equalising_keeps_what_is_computed(kind):
     _, body, inputs = graph_and_inputs(kind, embedding=True)
     before, after = session(body), session(equalise(body, inputs))

@@ -16,7 +16,7 @@ def student(kind: str = "ds_cnn", seconds: float = 0.5) -> Classifier:
     return Classifier.new(("a", "b", "c"), AudioConfig(seconds=seconds), student_settings(kind=kind), False, 0)
 
 
-@pytest.mark.parametrize("kind", [student.name for student in STUDENTS])
+@pytest.mark.parametrize("kind", [student.name for student in STUDENTS if "audio" in student.takes])
 def test_macs_are_half_of_torchs_own_count(kind):
     classifier = student(kind)
     network = classifier.network.eval()

@@ -64,7 +64,7 @@ def test_a_batch_of_mixed_lengths_is_its_clips_one_by_one(norm, n_mels):
 
 
 @pytest.mark.parametrize("norm", KINDS)
-@pytest.mark.parametrize("kind", [student.name for student in STUDENTS])
+@pytest.mark.parametrize("kind", [student.name for student in STUDENTS if "audio" in student.takes])
 @torch.inference_mode()
 def test_clips_that_fill_their_rows_need_no_lengths(kind, norm):
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embcomp.audio.clips import Clips
+from embcomp.audio.features import feature_settings
 from embcomp.audio.shifts import Shift, parse_shift
 from embcomp.config import RunConfig, VariantConfig, parse, to_dict
 from embcomp.data.labels import find_label_map, read_label_map
@@ -41,6 +42,14 @@ class RunContext:
     def has_students(self) -> bool:
         """Whether students are trained; without, probes on stored vectors compare the variants."""
         return self.config.data.inputs != "none"
+
+    @functools.cached_property
+    def input_settings(self) -> dict[str, Any]:
+        """What students get, beside the content of the clips."""
+        data = self.config.data
+        if data.inputs in ("table", "images"):
+            return {"kind": data.inputs, "columns": list(data.columns)}
+        return feature_settings(self.config.audio)
 
     @functools.cached_property
     def job_fields(self) -> dict[str, Any]:

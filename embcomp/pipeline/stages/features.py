@@ -1,16 +1,19 @@
-"""Log-mels of a data set, and of its test clips changed on purpose."""
+"""What students get of a data set: log-mels, also of test clips changed on purpose, rows of a table, or images."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from embcomp.audio.features import Features, compute_features, feature_settings
+from embcomp.audio.features import Features, compute_features
 from embcomp.audio.shifts import ShiftedClips, parse_shift
+from embcomp.errors import StoreError
+from embcomp.pipeline.inputs import inputs_of
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.workspace import Dataset
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
+from embcomp.students.arrays import ArrayFeatures, store_inputs
 
 VERSION = 1  # raised when other log-mels come of the same inputs
 SHIFT_VERSION = 1
@@ -18,7 +21,7 @@ SHIFT_VERSION = 1
 
 @dataclass(frozen=True)
 class FeaturesJob(Job):
-    """Log-mels of one data set.
+    """The inputs of one data set.
 
     Attributes
     ----------
@@ -40,9 +43,9 @@ class FeaturesJob(Job):
 
 
 def features_path(context: RunContext, dataset: Dataset, shift: str = "") -> Path:
-    """Where the log-mels of a data set lie, or those of its clips changed by `shift`."""
+    """Where the inputs of a data set lie, or the log-mels of its clips changed by `shift`."""
     config = context.config
-    settings = [VERSION, dataset.audio_key, feature_settings(config.audio)]
+    settings = [VERSION, dataset.audio_key, context.input_settings]
     if not shift:
         return context.space.stage("features", fingerprint(settings))
     # In a folder of their own: among the others they would pass for log-mels of the same clips.
@@ -51,7 +54,7 @@ def features_path(context: RunContext, dataset: Dataset, shift: str = "") -> Pat
 
 
 def features_job(context: RunContext, number: int, shift: str = "") -> FeaturesJob:
-    """The job that makes the log-mels of a data set."""
+    """The job that makes the inputs of a data set."""
     path = features_path(context, [*context.datasets, *context.pools][number], shift)
     return FeaturesJob(**context.job_fields, number=number, shift=shift, path=str(path))
 
@@ -61,6 +64,12 @@ def make_features(**fields) -> None:
     job = FeaturesJob(**fields)
     context, path = job.context(), Path(job.path)
     dataset, audio = [*context.datasets, *context.pools][job.number], context.config.audio
+    if context.config.data.inputs != "audio":
+        rows = inputs_of(dataset.manifest, context.config.data, dataset.whole.ids)
+        if rows.keys(dataset.manifest.ids) != list(dataset.hashes):
+            raise StoreError(f"{rows.path} changed while it was in use; run again")
+        store_inputs(rows, dataset.manifest.ids, list(dataset.hashes), path)
+        return
     clips, reuse = context.clips(dataset), path.parent
     if job.shift:
         changed = parse_shift(job.shift, audio)
@@ -69,6 +78,9 @@ def make_features(**fields) -> None:
     compute_features(clips, list(dataset.hashes), audio, path, reuse=reuse)
 
 
-def stored_features(context: RunContext, dataset: Dataset, shift: str = "") -> Features:
-    """Log-mels that `make_features` wrote."""
-    return Features(EmbeddingStore.open(features_path(context, dataset, shift)), context.config.audio.n_mels)
+def stored_features(context: RunContext, dataset: Dataset, shift: str = "") -> Features | ArrayFeatures:
+    """Inputs that `make_features` wrote."""
+    store = EmbeddingStore.open(features_path(context, dataset, shift))
+    return (
+        Features(store, context.config.audio.n_mels) if context.config.data.inputs == "audio" else ArrayFeatures(store)
+    )

@@ -1,4 +1,4 @@
-"""Probes: simple classifiers on what teachers, compressors and students make of a clip, and on log-mels."""
+"""Probes: simple classifiers on what teachers, compressors and students make of a clip, and on what students get."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from embcomp.audio.features import feature_settings
 from embcomp.compression import Compressor
 from embcomp.config import VariantConfig
 from embcomp.evaluation.probes import EmbeddingOf, Predict, fit_probe, frame_statistics
@@ -24,11 +23,18 @@ from embcomp.students.classifier import Classifier
 from embcomp.students.inference import predict_logits
 
 VERSION = 2  # raised when another probe comes of the same inputs
+# What students get, and how a table of scores calls it.
+FLOORS = {
+    "audio": ("log-mel", Vectors.LOG_MEL),
+    "table": ("columns", Vectors.INPUT),
+    "images": ("pixels", Vectors.INPUT),
+}
 
 
 @dataclass(frozen=True)
 class ProbeJob(TestedJob):
-    """Probes on one kind of vector; without any of the three below, on statistics of the log-mels.
+    """Probes on one kind of vector; without any of the three below, on what students get: statistics of the log-mels,
+    columns or pixels.
 
     Attributes
     ----------
@@ -82,7 +88,7 @@ def plan_student_probe(context: RunContext, student: Tested) -> Tested:
 
 
 def plan_floor(context: RunContext, split: Split) -> Tested:
-    """What every score must beat: probes on statistics of the log-mels, and the most frequent class."""
+    """What every score must beat: probes on what students get, and the most frequent class."""
     source = context.source
     about = columns(context, context.config.variants[0], split) | {"teacher": "", "compressor": "", "dim": ""}
     if not context.has_students:
@@ -90,10 +96,11 @@ def plan_floor(context: RunContext, split: Split) -> Tested:
         tests = tests_for(context, split, key, {"majority": "majority class"})
         return _plan(context, split, "majority class", about, tests)
     labels = fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)])
-    settings = [source.audio_key, feature_settings(context.config.audio), split.key, labels]
-    key = fingerprint([VERSION, "log-mel", settings])
-    tests = tests_for(context, split, key, _names("log-mel") | {"majority": "majority class"}, Vectors.LOG_MEL)
-    return _plan(context, split, "log-mel", about, tests)
+    name, vectors = FLOORS[context.config.data.inputs]
+    settings = [source.audio_key, context.input_settings, split.key, labels]
+    key = fingerprint([VERSION, name, settings])
+    tests = tests_for(context, split, key, _names(name) | {"majority": "majority class"}, vectors)
+    return _plan(context, split, name, about, tests)
 
 
 def _names(vectors: str) -> dict[str, str]:
@@ -153,7 +160,8 @@ def _vectors(context: RunContext, job: ProbeJob) -> Callable[[int, str, list[str
     def from_features(number: int, shift: str, ids: list[str]) -> np.ndarray:
         features, lengths = stored_features(context, context.datasets[number], shift).load(ids)
         if network is None:
-            return frame_statistics(features, lengths)
+            audio = context.config.data.inputs == "audio"
+            return frame_statistics(features, lengths) if audio else features.flatten(1).numpy()
         return predict_logits(network, features, lengths).numpy()
 
     # Every probe and both settings ask for the vectors of the same test set.

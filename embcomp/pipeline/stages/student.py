@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from embcomp.audio.features import feature_settings
 from embcomp.compression import Compressor
 from embcomp.config import VariantConfig, to_dict
 from embcomp.evaluation.scores import scored_predictions
@@ -72,7 +71,7 @@ def student_key(
         [
             VERSION,
             source.audio_key,
-            feature_settings(context.config.audio),
+            context.input_settings,
             split.key,
             fingerprint(labels),
             embeddings[0].name if embeddings else None,
