@@ -16,7 +16,6 @@ from embcomp.pipeline import run
 from embcomp.students.classifier import Classifier
 from tests.helpers.inputs import write_config, write_set
 
-
 ONE_SEED = ["seeds=[0]"]
 QUICK = [
     "seeds=[0]",
