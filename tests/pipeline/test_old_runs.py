@@ -50,7 +50,11 @@ def test_its_table_is_read_as_one_of_today(old):
     assert set(table["setting"]) == set(Setting) - {Setting.AS_TRAINED}
     assert set(table["test_dataset"]) == {"home", "abroad"} and set(table["shift"]) == {"", "noise 10 dB"}
     probes = table[table["method"] == "probe"]
-    assert set(probes["vectors"]) == {"", *Vectors} - {Vectors.INPUT} and set(probes["probe"]) == {"probe", "k-NN", "majority"}
+    assert set(probes["vectors"]) == {"", *Vectors} - {Vectors.INPUT} and set(probes["probe"]) == {
+        "probe",
+        "k-NN",
+        "majority",
+    }
 
 
 def test_its_report_opens(old):
