@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embcomp.errors import ConfigError
-from embcomp.report import provenance, reach, results, students
+from embcomp.report import learning, provenance, reach, results, students
 from embcomp.report.blocks import Document
 from embcomp.report.markdown import to_markdown
 from embcomp.report.page import to_html
@@ -75,7 +75,7 @@ def build(paths: Sequence[str | os.PathLike], *, latency: bool = False) -> Docum
         reach.dimension(sources),
         students.mistakes(sources),
         students.costs(sources, latency),
-        students.learning(sources),
+        learning.learning(sources),
         provenance.clips(sources),
         provenance.origin(sources),
     ]

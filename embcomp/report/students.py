@@ -227,42 +227,6 @@ def _scored(source: Source, variant: str) -> dict[str, tuple[float, float, float
     return {title: (row["mean"], row["low"], row["high"]) for title, row in rows.items()}
 
 
-def learning(sources: list[Source]) -> Section | None:
-    """Validation score by step of every student, one panel for each variant."""
-    panels, rows = [], []
-    tables = [source for source in sources if source.history is not None and "validation_score" in source.history]
-    tables = [source for source in tables if source.history["validation_score"].notna().any()]
-    if not tables:
-        return None
-    together = pd.concat([source.history for source in tables])
-    scales = tuple((float(together[name].min()), float(together[name].max())) for name in ("step", "validation_score"))
-    for source in tables:
-        for variant, part in source.history.groupby("variant", sort=False):
-            lines, marks = [], []
-            for _, one in part.dropna(subset="validation_score").groupby(["seed", "fold"], sort=False):
-                lines.append(list(zip(one["step"], one["validation_score"])))
-                marks.append(max(lines[-1], key=lambda point: point[1]))
-            if not lines:
-                continue
-            name = source.prefix + variant
-            panels.append(charts.traces(name, lines, marks, scales, "step"))
-            steps, scores = zip(*marks)
-            rows.append((name, f"{len(lines)}", f"{np.median(steps):.0f}", f"{np.mean(scores):.3f}", _terms(part)))
-    caption = (
-        "Score on validation clips while training, one line for each fold and seed; the mark is the step that was "
-        "kept. These scores chose the step, so they are higher than what new clips would give."
-    )
-    head = ("variant", "students", "median best step", "mean best score", "last loss terms, mean")
-    return Section("How they learned", (Figure(tuple(panels[:24]), caption, Table(head, tuple(rows), folded=True)),))
-
-
-def _terms(part: pd.DataFrame) -> str:
-    last = part.groupby(["seed", "fold"], sort=False).last()
-    skip = ("variant", "step", "learning_rate", "validation_score")
-    terms = [name for name in last.columns if name not in skip and last[name].notna().any()]
-    return ", ".join(f"{name} {last[name].mean():.3g}" for name in terms)
-
-
 def _letters(number: int) -> str:
     return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
