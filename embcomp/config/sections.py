@@ -16,7 +16,9 @@ class DataConfig:
     train: str = setting("manifest.csv")
     cross: tuple[str, ...] = setting((), "manifests of further data sets: never trained on")
     unlabelled: tuple[str, ...] = setting(
-        (), "manifests of further clips for the transfer loss; their labels are not read, none may be a test clip"
+        (),
+        "manifests of further clips for the transfer loss and for teachers and compressors that need no label; "
+        "their labels are not read, none may be a test clip",
     )
     label_map: str = setting(
         "", "CSV from,to: labels of the further sets to those of `train`; or irmas-openmic, openmic-irmas"

@@ -43,7 +43,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         context = self.context
-        self._embeddings_of: dict[tuple[TeacherSettings, str], EmbeddingsJob] = {}
+        self._embeddings_of: dict[tuple[TeacherSettings, str, bool], EmbeddingsJob] = {}
         if not context.has_students:
             self._compare_vectors()
             return
@@ -76,7 +76,7 @@ class Plan:
     def _compressor(self, variant: VariantConfig, split: Split, embeddings: list[Path]) -> Path | None:
         if not variant.transfer.compresses:
             return None
-        job = compressor_job(self.context, variant, split, embeddings[0])
+        job = compressor_job(self.context, variant, split, embeddings)
         self.compressors[job.path] = job
         return Path(job.path)
 
@@ -101,7 +101,8 @@ class Plan:
         return plan_student(self.context, variant, split, embeddings, compressor)
 
     def _embeddings(self, variant: VariantConfig, split: Split) -> list[Path]:
-        known = (variant.teacher, split.fold)
+        # A teacher that is learned differs where the unlabelled sets are left out.
+        known = (variant.teacher, split.fold, variant.training.unlabelled)
         if known not in self._embeddings_of:
             job = embeddings_job(self.context, variant, split)
             self._embeddings_of[known] = self.embeddings.setdefault(tuple(job.paths), job)

@@ -114,11 +114,14 @@ def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, id
     return vectors.astype(np.float32, copy=False)
 
 
-def learned_teacher(clips: Clips, settings: TeacherSettings, path: str | os.PathLike, learned_on: str) -> Teacher:
-    """Learn a teacher from `clips`, decoded at its own rate, and save it at `path`; or open it if it is there.
+def learned_teacher(
+    clips: Clips | Sequence[Clips], settings: TeacherSettings, path: str | os.PathLike, learned_on: str
+) -> Teacher:
+    """Learn a teacher from clips, decoded at its own rate, and save it at `path`; or open it if it is there.
 
     Parameters
     ----------
+    clips : Clips, or several
     settings : TeacherSettings
         Of a teacher that learns.
     learned_on : str
@@ -137,8 +140,11 @@ def learned_teacher(clips: Clips, settings: TeacherSettings, path: str | os.Path
                 f"{path} was learned from other clips or settings; use it as {choice.name}:{path}, or choose another --out"
             )
         return teacher
-    batches = ((waveforms, lengths) for _, waveforms, lengths in clips.at(choice.sample_rate).batches(64))
-    teacher = choice.learn(batches, len(clips), settings)
+    parts = [clips] if isinstance(clips, Clips) else clips
+    batches = (
+        (waveforms, lengths) for part in parts for _, waveforms, lengths in part.at(choice.sample_rate).batches(64)
+    )
+    teacher = choice.learn(batches, sum(map(len, parts)), settings)
     teacher.learned_on = learned_on
     teacher.save(path)
     return teacher

@@ -44,6 +44,11 @@ def fit_compressor(
     return model.fit(vectors, target, ids=hashes)
 
 
+def needs_labels(config: CompressorConfig) -> bool:
+    """Whether the compressor that `config` describes is fitted with labels."""
+    return config.method == "lda" or (config.method in ("linear", "mlp") and config.objective != "reconstruction")
+
+
 def compress(
     store: str | os.PathLike,
     out: str | os.PathLike,
@@ -85,10 +90,7 @@ def compress(
     if Path(out).exists():
         mend = advice(out, "compressor", (CONFIG, WEIGHTS))
         raise ArtifactError(f"{out} already exists ({kind_of(out) or 'not of embcomp'}); {mend}")
-    needs_labels = config.method == "lda" or (
-        config.method in ("linear", "mlp") and config.objective != "reconstruction"
-    )
-    if manifest is None and needs_labels:
+    if manifest is None and needs_labels(config):
         raise ConfigError(
             f"--method {config.method} --objective {config.objective} needs labels; "
             "add --manifest FILE, or use --objective reconstruction"

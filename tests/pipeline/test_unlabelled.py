@@ -14,6 +14,7 @@ from helpers.tones import write_tones
 
 from embcomp.audio.clips import Clips
 from embcomp.cli import group
+from embcomp.compression import Compressor
 from embcomp.config import parse, read_choice
 from embcomp.config.sections import TrainingConfig, VariantConfig
 from embcomp.data.manifest import Manifest
@@ -150,3 +151,22 @@ def test_joined_examples_keep_their_clips(sets):
             length = int(part.lengths[row])
             assert int(joined.lengths[offset + row]) == length
             assert (joined.features[offset + row, :, :length] == part.features[row, :, :length]).all()
+
+
+def test_what_is_learned_without_labels_is_learned_from_the_pool_too(sets, tmp_path):
+    variants = [
+        {"name": name, "compressor": {"method": method, "objective": objective}, "training": {"unlabelled": uses}}
+        for name, method, objective, uses in (
+            ("pca", "pca", "reconstruction", True),
+            ("pca without", "pca", "reconstruction", False),
+            ("task", "linear", "task", True),
+        )
+    ]
+    result = run(parse(content(sets) | {"variants": variants}), tmp_path / "out")
+    pool = set(Clips(Manifest.read(sets / "pool/manifest.csv"), 16_000, 0.4).hashes())
+    compressors = [Compressor.load(path) for path in (result.folder / "stages/compressors").iterdir()]
+    assert len(compressors) == 3 * 2  # two folds
+    learned_from = [(one.method, len(one.seen(sorted(pool)))) for one in compressors]
+    assert sorted(learned_from) == [("linear", 0)] * 2 + [("pca", 0)] * 2 + [("pca", len(pool))] * 2
+    # Two teachers a fold: the variant that leaves the pool out has one that was not learned on it.
+    assert len(list((result.folder / "stages/teachers").iterdir())) == 2 * 2

@@ -1,16 +1,18 @@
-"""A compressor fitted on the embeddings of a split's fit clips."""
+"""A compressor fitted on the embeddings of a split's fit clips and, where it needs no label, of unlabelled clips."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
-from embcomp.training.compress import fit_compressor
+from embcomp.training.compress import fit_compressor, needs_labels
 
 VERSION = 1  # raised when another compressor comes of the same inputs
 
@@ -26,12 +28,15 @@ class CompressorJob(Job):
         Key.
     embedding : str
         Path of the embeddings of the data set trained on.
+    unlabelled : list of str
+        Paths of those of the unlabelled sets, where the compressor needs no label.
     path : str
     """
 
     variant: str
     split: str
     embedding: str
+    unlabelled: list[str]
     path: str
 
     @property
@@ -40,30 +45,44 @@ class CompressorJob(Job):
         return [self.path]
 
 
-def compressor_path(context: RunContext, variant: VariantConfig, split: Split, embedding: Path) -> Path:
-    """Where the compressor of a variant lies, fitted on the fit clips of a split."""
+def compressor_path(
+    context: RunContext, variant: VariantConfig, split: Split, embedding: Path, unlabelled: list[Path]
+) -> Path:
+    """Where the compressor of a variant lies, fitted on the fit clips of a split and on unlabelled sets."""
     source = context.source
-    key = fingerprint(
-        [
-            VERSION,
-            embedding.name,
-            split.fit,
-            fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)]),
-            split.hidden,
-            split.classes,
-            split.seed,
-            asdict(variant.compressor),
-            variant.transfer.joint,
-        ]
-    )
-    return context.space.stage("compressors", key)
+    made_of = [
+        VERSION,
+        embedding.name,
+        split.fit,
+        fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)]),
+        split.hidden,
+        split.classes,
+        split.seed,
+        asdict(variant.compressor),
+        variant.transfer.joint,
+    ]
+    # Without such sets the key is that of runs of before there were any.
+    return context.space.stage("compressors", fingerprint(made_of + [path.name for path in unlabelled]))
 
 
-def compressor_job(context: RunContext, variant: VariantConfig, split: Split, embedding: Path) -> CompressorJob:
-    """The job that fits the compressor of a variant."""
-    path = compressor_path(context, variant, split, embedding)
+def compressor_job(context: RunContext, variant: VariantConfig, split: Split, embeddings: list[Path]) -> CompressorJob:
+    """The job that fits the compressor of a variant.
+
+    Parameters
+    ----------
+    embeddings : list of Path
+        Of the data sets, the first of which is trained on, then of the unlabelled sets.
+    """
+    learns = variant.training.unlabelled and not needs_labels(variant.compressor)
+    unlabelled = embeddings[len(context.datasets) :] if learns else []
+    path = compressor_path(context, variant, split, embeddings[0], unlabelled)
     return CompressorJob(
-        **context.job_fields, variant=variant.name, split=split.key, embedding=str(embedding), path=str(path)
+        **context.job_fields,
+        variant=variant.name,
+        split=split.key,
+        embedding=str(embeddings[0]),
+        unlabelled=list(map(str, unlabelled)),
+        path=str(path),
     )
 
 
@@ -72,11 +91,16 @@ def make_compressor(**fields) -> None:
     job = CompressorJob(**fields)
     context = job.context()
     variant, split, source = context.variant(job.variant), context.space.load_split(job.split), context.source
+    vectors = [EmbeddingStore.open(job.embedding).take(split.fit)]
+    hashes = [source.hash_of[clip] for clip in split.fit]
+    for pool, path in zip(context.pools, job.unlabelled):
+        vectors.append(EmbeddingStore.open(path).take(pool.manifest.ids))
+        hashes += pool.hashes
     fitted = fit_compressor(
         variant.compressor,
-        EmbeddingStore.open(job.embedding).take(split.fit),
-        split.labels(source, split.fit),
-        [source.hash_of[clip] for clip in split.fit],
+        np.concatenate(vectors),
+        None if job.unlabelled else split.labels(source, split.fit),
+        hashes,
         split.seed,
         start_only=variant.transfer.joint,
     )

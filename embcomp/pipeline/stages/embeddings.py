@@ -9,7 +9,7 @@ from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext, learning_clips
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
-from embcomp.teachers import Teacher, TeacherSettings, embed, learned_teacher, open_teacher
+from embcomp.teachers import Teacher, embed, learned_teacher, open_teacher
 
 VERSION = 1  # raised when other embeddings come of the same inputs
 TEACHER_VERSION = 1
@@ -22,8 +22,8 @@ class EmbeddingsJob(Job):
     Attributes
     ----------
     split : str
-        Key of a split of the fold: the teacher learns from its training clips, without their labels, and sees
-        no clip of its test part.
+        Key of a split of the fold: the teacher learns from its training clips, without their labels, and from the
+        unlabelled sets, and sees no clip of its test part.
     variant : str
     paths : list of str
         One for each of `datasets`, then one for each of `pools`.
@@ -39,10 +39,11 @@ class EmbeddingsJob(Job):
         return self.paths
 
 
-def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str], teacher: TeacherSettings) -> Path:
+def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str], variant: VariantConfig) -> Path:
     """Where the embeddings of `dataset` lie, by a teacher learned on the clips `learned_on` of the set trained on."""
+    teacher = variant.teacher
     if teacher.learns:
-        made_by: list = [teacher_key(context, learned_on, teacher)]
+        made_by: list = [teacher_key(context, learned_on, variant)]
     else:
         made_by = [open_teacher(teacher, dataset.whole or dataset.manifest).fingerprint()]
         if teacher.choice.runs:
@@ -50,10 +51,16 @@ def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str],
     return context.space.stage("embeddings", fingerprint([VERSION, teacher.choice.name, dataset.audio_key, made_by]))
 
 
-def teacher_key(context: RunContext, learned_on: list[str], teacher: TeacherSettings) -> str:
-    """Key of a teacher learned on the clips `learned_on` of the set trained on."""
+def teacher_key(context: RunContext, learned_on: list[str], variant: VariantConfig) -> str:
+    """Key of a teacher learned on the clips `learned_on` of the set trained on, and on the unlabelled sets."""
     clips = [context.source.hash_of[clip] for clip in learned_on]
-    return fingerprint([TEACHER_VERSION, teacher.options(), clips, *_audio_settings(context)])
+    clips += [one for pool in _learned_from(context, variant) for one in pool.hashes]
+    return fingerprint([TEACHER_VERSION, variant.teacher.options(), clips, *_audio_settings(context)])
+
+
+def _learned_from(context: RunContext, variant: VariantConfig) -> list[Dataset]:
+    """The unlabelled sets that a teacher of the variant is learned on."""
+    return context.pools if variant.training.unlabelled else []
 
 
 def _audio_settings(context: RunContext) -> list:
@@ -66,8 +73,7 @@ def embeddings_job(context: RunContext, variant: VariantConfig, split: Split) ->
     """The job that embeds every data set for a variant."""
     learned_on = learning_clips(split)
     paths = [
-        str(embedding_path(context, dataset, learned_on, variant.teacher))
-        for dataset in [*context.datasets, *context.pools]
+        str(embedding_path(context, dataset, learned_on, variant)) for dataset in [*context.datasets, *context.pools]
     ]
     return EmbeddingsJob(**context.job_fields, split=split.key, variant=variant.name, paths=paths)
 
@@ -76,18 +82,21 @@ def make_embeddings(**fields) -> None:
     """Compute what an `EmbeddingsJob` asks for."""
     job = EmbeddingsJob(**fields)
     context = job.context()
-    settings = context.variant(job.variant).teacher
+    variant = context.variant(job.variant)
     learned_on = learning_clips(context.space.load_split(job.split))
     for dataset, path in zip([*context.datasets, *context.pools], map(Path, job.paths)):
-        teacher = ready_teacher(context, dataset, learned_on, settings)
+        teacher = ready_teacher(context, dataset, learned_on, variant)
         embed(context.clips(dataset), list(dataset.hashes), teacher, path, reuse=path.parent)
 
 
-def ready_teacher(context: RunContext, dataset: Dataset, learned_on: list[str], teacher: TeacherSettings) -> Teacher:
-    """The teacher of `dataset` that `teacher` describes: opened, or learned on clips of the set trained on."""
+def ready_teacher(context: RunContext, dataset: Dataset, learned_on: list[str], variant: VariantConfig) -> Teacher:
+    """A variant's teacher of `dataset`: opened, or learned on clips without their labels."""
+    teacher = variant.teacher
     if not teacher.learns:
         return open_teacher(teacher, dataset.whole or dataset.manifest)
-    key = teacher_key(context, learned_on, teacher)
-    return learned_teacher(
-        context.clips(context.source, learned_on), teacher, context.space.stage("teachers", key), key
-    )
+    key = teacher_key(context, learned_on, variant)
+    clips = [
+        context.clips(context.source, learned_on),
+        *(context.clips(pool) for pool in _learned_from(context, variant)),
+    ]
+    return learned_teacher(clips, teacher, context.space.stage("teachers", key), key)

@@ -133,7 +133,7 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     pools = [_part(context, pool, pool.manifest.ids, path) for pool, path in zip(context.pools, job.pool_embeddings)]
     teacher = None
     if variant.transfer.source == Source.TEACHER:
-        running = ready_teacher(context, source, learning_clips(split), variant.teacher)
+        running = ready_teacher(context, source, learning_clips(split), variant)
         teacher = embedder(context.clips(source, list(used(variant, fit).ids)), running)
     compressor = Compressor.load(job.compressor) if job.compressor is not None else None
     train_student(
