@@ -32,10 +32,13 @@ def profile(models: tuple[Path, ...], runtimes: tuple[str, ...], repeats: int, o
       embcomp profile student student.onnx
     """
     from embcomp.engines.local import set_threads
-    from embcomp.export.profile import RUNTIMES, as_csv, as_table
+    from embcomp.export.profile import HEADER, RUNTIMES, as_csv, as_table
     from embcomp.export.profile import profile as measure
     from embcomp.storage.files import write_text
+    from embcomp.storage.ownership import check_file
 
+    if out is not None:
+        check_file(out, "table of `embcomp profile`", lambda head: head.startswith(HEADER))
     set_threads(threads)
     rows = measure(
         models,

@@ -135,7 +135,9 @@ def rows_text(rows: Sequence[int] | np.ndarray) -> str:
     'rows 1, 4'
     """
     shown = ", ".join(str(int(row)) for row in rows[:SHOWN])
-    return f"rows {shown}" + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
+    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (
+        f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    )
 
 
 def refuse_other_order(X: Any, values: Any, what: str) -> None:

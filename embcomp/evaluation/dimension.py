@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 from embcomp.compression import METHODS, Compressor
 from embcomp.compression.cells import group_codes
-from embcomp.compression.rows import as_rows
+from embcomp.compression.rows import as_rows, raise_not_finite
 from embcomp.compression.targets import Targets, encode
 from embcomp.errors import DataError, choose
 from embcomp.learning import STRENGTH, Logistic
@@ -94,11 +94,13 @@ def dimension_curve(
     Raises
     ------
     DataError
-        Fewer than two groups or classes, or a size that a fold cannot support.
+        Fewer than two groups or classes, a size that a fold cannot support, or rows with NaN or infinity.
     """
     for method in methods:
         choose("method", method, METHODS)
     data, targets, group_codes = _labelled(X, y, groups)
+    if not np.isfinite(data).all():
+        raise_not_finite(as_rows(X))
     splits = list(_splits(targets, group_codes, folds, seed))
     smallest = min(len(train) for train, _ in splits)
     dims = _sizes(dims, min(smallest, data.shape[1]))

@@ -263,11 +263,14 @@ def _row(one: _Candidate) -> ProfileRow:
     )
 
 
+HEADER = ",".join(item.name for item in fields(ProfileRow))
+
+
 def as_csv(rows: Sequence[ProfileRow]) -> str:
     """One line for each row, all digits that matter."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [item.name for item in fields(ProfileRow)]
+    names = HEADER.split(",")
     writer.writerow(names)
     for row in rows:
         values = [getattr(row, name) for name in names]

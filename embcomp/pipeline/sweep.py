@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from embcomp.compression.rows import Rows
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import MissingDependencyError
@@ -94,6 +95,8 @@ def sweep(
     vectors = StoredTeacher(store, manifest).rows(chosen.ids)
     labels = encode(chosen.labels, check=False)
     target = labels.matrix if labels.multi_label else labels.index
+    # The ids are for messages.
+    vectors = Rows([vectors], chosen.ids)
     curve = dimension_curve(vectors, target, chosen.groups, dims, methods, folds=folds, seed=seed, progress=progress)
     curve = curve.assign(unseen=chosen.unseen)
     mark_results(out, "sweep")

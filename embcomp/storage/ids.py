@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,8 @@ def clean_ids(values: Iterable[Any], where: str) -> list[str]:
     if twice:
         named = "; ".join(f"{name!r} in {_rows(rows)}" for name, rows in list(twice.items())[:SHOWN])
         more = f"; and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
-        raise StoreError(f"{where}: {len(twice)} ids occur more than once: {named}{more}. Keep one row of each")
+        count = "1 id occurs" if len(twice) == 1 else f"{len(twice)} ids occur"
+        raise StoreError(f"{where}: {count} more than once: {named}{more}. Keep one row of each")
     return ids
 
 
@@ -70,10 +73,13 @@ def read_ids(path: Path) -> list[str]:
     if other:
         raise StoreError(f"{path} holds no ids: it {other}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         raise StoreError(
-            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, or: iconv -f cp1252 -t utf-8"
+            f"{path} is not UTF-8 (byte {error.start}){' but UTF-16' if wide else ''}; save it as UTF-8, or: "
+            f"iconv -f {'utf-16' if wide else 'cp1252'} -t utf-8"
         ) from None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
@@ -83,12 +89,34 @@ def read_ids(path: Path) -> list[str]:
     return clean_ids(lines, str(path))
 
 
-def slashed(row_of: Mapping[str, int], asked: Iterable[str]) -> dict[str, int]:
-    """Rows of those of `asked` that are only there with backslashes for slashes, as Windows writes paths."""
-    found = {name.replace("\\", "/"): row for name, row in row_of.items()}
-    if len(found) < len(row_of):
+def spelled_otherwise(row_of: Mapping[str, int], asked: Iterable[str]) -> dict[str, int]:
+    """Rows of those of `asked` that are only there in another spelling.
+
+    Another spelling is one with backslashes for slashes, as Windows writes paths, with ``./`` before it, with blanks
+    around it, or with letters in another form of Unicode, as macOS names files. Where two ids differ by no more than
+    that, neither is taken for the other.
+
+    Examples
+    --------
+    >>> spelled_otherwise({".\\\\x\\\\a.wav": 0, "b.wav": 1}, ["x/a.wav", "b.wav"])
+    {'x/a.wav': 0}
+    """
+    asked = [name for name in asked if name not in row_of]
+    if not asked:
         return {}
-    return {name: found[name] for name in asked if name not in row_of and name in found}
+    found: dict[str, int] = {}
+    several: set[str] = set()
+    for name, row in row_of.items():
+        form = spelling(name)
+        several |= {form} & found.keys()
+        found[form] = row
+    return {name: found[spelling(name)] for name in asked if spelling(name) in found.keys() - several}
+
+
+def spelling(name: str) -> str:
+    """An id without what `spelled_otherwise` overlooks."""
+    text = unicodedata.normalize("NFC", name).strip().replace("\\", "/")
+    return re.sub(r"^(\./+)+", "", text)
 
 
 def _text(value: Any, where: str) -> str:
@@ -102,4 +130,6 @@ def _text(value: Any, where: str) -> str:
 
 def _rows(rows: list[int]) -> str:
     shown = ", ".join(map(str, rows[:SHOWN]))
-    return f"rows {shown}" + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
+    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (
+        f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    )

@@ -57,6 +57,23 @@ def listing(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
+def refuse_foreign(path: str | os.PathLike, kind: str) -> None:
+    """Refuse a folder that holds something else than a `kind`; an empty one, or none, is no hindrance.
+
+    Raises
+    ------
+    ArtifactError
+        Says what is there.
+    """
+    path = Path(path)
+    inside = strangers(path) if path.is_dir() else []
+    found = kind_of(path) if inside else kind
+    if found != kind:
+        what = f"a {found}" if found else f"other files ({listing(inside)})"
+        article = "an" if kind[:1] in "aeiou" else "a"
+        raise ArtifactError(f"{path} holds {what}, which {article} {kind} must not replace; choose another name")
+
+
 def refuse_other(path: str | os.PathLike, kind: str, own: Iterable[str]) -> None:
     """Refuse to replace a folder unless it is empty, or of the same `kind` and with no file beside `own`.
 
@@ -68,14 +85,7 @@ def refuse_other(path: str | os.PathLike, kind: str, own: Iterable[str]) -> None
     path = Path(path)
     if not path.is_dir():
         return
-    inside = strangers(path)
-    if not inside:
-        return
-    found = kind_of(path)
-    article = "an" if kind[:1] in "aeiou" else "a"
-    if found != kind:
-        what = f"a {found}" if found else f"other files ({listing(inside)})"
-        raise ArtifactError(f"{path} holds {what}, which {article} {kind} must not replace; choose another name")
+    refuse_foreign(path, kind)
     if others := strangers(path, own):
         raise ArtifactError(
             f"{path} holds {listing(others)} beside the {kind}, which would be lost; move them, or choose another name"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.errors import DataError, StoreError
+from embcomp.errors import ArtifactError, DataError, StoreError
 from embcomp.storage.arrays import PartialRows, WriterLock, open_array
 from embcomp.storage.files import (
     check_regular,
@@ -30,7 +30,7 @@ from embcomp.storage.files import (
     write_json,
     write_text,
 )
-from embcomp.storage.ownership import advice, kind_of, listing, strangers
+from embcomp.storage.ownership import advice, kind_of, listing, refuse_foreign, strangers
 
 FORMAT = 1
 DTYPES = ("float32", "float16")
@@ -195,8 +195,8 @@ def write_store(
     Raises
     ------
     StoreError
-        Another store is at `path`, another process is writing it, or the disk is full. Rows that are
-        finished stay for the next call.
+        Another store, or something else, is at `path`, another process is writing it, or the disk is full. Rows that
+        are finished stay for the next call.
     DataError
         `produce` returned a wrong shape, NaN or infinity.
     """
@@ -244,6 +244,10 @@ def _existing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None
     """The finished store at `path`, which must have been made the same way."""
     if not path.exists() or (path.is_dir() and not strangers(path)):
         return None
+    try:
+        refuse_foreign(path, "store")
+    except ArtifactError as error:
+        raise StoreError(str(error)) from None
     found = EmbeddingStore.open(path)
     if others := strangers(path, OWN_FILES):
         raise StoreError(f"{path} holds {listing(others)} beside the store; move them, or choose another --out")
@@ -254,7 +258,7 @@ def _existing(path: Path, made_with: Mapping[str, Any]) -> EmbeddingStore | None
 def _mend(path: Path) -> str:
     """What to do about a folder that is no whole store."""
     if kind_of(path) != "store":
-        return "it is no folder that embcomp wrote: choose another"
+        return "it is no store of embcomp: choose another"
     others = strangers(path, OWN_FILES)
     return f"it also holds {listing(others)}: make it again elsewhere" if others else "delete it and make it again"
 

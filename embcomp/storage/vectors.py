@@ -19,7 +19,7 @@ import numpy as np
 from embcomp.errors import MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
 from embcomp.storage.files import file_hash, fingerprint
-from embcomp.storage.ids import clean_ids, read_ids, slashed
+from embcomp.storage.ids import clean_ids, read_ids, spelled_otherwise, spelling
 from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.pickled import texts_of
 from embcomp.storage.store import EmbeddingStore
@@ -85,8 +85,8 @@ def open_vectors(path: str | os.PathLike, names: Sequence[str] | None = None) ->
     """Open vectors for reading.
 
     Accepted are an embcomp store; ``FILE.npy`` (n, dim), with ``FILE.ids.txt`` (one a line) or ``FILE.ids.npy``
-    beside it; ``FILE.npz`` with an array of vectors and one of ids, or an array for each clip; ``FILE.parquet`` and
-    ``FILE.csv`` with a column ``id`` and the values in a column of lists (nested ones are vectors over time), in a
+    beside it; ``FILE.npz`` with an array of vectors and one of ids, or an array for each clip; ``FILE.parquet``,
+    ``FILE.csv`` and ``FILE.tsv`` with a column ``id`` and the values in a column of lists (nested ones are vectors over time), in a
     nested column or in columns of numbers; ``FILE.h5`` as .npz; a folder with a .npy file for each clip. Arrays of
     shape (n, k, dim) hold k vectors a clip, of equal shares of its time.
 
@@ -135,14 +135,17 @@ def matched(store: EmbeddingStore, ids: Iterable[str]) -> EmbeddingStore:
         return store
     if not store.path.is_dir():
         row_of = {name: row for row, name in enumerate(store.ids)}
-        for name, row in slashed(row_of, ids).items():
+        for name, row in spelled_otherwise(row_of, ids).items():
             store.ids[row] = name
         return store
-    written = {}
+    written: dict[str, str] = {}
     for name in ids:
         for form in (name, str(PurePosixPath(name).with_suffix("")) if name else name):
-            written.setdefault(form, name)
-    store.ids = [written.get(one, one) for one in store.ids]
+            written.setdefault(spelling(form), name)
+    # a.npy and a.wav.npy may both be meant for a.wav.
+    store.ids = clean_ids(
+        [written.get(spelling(one), one) for one in store.ids], f"{store.path}, as the manifest's ids"
+    )
     return store
 
 
@@ -159,6 +162,7 @@ def read_arrays(path: Path) -> tuple[np.ndarray, list[str] | None]:
         ".npz": _npz,
         ".parquet": _parquet,
         ".csv": _csv,
+        ".tsv": _csv,
         ".h5": _hdf5,
         ".hdf5": _hdf5,
     }
@@ -294,8 +298,13 @@ def _parquet(path: Path) -> tuple[np.ndarray, list[str] | None]:
 def _csv(path: Path) -> tuple[np.ndarray, list[str] | None]:
     import pandas as pd
 
-    names = list(pd.read_csv(path, nrows=0))
-    table = pd.read_csv(path, dtype={name: str for name in names if name.lower() in IDS}, keep_default_na=True)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        header, first = file.readline(1 << 20), file.readline(1 << 20)
+    separator = max(",;\t", key=header.count)
+    # Where numbers have a decimal comma, cells are parted by something else.
+    form = {"sep": separator, "decimal": "," if separator != "," and re.search(r"\d,\d", first) else "."}
+    names = list(pd.read_csv(path, nrows=0, **form))
+    table = pd.read_csv(path, dtype={name: str for name in names if name.lower() in IDS}, keep_default_na=True, **form)
     return _of_columns({name: table[name].tolist() for name in names}, path)
 
 
@@ -312,8 +321,13 @@ def _of_columns(columns: Mapping[str, list], path: Path) -> tuple[np.ndarray, li
         if len(widths) > 1:
             raise StoreError(f"{path}: the vectors of {lists[0]!r} differ in width: {sorted(map(str, widths))[:4]}")
         return np.array(cells), ids
-    numbers = {name: cells for name, cells in columns.items() if name != id_column and _numeric(cells)}
-    chosen = wide(numbers)
+    chosen = wide({name: cells for name, cells in columns.items() if name != id_column and any(map(_number, cells))})
+    for name in chosen:
+        bad = [row for row, cell in enumerate(columns[name]) if not _number(cell)]
+        if bad:
+            raise StoreError(
+                f"{path}: row {bad[0]} (the first is 0) has {columns[name][bad[0]]!r} for a number in {name!r}"
+            )
     if not chosen:
         raise StoreError(
             f"{path} lacks 'embedding': a column of lists, or columns of numbers (e0, e1, ...), must hold the vectors; "
@@ -331,11 +345,22 @@ def wide(numbers: Mapping[str, Sequence]) -> list[str]:
     longest = sorted(max(series.values(), key=len, default=[]))
     if len(longest) > 1 and longest[-1][0] - longest[0][0] == len(longest) - 1:
         return [name for _, name in longest]
-    return [name for name, cells in numbers.items() if any(isinstance(cell, float) for cell in cells)]
+    return [name for name, cells in numbers.items() if any(map(_fraction, cells))]
 
 
-def _numeric(cells: Iterable[Any]) -> bool:
-    return all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in cells)
+def _fraction(cell: Any) -> bool:
+    return isinstance(cell, float) or (isinstance(cell, str) and "." in cell and _number(cell))
+
+
+def _number(cell: Any) -> bool:
+    """Whether a cell holds a number; pandas reads a column with one text in it as texts."""
+    if isinstance(cell, str):
+        try:
+            float(cell)
+            return True
+        except ValueError:
+            return False
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:

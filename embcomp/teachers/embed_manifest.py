@@ -13,6 +13,7 @@ from embcomp.config import AudioConfig, read_choice
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip
 from embcomp.storage.files import fingerprint
+from embcomp.storage.ownership import refuse_foreign
 from embcomp.storage.store import EmbeddingStore
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
@@ -104,6 +105,7 @@ def embed_manifest(
     >>> found.store.dim                                                              # doctest: +SKIP
     1536
     """
+    refuse_foreign(out, "store")
     progress = progress or (lambda stage, done, total: None)
     settings = read_choice("teacher", {"spec": teacher, **(options or {})}) if isinstance(teacher, str) else teacher
     chosen = manifest.with_splits(splits)

@@ -11,7 +11,7 @@ import numpy as np
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, StoreError
 from embcomp.storage.files import fingerprint
-from embcomp.storage.ids import slashed
+from embcomp.storage.ids import spelled_otherwise
 from embcomp.storage.vectors import content_key, matched, open_vectors, vector_keys
 from embcomp.teachers.base import Teacher, TeacherSettings
 
@@ -84,7 +84,7 @@ class StoredTeacher(Teacher):
 
     def _numbers(self, ids: list[str]) -> list[int]:
         if any(clip not in self._row_of for clip in ids):
-            self._row_of |= slashed(self._row_of, ids)
+            self._row_of |= spelled_otherwise(self._row_of, ids)
         missing = [clip for clip in ids if clip not in self._row_of]
         if missing:
             there = f"; it holds {next(iter(self._row_of))!r}, say" if self._row_of else ""

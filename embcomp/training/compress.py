@@ -14,7 +14,7 @@ from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, WEIGHTS
-from embcomp.storage.ownership import advice, kind_of
+from embcomp.storage.ownership import advice, kind_of, strangers
 from embcomp.storage.vectors import matched, open_vectors
 
 
@@ -65,7 +65,7 @@ def compress(
     store : path
         Of embeddings of shape (n, D), or a file of them; see `embcomp.storage.vectors.open_vectors`.
     out : path
-        Folder of the compressor; must not exist.
+        Folder of the compressor; must not exist, or be empty.
     manifest : Manifest, optional
         Labels; the compressor is then fitted on its clips alone. Without it, on all rows.
     config : CompressorConfig, optional
@@ -87,7 +87,7 @@ def compress(
         There is no store, it is empty, or it lacks a clip of the manifest.
     """
     config = config or CompressorConfig()
-    if Path(out).exists():
+    if Path(out).exists() and not (Path(out).is_dir() and not strangers(out)):
         mend = advice(out, "compressor", (CONFIG, WEIGHTS))
         raise ArtifactError(f"{out} already exists ({kind_of(out) or 'not of embcomp'}); {mend}")
     if manifest is None and needs_labels(config):

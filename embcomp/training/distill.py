@@ -16,7 +16,7 @@ from embcomp.data.splits import validation_split
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
 from embcomp.storage.files import fingerprint
-from embcomp.storage.ownership import advice
+from embcomp.storage.ownership import advice, refuse_foreign, strangers
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
 from embcomp.students.given import Given, given_audio, given_rows
@@ -82,6 +82,7 @@ def distill(
     check_device(device)
     audio = audio or AudioConfig()
     out = Path(out)
+    refuse_foreign(out, "student")
     source = variant.transfer.source
     if source == Source.TEACHER and teacher is None:
         raise ConfigError(
@@ -125,7 +126,7 @@ def distill(
     )
     # Its name says what it is of: another method must not go on from it.
     checkpoint = out.with_name(f".{out.name}.{key[:16]}.checkpoint.pt")
-    if out.exists():
+    if out.exists() and not (out.is_dir() and not strangers(out)):
         found = Classifier.load(out)
         if found.about.get("key") == key:
             checkpoint.unlink(missing_ok=True)  # where the call that trained it was killed at its end

@@ -113,3 +113,7 @@ def test_the_command(trained, tmp_path, capsys):
     arguments = [str(trained / "student"), "--runtime", "eager", "--repeats", "1", "--out", str(tmp_path / "p.csv")]
     command.main(arguments, standalone_mode=False)
     assert "eager" in capsys.readouterr().out and (tmp_path / "p.csv").read_text().startswith("model,runtime")
+    (tmp_path / "p.csv").write_text("path,label\nmine.wav,dog\n")
+    with pytest.raises(ArtifactError, match=r"p\.csv is there already and is no table of `embcomp profile`"):
+        command.main(arguments, standalone_mode=False)
+    assert (tmp_path / "p.csv").read_text().startswith("path,label")

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from embcomp.data.manifest import Manifest
 from embcomp.errors import StoreError
-from embcomp.storage.ids import clean_ids, read_ids
+from embcomp.storage.ids import clean_ids, read_ids, spelled_otherwise
 from embcomp.storage.pickled import texts_of
 from embcomp.teachers import StoredTeacher
 
@@ -45,6 +46,8 @@ HELD = {
     "a column of objects": np.array(NAMES, object)[:, None],
     "behind a byte order mark": np.array(["\ufeff" + NAMES[0], *NAMES[1:]]),
     "with backslashes": np.array([name.replace("/", "\\") for name in NAMES]),
+    "from the folder they lie in": np.array([f"./{name}" for name in NAMES]),
+    "with blanks around": np.array([f" {name} " for name in NAMES]),
 }
 
 
@@ -85,7 +88,7 @@ def test_the_order_of_the_ids_is_part_of_the_key(manifest, tmp_path):
     assert len(keys) == 2
 
 
-@pytest.mark.parametrize("how", ["npz", "npz of objects", "npy", "parquet"])
+@pytest.mark.parametrize("how", ["npz", "npz of objects", "npy", "parquet", "csv", "h5"])
 def test_ids_that_stand_twice_are_refused_by_name_and_row(manifest, tmp_path, how):
     twice = ["a.wav", "b.wav", "a.wav"]
     path = tmp_path / f"e.{how.split()[0]}"
@@ -95,18 +98,56 @@ def test_ids_that_stand_twice_are_refused_by_name_and_row(manifest, tmp_path, ho
     elif how == "parquet":
         pytest.importorskip("pyarrow")
         pd.DataFrame({"id": twice, "embedding": list(VECTORS)}).to_parquet(path)
+    elif how == "csv":
+        pd.DataFrame({"id": twice, "e0": VECTORS[:, 0], "e1": VECTORS[:, 1]}).to_csv(path, index=False)
+    elif how == "h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["ids"], file["embeddings"] = np.array(twice, "S"), VECTORS
     else:
         npz(path, np.array(twice, object if "objects" in how else str))
     with pytest.raises(
-        StoreError, match=r"e\.\S+: 1 ids occur more than once: 'a.wav' in rows 0, 2. Keep one row of each"
+        StoreError, match=r"e\.\S+: 1 id occurs more than once: 'a.wav' in rows 0, 2. Keep one row of each"
     ):
         StoredTeacher(path, manifest)
 
 
 @pytest.mark.parametrize("gap", ["", " ", "nan", None])
 def test_ids_that_are_missing_are_refused_by_row(tmp_path, gap):
-    with pytest.raises(StoreError, match="x: 1 of 3 rows have no id: rows 1"):
+    with pytest.raises(StoreError, match="x: 1 of 3 rows have no id: row 1"):
         clean_ids(["a", gap, "c"], "x")
+
+
+FORMS = {form: unicodedata.normalize(form, "Grünfink.wav") for form in ("NFC", "NFD")}
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_letters_in_another_form_of_unicode_are_the_same_id(tmp_path, form, as_folder):
+    other = FORMS["NFD" if form == "NFC" else "NFC"]
+    (tmp_path / "m.csv").write_text(f"path,label\n{other},x\nb.wav,y\n", encoding="utf-8")
+    if as_folder:
+        (tmp_path / "e").mkdir()
+        np.save(tmp_path / "e" / FORMS[form].replace(".wav", ".npy"), VECTORS[0])
+        np.save(tmp_path / "e/b.npy", VECTORS[1])
+        path = tmp_path / "e"
+    else:
+        path = npz(tmp_path / "e.npz", np.array([FORMS[form], "b.wav"]))
+    known = Manifest.read(tmp_path / "m.csv")
+    np.testing.assert_array_equal(StoredTeacher(path, known).rows(known.ids), VECTORS[:2])
+
+
+def test_ids_that_differ_in_spelling_alone_are_taken_as_written_or_not_at_all():
+    both = {FORMS["NFC"]: 0, FORMS["NFD"]: 1, "x/a": 2}
+    assert spelled_otherwise(both, [FORMS["NFD"], "./x/a"]) == {"./x/a": 2}
+    assert spelled_otherwise(both, [f" {FORMS['NFC']}"]) == {}
+
+
+def test_two_files_of_a_folder_for_one_clip_are_refused(tmp_path, manifest):
+    for name, row in zip(("a.npy", "a.wav.npy", "b.npy"), VECTORS):
+        (tmp_path / "e").mkdir(exist_ok=True)
+        np.save(tmp_path / "e" / name, row)
+    with pytest.raises(StoreError, match="1 id occurs more than once: 'a.wav' in rows 0, 1"):
+        StoredTeacher(tmp_path / "e", manifest)
 
 
 def test_bytes_in_parquet_are_text(manifest, tmp_path):
@@ -130,7 +171,8 @@ def test_bytes_in_parquet_are_text(manifest, tmp_path):
             b"version https://git-lfs.github.com/spec/v1\n",
             "e.ids.txt holds no ids: it is a Git LFS pointer",
         ),
-        ("e.ids.txt", "Straße\nb\nc\n".encode("cp1252"), "e.ids.txt is not UTF-8 .* iconv"),
+        ("e.ids.txt", "Straße\nb\nc\n".encode("cp1252"), "e.ids.txt is not UTF-8 .* iconv -f cp1252"),
+        ("e.ids.txt", "a\nb\nc\n".encode("utf-16"), "e.ids.txt is not UTF-8 .* but UTF-16; .* iconv -f utf-16"),
     ],
 )
 def test_files_that_are_something_else_are_named_with_the_mend(manifest, tmp_path, name, content, message):

@@ -14,7 +14,7 @@ from helpers.settings import student_settings
 
 from embcomp.cli import group
 from embcomp.compression import Compressor, Quantiser
-from embcomp.config import AudioConfig, CompressorConfig, parse
+from embcomp.config import AudioConfig, CompressorConfig, VariantConfig, parse
 from embcomp.data.manifest import Manifest
 from embcomp.demo import render
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError, StoreError
@@ -27,7 +27,9 @@ from embcomp.storage.files import new_folder
 from embcomp.storage.ownership import advice, check_results, kind_of, mark_results, refuse_other
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.students.classifier import Classifier
+from embcomp.teachers.embed_manifest import embed_manifest
 from embcomp.training.compress import compress
+from embcomp.training.distill import distill
 
 ROWS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
 
@@ -125,12 +127,23 @@ def store(path, settings=None):
 def test_a_store_is_written_into_no_folder_of_anything_else(tmp_path, name):
     there = plant(tmp_path / "there", **FOREIGN[name])
     before = content_of(there)
-    with pytest.raises(StoreError, match="is no folder that embcomp wrote: choose another") as caught:
+    with pytest.raises(StoreError, match="holds .*, which a store must not replace; choose another name") as caught:
         store(there)
     assert "delete" not in str(caught.value)
-    with pytest.raises(StoreError, match="is no folder that embcomp wrote"):
+    with pytest.raises(StoreError, match="is no store of embcomp: choose another"):
         EmbeddingStore.open(there)
     assert content_of(there) == before
+
+
+def test_embed_and_distill_look_at_their_folder_before_any_clip(tones, tmp_path):
+    manifest = Manifest.read(tones)
+    manifest.table.loc[0, "path"] = "missing.wav"
+    there = plant(tmp_path / "there", **FOREIGN["music"])
+    with pytest.raises(ArtifactError, match=r"there holds other files \(song\.wav\), which a store must not replace"):
+        embed_manifest(manifest, there)
+    with pytest.raises(ArtifactError, match=r"there holds other files \(song\.wav\), which a student must not replace"):
+        distill(manifest, there, variant=VariantConfig("x"))
+    assert content_of(there) == {"song.wav": b"la"}
 
 
 def test_files_beside_a_store_are_kept(tmp_path):
@@ -222,6 +235,7 @@ def test_compress_names_what_is_there_and_advises_to_delete_compressors_alone(to
         with pytest.raises(ArtifactError, match="already exists") as caught:
             compress(tmp_path / "s", tmp_path / name, config=config)
         assert "delete" not in str(caught.value)
+    (tmp_path / "c").mkdir()
     compress(tmp_path / "s", tmp_path / "c", config=config)
     with pytest.raises(ArtifactError, match=r"already exists \(compressor\); delete it or choose another --out"):
         compress(tmp_path / "s", tmp_path / "c", config=config)

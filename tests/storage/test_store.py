@@ -298,7 +298,7 @@ def test_a_store_where_none_can_be_is_refused(tmp_path):
 def test_a_folder_of_other_things_is_not_written_over(path):
     path.mkdir()
     (path / "song.wav").write_text("precious")
-    with pytest.raises(StoreError, match="is not a whole store"):
+    with pytest.raises(StoreError, match="holds other files .*, which a store must not replace"):
         write(path)
     assert (path / "song.wav").read_text() == "precious"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,3 +187,40 @@ def test_files_of_different_shapes_are_refused_by_name(tmp_path):
 def test_a_vector_has_the_columns_of_one_name_in_their_order_else_those_with_fractions():
     assert wide({"e2": [1], "e0": [1], "age": [3.5], "e1": [1]}) == ["e0", "e1", "e2"]
     assert wide({"loud": [0.5], "age": [3], "flat": [1.5]}) == ["loud", "flat"]
+
+
+def wide_table(folder, form, **changed):
+    """A table of three columns of numbers, one cell of which may be something else."""
+    pandas = pytest.importorskip("pandas")
+    rows = VECTORS[:, :3].astype(object)
+    for place, value in changed.items():
+        rows[1, int(place[1:])] = value
+    table = pandas.DataFrame({"id": IDS, **{f"e{number}": rows[:, number] for number in range(3)}})
+    path = folder / f"v.{form}"
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(("form", "value"), [("csv", "n/a?"), ("csv", "1.2.3"), ("parquet", None)])
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_a_column_with_something_else_than_numbers_is_refused_and_not_left_out(tmp_path, form, value, column):
+    path = wide_table(tmp_path, form, **{f"e{column}": value})
+    with pytest.raises(StoreError, match=rf"row 1 .* has {re.escape(repr(value))} for a number in 'e{column}'"):
+        open_vectors(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "decimal"),
+    [("v.csv", ";", ","), ("v.csv", ";", "."), ("v.tsv", "\t", "."), ("v.tsv", "\t", ","), ("v.csv", "\t", ".")],
+)
+def test_tables_of_other_countries(tmp_path, name, separator, decimal):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"id": IDS, **{f"e{number}": VECTORS[:, number] for number in range(3)}})
+    table.to_csv(tmp_path / name, index=False, sep=separator, decimal=decimal, encoding="utf-8-sig")
+    found = open_vectors(tmp_path / name)
+    assert found.ids == IDS
+    np.testing.assert_allclose(found.data, VECTORS[:, :3], rtol=1e-6)
