@@ -14,9 +14,13 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
 
 @click.command("export")
 @click.argument("artifact", type=common.FOLDER)
-@click.option("--to", required=True, metavar="FORMAT", help="onnx or tflite.")
+@click.option("--to", required=True, metavar="FORMAT", help="onnx, tflite or c.")
 @click.option("--out", required=True, type=common.FILE, help="Output file; the parity report goes to OUT.json.")
-@click.option("--int8", is_flag=True, help="Quantise to 8 bits; needs --calibrate.")
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="Quantise to 8 bits; needs --calibrate, except for c, whose weights alone are quantised.",
+)
 @click.option("--calibrate", type=common.MANIFEST, help="Manifest with the calibration clips for --int8.")
 @click.option(
     "--check",
@@ -112,6 +116,9 @@ def export(
         progress=lambda text: click.echo(f"  {text}", err=True),
     )
     click.echo("\n".join([str(written.path), *(f"  {line}" for line in written.parity.lines())]))
+    if {"flash", "ram"} <= set(written.info.about):
+        flash, ram = (written.info.about[name] / 1000 for name in ("flash", "ram"))
+        click.echo(f"  on a device: {flash:.1f} kB of flash for weights and tables, {ram:.1f} kB of RAM")
     if written.info.float_layers:
         click.echo(f"  layers in float: {', '.join(written.info.float_layers)}")
     for clip in written.bad:

@@ -12,6 +12,7 @@ import numpy as np
 
 from embcomp.errors import ConfigError, MissingDependencyError
 from embcomp.export.info import ModelInfo
+from embcomp.export.runtime import ExportedModel, open_model
 from embcomp.export.source import Source
 
 
@@ -50,6 +51,8 @@ class Format(ABC):
         Kinds of `ModelInfo` it can hold.
     int8 : bool
         Whether it can hold 8-bit numbers.
+    calibrated : bool
+        Whether those are rounded by what clips show.
     """
 
     name: ClassVar[str]
@@ -59,6 +62,7 @@ class Format(ABC):
     modules: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ("classifier",)
     int8: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = True
 
     def check(self, source: Source, path: Path, int8: bool) -> None:
         """Refuse before anything runs.
@@ -92,3 +96,7 @@ class Format(ABC):
     @abstractmethod
     def write(self, source: Source, path: Path, calibration: Calibration | None = None) -> ModelInfo:
         """Write the file `path`; with clips to calibrate on, in 8 bits. Returns what the file says of itself."""
+
+    def open(self, path: Path, info: ModelInfo) -> ExportedModel:
+        """A file that was just written, ready to be compared; `info` is what `write` returned."""
+        return open_model(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from embcomp.errors import choose
 from embcomp.export.base import Format
+from embcomp.export.c import CFormat
 from embcomp.export.onnx import OnnxFormat
 from embcomp.export.tflite import TfliteFormat
 
-FORMATS: tuple[type[Format], ...] = (OnnxFormat, TfliteFormat)
+FORMATS: tuple[type[Format], ...] = (OnnxFormat, TfliteFormat, CFormat)
 
 
 def format_named(name: str) -> Format:

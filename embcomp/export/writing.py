@@ -18,7 +18,7 @@ from embcomp.export.clips import CALIBRATION_CLIPS, CHECK_CLIPS, choose_clips, w
 from embcomp.export.formats import format_named
 from embcomp.export.info import ModelInfo
 from embcomp.export.parity import Limits, Parity, generated_rows, measure
-from embcomp.export.runtime import NOTES, notes, notes_of, open_model
+from embcomp.export.runtime import NOTES, notes, notes_of
 from embcomp.export.source import ExportOptions, open_source
 from embcomp.storage.files import recover, sync, write_json
 
@@ -92,8 +92,10 @@ def export_artifact(
     report = progress or (lambda text: None)
     out = Path(out)
     form = format_named(to)
-    if int8 and calibrate is None:
+    if int8 and calibrate is None and form.calibrated:
         raise ConfigError("--int8 takes its ranges from clips; give --calibrate a manifest of real ones")
+    if calibrate is not None and not form.calibrated:
+        raise ConfigError(f"--to {to} rounds weights alone, without clips; leave --calibrate out")
     if calibrate is not None and not int8:
         raise ConfigError("--calibrate is for --int8; give --check to compare on real clips")
     source = open_source(artifact, options)
@@ -111,7 +113,7 @@ def export_artifact(
         skip_bad=skip_bad,
         seed=seed,
     )
-    calibration = None
+    calibration = Calibration([]) if int8 else None
     if chosen.calibration is not None:
         further = [] if chosen.validation is None else list(waveforms(chosen.validation))
         calibration = Calibration(list(waveforms(chosen.calibration)), further)
@@ -122,7 +124,7 @@ def export_artifact(
         report("comparing")
         rows: Iterable[np.ndarray]
         rows = generated_rows(source) if chosen.check is None else waveforms(chosen.check)
-        parity = measure(source, open_model(temporary), rows, chosen.audio, chosen.labels, limits)
+        parity = measure(source, form.open(temporary, info), rows, chosen.audio, chosen.labels, limits)
         path = out.with_name(f"{out.stem}{LOSSY}{out.suffix}") if parity.failures else out
         _refuse_other(path)
         write_json(notes_of(path), {"model": info.to_dict(), "parity": parity.to_dict()})
