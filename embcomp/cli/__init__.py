@@ -35,6 +35,7 @@ COMMANDS = {
     "profile": "Measure size and speed of students and exported files.",
     "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",
+    "serve": "Answer audio over HTTP with labels as JSON.",
     "doctor": "Check that embcomp works on this machine.",
 }
 

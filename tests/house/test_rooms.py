@@ -34,11 +34,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": GROUND | {"students", "losses", "learning", "metrics", "transfer", "teachers", "compression"},
     "evaluation": GROUND | {"students", "compression", "learning", "metrics"},
     "export": GROUND | {"prediction", "students", "teachers", "compression", "metrics"},
+    "serving": GROUND | {"prediction", "export"},
     "report": {"evaluation", "students", "metrics", "storage"},
     "demo": {"storage", "config"},
     "knowledge_clip": GROUND | {"losses", "students", "transfer", "training"},
 }
-MAY_IMPORT["pipeline"] = set(MAY_IMPORT) - {"demo", "knowledge_clip"}
+MAY_IMPORT["pipeline"] = set(MAY_IMPORT) - {"demo", "knowledge_clip", "serving"}
 MAY_IMPORT["doctor"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"cli", "doctor"}  # lazily
