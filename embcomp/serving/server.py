@@ -43,7 +43,7 @@ class Limits:
     seconds : float
         For a request, from its first byte to its answer.
     workers : int
-        Requests at once; one more is told to come again.
+        Requests at once; one more is refused with 503.
     """
 
     megabytes: float = 32.0
