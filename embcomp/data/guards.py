@@ -24,8 +24,8 @@ def shared_clips(train: Mapping[str, str], test: Mapping[str, str]) -> list[tupl
     return [(names[number], clip) for number, clip in found if number >= 0]
 
 
-def _same(one: str, other: str) -> str:
-    return "is the same audio as" if one == other else "overlaps"
+def _same(one: str, other: str, content: str) -> str:
+    return f"is the same {content} as" if one == other else "overlaps"
 
 
 def seen_among(seen: Iterable[str]) -> Callable[[list[str]], set[str]]:
@@ -41,13 +41,15 @@ def seen_among(seen: Iterable[str]) -> Callable[[list[str]], set[str]]:
     return lambda keys: {key for key in keys if spans.find(key) >= 0 or known & older_keys(key)}
 
 
-def refuse_shared_clips(train: Mapping[str, str], test: Mapping[str, str], where: str) -> None:
+def refuse_shared_clips(train: Mapping[str, str], test: Mapping[str, str], where: str, content: str = "audio") -> None:
     """Refuse audio that is on both sides, under whatever name.
 
     Parameters
     ----------
     where : str
         Which sides, for the message: ``"fold 2: training and test clips"``.
+    content : str, default="audio"
+        What the keys are of, for the message: ``"vector"``, ``"image"``.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def refuse_shared_clips(train: Mapping[str, str], test: Mapping[str, str], where
     if pairs:
         learned, tested = pairs[0]
         raise ManifestError(
-            f"{where} share {len(pairs)} clips by content: {tested!r} {_same(test[tested], train[learned])} {learned!r}, "
+            f"{where} share {len(pairs)} clips by content: {tested!r} {_same(test[tested], train[learned], content)} {learned!r}, "
             "so a score on it would mean nothing. Keep one of them"
         )
 
@@ -133,7 +135,13 @@ def _across(rows: Sequence[int], keys: Sequence[str], sides: Sequence[str]) -> t
 
 
 def refuse_duplicates(
-    ids: Sequence[str], keys: Sequence[str], sides: Sequence[str], name: str, kind: str, advice: str
+    ids: Sequence[str],
+    keys: Sequence[str],
+    sides: Sequence[str],
+    name: str,
+    kind: str,
+    advice: str,
+    content: str = "audio",
 ) -> int:
     """Refuse the same audio in two groups, or two splits, which could part it between training and test.
 
@@ -149,6 +157,8 @@ def refuse_duplicates(
         What a side is: ``"group"``, ``"split"``.
     advice : str
         How to fix it.
+    content : str, default="audio"
+        What the keys are of, for the message.
 
     Returns
     -------
@@ -165,8 +175,8 @@ def refuse_duplicates(
     if parted:
         first, other = _across(parted[0], keys, sides)
         raise ManifestError(
-            f"{name} has {len(parted)} clips whose audio is in more than one {kind}: {ids[first]!r} "
-            f"({kind} {sides[first]!r}) {_same(keys[first], keys[other])} {ids[other]!r} ({kind} {sides[other]!r}), so that "
+            f"{name} has {len(parted)} clips whose {content} is in more than one {kind}: {ids[first]!r} "
+            f"({kind} {sides[first]!r}) {_same(keys[first], keys[other], content)} {ids[other]!r} ({kind} {sides[other]!r}), so that "
             f"it could be trained on and tested. {advice}"
         )
     return sum(len(rows) - 1 for rows in found)

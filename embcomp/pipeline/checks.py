@@ -73,10 +73,10 @@ def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]
     ManifestError
         Names the clips.
     """
-    source = datasets[0]
+    source, content = datasets[0], UNITS[config.data.inputs]
     for other in datasets[1:]:
         where = f"{source.manifest.name}, which is trained on, and {other.manifest.name}"
-        refuse_shared_clips(source.hash_of, other.hash_of, where)
+        refuse_shared_clips(source.hash_of, other.hash_of, where, content)
     sides = {"group": source.manifest.groups.tolist()}
     if config.split.by == "column":
         sides["split"] = source.manifest.splits.tolist()
@@ -90,13 +90,13 @@ def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]
         "split": "Keep one of each, or give them one split",
     }
     repeats = [
-        refuse_duplicates(source.manifest.ids, source.hashes, side, source.manifest.name, kind, advice[kind])
+        refuse_duplicates(source.manifest.ids, source.hashes, side, source.manifest.name, kind, advice[kind], content)
         for kind, side in sides.items()
     ]
     return {"shared_clips": 0, "duplicate_clips": repeats[0], "joined_groups": joined}
 
 
-def check_pools(datasets: list[Dataset], pools: list[Dataset]) -> dict[str, int]:
+def check_pools(datasets: list[Dataset], pools: list[Dataset], config: RunConfig) -> dict[str, int]:
     """Refuse an unlabelled clip that is also one of a data set: every clip of these is tested in some fold.
 
     Raises
@@ -107,7 +107,7 @@ def check_pools(datasets: list[Dataset], pools: list[Dataset]) -> dict[str, int]
     for pool in pools:
         for dataset in datasets:
             where = f"the unlabelled set {pool.manifest.name} and {dataset.manifest.name}, which is tested"
-            refuse_shared_clips(pool.hash_of, dataset.hash_of, where)
+            refuse_shared_clips(pool.hash_of, dataset.hash_of, where, UNITS[config.data.inputs])
     return {"unlabelled_test_clips": 0} if pools else {}
 
 
@@ -133,7 +133,8 @@ def check_splits(source: Dataset, splits: list[Split], config: RunConfig) -> dic
             for name in ("fit", "validation", "test")
         }
         for one, other in (("fit", "validation"), ("fit", "test"), ("validation", "test")):
-            refuse_shared_clips(parts[one], parts[other], f"fold {split.fold!r}: the {one} and {other} clips")
+            where = f"fold {split.fold!r}: the {one} and {other} clips"
+            refuse_shared_clips(parts[one], parts[other], where, UNITS[config.data.inputs])
         groups = {name: {group_of[clip] for clip in part} for name, part in parts.items()}
         shared = (groups["fit"] | groups["validation"]) & groups["test"]
         most = max(most, len(shared))

@@ -107,7 +107,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)
     datasets, pools = datasets[:count], datasets[count:]
-    guards = checks.check_datasets(datasets, config) | checks.check_pools(datasets, pools)
+    guards = checks.check_datasets(datasets, config) | checks.check_pools(datasets, pools, config)
     splits = make_splits(datasets[0], config)
     guards |= checks.check_splits(datasets[0], splits, config)
     for split in splits:
