@@ -15,7 +15,7 @@ import click
 from embcomp import __version__
 from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest
 
-# To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py.
+# To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py, with "_" for "-".
 COMMANDS = {
     "demo": "Compare every method on two synthetic sound sets.",
     "init": "Write a manifest and settings for a first run from a folder of sounds.",
@@ -36,6 +36,7 @@ COMMANDS = {
     "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",
     "serve": "Answer audio over HTTP with labels as JSON.",
+    "demo-page": "Write a web page that labels sounds in the browser.",
     "doctor": "Check that embcomp works on this machine.",
 }
 
@@ -49,6 +50,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
+        name = name.replace("-", "_")
         return getattr(importlib.import_module(f"embcomp.cli.{name}"), name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
