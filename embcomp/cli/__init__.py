@@ -37,6 +37,7 @@ COMMANDS = {
     "predict": "Label audio files with a student.",
     "serve": "Answer audio over HTTP with labels as JSON.",
     "demo-page": "Write a web page that labels sounds in the browser.",
+    "listen": "Label what a microphone records.",
     "doctor": "Check that embcomp works on this machine.",
 }
 
