@@ -1,6 +1,6 @@
-"""Two small sets of synthetic sounds for the quick start, ``demo`` and ``demo_shifted``.
+"""Small sets of synthetic sounds for the quick start: ``demo``, ``demo_shifted`` and the unlabelled ``demo_pool``.
 
-Both contain the same eight families of sounds. The shifted set has other
+All contain the same eight families of sounds. The shifted set has other
 instruments in other registers, reverberant and noisy rooms and narrow-band
 lines, so that a model trained on the first set meets a domain shift.
 """
@@ -61,6 +61,8 @@ class Setting:
         Pitches of the instruments, in Hz.
     scene : callable
         Draws the recording conditions of a clip.
+    labelled : bool, default=True
+        Whether its manifest has labels.
     """
 
     name: str
@@ -68,10 +70,12 @@ class Setting:
     instruments: int
     register: tuple[float, float]
     scene: Callable[[np.random.Generator, np.random.Generator], conditions.Scene]
+    labelled: bool = True
 
 
 PLAIN = Setting("demo", 0x71D60CD0, 8, (180.0, 420.0), conditions.plain)
 SHIFTED = Setting("demo_shifted", 0x251C42DC, 5, (110.0, 600.0), conditions.shifted)
+POOL = Setting("demo_pool", 0x5D0C9A11, 30, (110.0, 600.0), conditions.any_place, labelled=False)
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,14 @@ class DemoSets:
 
     Attributes
     ----------
-    plain, shifted : Path
-        Each with ``manifest.csv``, ``audio/``, ``README.txt`` and ``demo.json``.
+    plain, shifted, pool : Path
+        Each with ``manifest.csv``, ``audio/``, ``README.txt`` and ``demo.json``. The pool has no labels and, unless
+        it was asked for, no clips.
     """
 
     plain: Path
     shifted: Path
+    pool: Path
 
     @property
     def plain_manifest(self) -> Path:
@@ -104,27 +110,30 @@ def render(
     seed: int = 0,
     clips: int = CLIPS,
     shifted_clips: int = SHIFTED_CLIPS,
+    pool_clips: int = 0,
     sample_rate: int = 16000,
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoSets:
-    """Render both sets into `folder`, unless they are already there with the same settings.
+    """Render the sets into `folder`, unless they are already there with the same settings.
 
     A set rendered with other settings is replaced. Each set appears complete or not at all.
 
     Parameters
     ----------
     folder : path
-        Gets the folders ``demo/`` and ``demo_shifted/``.
+        Gets the folders ``demo/``, ``demo_shifted/`` and, with `pool_clips`, ``demo_pool/``.
     seed : int, default=0
         Not negative. The same seed gives the same files, byte for byte with the same
         numpy, scipy and libsndfile.
     clips, shifted_clips : int
         Number of clips in each set, at least one per family. A larger set contains the
         clips of a smaller one unchanged.
+    pool_clips : int, default=0
+        Number of unlabelled clips by other instruments, in the conditions of either set; 0 renders none.
     sample_rate : int, default=16000
         In Hz, at least 8000.
     progress : callable, optional
-        Called as ``progress(done, total)`` after every clip, over both sets.
+        Called as ``progress(done, total)`` after every clip, over all sets.
 
     Returns
     -------
@@ -142,9 +151,12 @@ def render(
     check("clips", clips, len(FAMILIES))
     check("shifted_clips", shifted_clips, len(FAMILIES))
     check("sample_rate", sample_rate, LOWEST_SAMPLE_RATE)
+    check("pool_clips", pool_clips, 0)
     folder = Path(folder)
-    total, before = clips + shifted_clips, 0
-    for setting, count in ((PLAIN, clips), (SHIFTED, shifted_clips)):
+    total, before = clips + shifted_clips + pool_clips, 0
+    for setting, count in ((PLAIN, clips), (SHIFTED, shifted_clips), (POOL, pool_clips)):
+        if not count:
+            continue
 
         def report(done: int, before: int = before) -> None:
             if progress is not None:
@@ -152,7 +164,7 @@ def render(
 
         render_set(folder / setting.name, setting, count, seed, sample_rate, report)
         before += count
-    return DemoSets(folder / PLAIN.name, folder / SHIFTED.name)
+    return DemoSets(*(folder / setting.name for setting in (PLAIN, SHIFTED, POOL)))
 
 
 def check(name: str, value: int, least: int) -> None:
@@ -239,7 +251,8 @@ def write_manifest(path: Path, setting: Setting, rows: list[tuple[str, int, int]
         writer.writerow(["path", "label", "group", "dataset"])
         for family, instrument, take in rows:
             group = f"{setting.name}_{family}_{instrument:02d}"
-            writer.writerow([clip_path(family, instrument, take), family, group, setting.name])
+            label = family if setting.labelled else ""
+            writer.writerow([clip_path(family, instrument, take), label, group, setting.name])
 
 
 def is_rendered(target: Path, made: dict, rows: list[tuple[str, int, int]]) -> bool:

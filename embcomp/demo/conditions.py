@@ -90,6 +90,11 @@ def shifted(rng: np.random.Generator, place: np.random.Generator) -> Scene:
     )
 
 
+def any_place(rng: np.random.Generator, place: np.random.Generator) -> Scene:
+    """Conditions of the unlabelled set: those of either set, drawn for each group; parameters as in :func:`plain`."""
+    return (plain if place.uniform() < 0.5 else shifted)(rng, place)
+
+
 def record(rng: np.random.Generator, sound: np.ndarray, scene: Scene, sample_rate: int) -> np.ndarray:
     """Record a sound in a scene.
 

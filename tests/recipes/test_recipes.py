@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 from helpers.recipe_scripts import CONFIGS, NAMES, RECIPES, ROOT, WITH_DATA, publish, record_runs, script
 
@@ -33,7 +36,8 @@ def places(recipe: str) -> set[str]:
     if recipe in WITH_DATA:
         return {layout.manifest for layout in script(recipe).LAYOUTS}
     layouts = importlib.import_module("recipes.sets").LAYOUTS
-    return {"demo/manifest.csv", "demo_shifted/manifest.csv", *(layout.manifest for layout in layouts)}
+    synthesised = {"demo/manifest.csv", "demo_shifted/manifest.csv", "synthetic_digits/manifest.csv"}
+    return synthesised | {layout.manifest for layout in layouts}
 
 
 # What is in the repository
@@ -189,3 +193,55 @@ def test_drum_machine_names_give_the_shared_labels(shared):
     for record in Manifest.read(shared / "data" / "drums_machine" / "manifest.csv").table.itertuples():
         name = Path(record.path).stem.removeprefix(f"{record.group}_")
         assert script("drums").sound(name) == record.label, record.path
+
+
+# Pools of unlabelled clips, and synthesised digits
+
+
+def pool_of(folder: Path, out: Path, *options: str):
+    return CliRunner().invoke(importlib.import_module("recipes.pool").main, [str(folder), str(out), *options])
+
+
+def test_a_pool_has_the_sounding_parts_of_recordings_and_no_labels(tmp_path, rng):
+    tone, silence = np.sin(np.arange(8000) / 5) / 2, np.zeros(8000)
+    (tmp_path / "in/one/voice").mkdir(parents=True)
+    parts = [silence, tone, silence, tone, silence, tone]
+    soundfile.write(tmp_path / "in/one/voice/a.wav", np.concatenate(parts), 16_000)
+    soundfile.write(tmp_path / "in/other.flac", np.concatenate([silence, tone]), 16_000)
+    (tmp_path / "in/broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "in/notes.txt").write_text("no audio")
+    result = pool_of(tmp_path / "in", tmp_path / "pool", "--seconds", "0.6")
+    assert result.exit_code == 0 and "broken.wav" in result.stderr, result.output
+    manifest = Manifest.read(tmp_path / "pool/manifest.csv")
+    assert sorted(manifest.table["group"]) == ["one_voice", "one_voice", "pool"]  # two of a recording
+    assert set(manifest.labels) == {""}
+    for row in range(len(manifest)):
+        clip, rate = soundfile.read(manifest.audio_path(row))
+        assert rate == 16_000 and len(clip) <= 0.6 * rate and np.abs(clip[:600]).max() > 0.1
+    assert "not empty" in pool_of(tmp_path / "in", tmp_path / "pool").output
+    assert "no audio below" in pool_of(tmp_path / "in/one", tmp_path / "x", "--leave-out", "*").output
+    few = pool_of(tmp_path / "in", tmp_path / "few", "--most", "1", "--leave-out", "broken.wav")
+    assert "2 clips of 2 folders" in few.stdout and not few.stderr
+
+
+def test_without_the_programs_the_other_collection_is_left_out_and_said_so(tmp_path, asked, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("fsdd", "speech_pool"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.csv").write_text("path,label,group\na.wav,1,a\n")
+    run = script("speech", "run").main
+    result = CliRunner().invoke(run, [str(tmp_path), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0 and "flite and espeak-ng not installed" in result.stderr, result.output
+    assert asked[0][0].data.cross == () and asked[0][0].data.unlabelled == ("speech_pool/manifest.csv",)
+    done = CliRunner().invoke(script("speech", "synthesise").main, [str(tmp_path / "out")])
+    assert done.exit_code == 1 and "apt install flite espeak-ng" in done.output
+
+
+@pytest.mark.skipif(not shutil.which("flite") or not shutil.which("espeak-ng"), reason="needs flite and espeak-ng")
+def test_voices_speak_digits_that_differ(tmp_path, monkeypatch):
+    module = script("speech", "synthesise")
+    monkeypatch.setattr(module, "VOICES", (module.Voice("flite", "slt"), module.Voice("espeak-ng", "en-us+f2")))
+    assert module.synthesise(tmp_path) == 2 * 10 * 3
+    manifest = Manifest.read(tmp_path / "manifest.csv")
+    contents = {manifest.audio_path(row).read_bytes() for row in range(len(manifest))}
+    assert len(contents) == 60 and sorted(set(manifest.labels)) == [str(digit) for digit in range(10)]

@@ -1,0 +1,90 @@
+"""Cut a folder of any recordings into unlabelled clips: python recipes/pool.py FOLDER OUT [--seconds 1]."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import soundfile
+
+from embcomp.audio.decoding import decode
+from embcomp.errors import AudioError
+
+RATE = 16_000  # Hz
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")
+SHORTEST = 0.2  # s
+PIECES = 2  # of one recording
+LOOKED_AT = 60.0  # s of a recording
+QUIET = 35  # dB below the loudest frame counts as silence
+
+
+def pieces(waveform: np.ndarray, seconds: float) -> Iterator[np.ndarray]:
+    """At most `PIECES` clips of a recording (n,), of at most `seconds`, each starting where sound starts."""
+    import librosa
+
+    found, taken = 0, 0
+    for start, end in librosa.effects.split(waveform, top_db=QUIET, frame_length=400, hop_length=160):
+        if found == PIECES:
+            return
+        # Words with short gaps stay in one clip: what follows within its length belongs to it.
+        start = max(start, taken)
+        if end - start < SHORTEST * RATE:
+            continue
+        piece = waveform[start : start + round(seconds * RATE)]
+        taken = start + len(piece)
+        found += 1
+        yield piece
+
+
+def group_of(path: Path, folder: Path) -> str:
+    """The folder that a recording is in, as one word: recordings of one speaker or language lie together."""
+    return re.sub(r"[^0-9A-Za-z]+", "_", str(path.parent.relative_to(folder))).strip("_") or "pool"
+
+
+@click.command(help=__doc__.split("\n")[0])
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--seconds", default=1.0, show_default=True, type=click.FloatRange(SHORTEST), help="Longest clip.")
+@click.option("--most", default=200, show_default=True, type=click.IntRange(1), help="Clips of one folder.")
+@click.option("--leave-out", multiple=True, metavar="GLOB", help="Paths below FOLDER not to use; repeatable.")
+def main(folder: Path, out: Path, seconds: float, most: int, leave_out: tuple[str, ...]) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise click.ClickException(f"{out} is not empty; give a new folder")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = [path for path in files if not any(path.relative_to(folder).match(one) for one in leave_out)]
+    if not files:
+        raise click.ClickException(f"no audio below {folder}; looked for {', '.join(SUFFIXES)}")
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+    counts: Counter[str] = Counter()
+    rows, unreadable = [], []
+    for path in files:
+        group = group_of(path, folder)
+        if counts[group] >= most:
+            continue
+        try:
+            waveform = decode(path, RATE, seconds=LOOKED_AT)
+        except AudioError as error:
+            unreadable.append(f"{path}: {error}")
+            continue
+        for piece in itertools.islice(pieces(waveform, seconds), most - counts[group]):
+            name = f"audio/{group}_{counts[group]:04d}.flac"
+            soundfile.write(out / name, piece, RATE, subtype="PCM_16")
+            rows.append((name, "", group, out.name))
+            counts[group] += 1
+    with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "group", "dataset"))
+        writer.writerows(rows)
+    click.echo(f"{len(rows)} clips of {len(counts)} folders: {out / 'manifest.csv'}")
+    for line in unreadable:
+        click.echo(f"left out: {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()
