@@ -17,7 +17,7 @@ from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest
 
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py, with "_" for "-".
 COMMANDS = {
-    "demo": "Compare every method on two synthetic sound sets.",
+    "demo": "Compare methods on synthetic sounds.",
     "init": "Write a manifest and settings for a first run from a folder of sounds.",
     "manifest": "Make a manifest from folders, tables, annotations or a published data set.",
     "validate": "Check a manifest before a run.",

@@ -1,4 +1,4 @@
-"""Compare methods on two synthetic sound sets."""
+"""Compare methods on synthetic sound sets."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from embcomp.cli.run import run_and_print
 @click.option("--out", default="demo", show_default=True, type=common.FOLDER, help="Output folder.")
 @common.set_option
 def demo(out: Path, overrides: tuple[str, ...]) -> None:
-    """Generate two small SYNTHETIC sound sets and compare every method on them.
+    """Generate small SYNTHETIC sound sets and compare methods on them.
 
-    Both hold the same eight classes, recorded under different conditions. Students
-    are trained on the first set and tested on unseen instruments of it and on all
-    of the second.
+    Two sets have the same eight classes, recorded under different conditions.
+    Students are trained on the first set and tested on unseen instruments of it and
+    on all of the second. A third set, of other instruments and without labels, is
+    what the teacher has learned from besides, and what it teaches with.
 
     \b
     Example:
       embcomp demo --out demo
     """
     from embcomp.config import load
-    from embcomp.demo import CONFIG, render
+    from embcomp.demo import CONFIG, POOL_CLIPS, render
 
     with common.bar(1, "render") as shown:
-        sets = render(out / "sounds", progress=common.progress_of(shown))
+        sets = render(out / "sounds", pool_clips=POOL_CLIPS, progress=common.progress_of(shown))
     click.echo(
-        f"two sets of synthetic sounds (not recordings; scores on them say nothing about real audio): {sets.plain} {sets.shifted}",
+        "synthetic sounds (not recordings; scores on them say nothing about real audio): "
+        f"{sets.plain} {sets.shifted} {sets.pool}",
         err=True,
     )
     config = load(CONFIG, overrides)

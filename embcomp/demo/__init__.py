@@ -30,6 +30,7 @@ CONFIG = Path(__file__).with_name("demo.toml")  # the comparison run on the two 
 FORMAT_VERSION = 2  # raised whenever the same seed gives other bytes
 CLIPS = 384
 SHIFTED_CLIPS = 160
+POOL_CLIPS = 960  # that the demo renders
 LOWEST_SAMPLE_RATE = 8000  # in Hz, for the formants and the band edges
 FULL_SCALE = 32767  # of a 16-bit sample
 

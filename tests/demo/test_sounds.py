@@ -224,3 +224,20 @@ def test_settings_out_of_range_are_named(tmp_path, wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         demo.render(tmp_path, **wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_pool_has_other_instruments_in_the_conditions_of_both_sets_and_no_labels(tmp_path):
+    sets = demo.render(tmp_path, **SMALL, pool_clips=48)
+    with open(sets.pool / "manifest.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48 and {row["label"] for row in rows} == {""}
+    assert len({row["group"] for row in rows}) == 48  # as many instruments as there are clips of a family
+    others = {value for folder in (sets.plain, sets.shifted) for value in contents(folder / "audio").values()}
+    assert not others & set(contents(sets.pool / "audio").values())
+    places = [conditions.any_place(*(np.random.default_rng([seed, part]) for part in (0, 1))) for seed in range(40)]
+    assert {scene.band for scene in places} > {conditions.FULL_BAND}
+    assert 0.2 < np.mean([scene.reverberation < 0.3 for scene in places]) < 0.9
+
+
+def test_no_pool_is_rendered_unless_asked_for(tmp_path):
+    assert not demo.render(tmp_path, **SMALL).pool.exists()
