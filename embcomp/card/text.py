@@ -10,6 +10,7 @@ from typing import Any
 from embcomp.card.facts import UNKNOWN, Evidence, Score, teacher_licence
 
 TASK = "audio-classification"
+TASKS = {"audio": TASK, "table": "tabular-classification", "images": "image-classification"}
 
 
 def student_card(
@@ -30,22 +31,35 @@ def student_card(
     classes = [str(label) for label in config.get("classes", ())]
     kind = str(config.get("student", {}).get("kind", "student"))
     method, teacher = str(about.get("method", "")), str(about.get("teacher", "") or "")
-    tags = [TASK, "embcomp", kind, *(["knowledge-distillation"] if teacher else [])]
+    inputs = config.get("inputs") or {"kind": "audio"}
+    of_audio, task = inputs.get("kind") == "audio", TASKS.get(str(inputs.get("kind")), TASK)
+    tags = [task, "embcomp", kind, *(["knowledge-distillation"] if teacher else [])]
     seconds, rate = float(audio.get("seconds", 0)), int(audio.get("sample_rate", 0))
     several = bool(config.get("multi_label"))
-    lines = _head(name, license, tags, TASK, evidence.scores)
+    what = {"table": "classifier of table rows", "images": "image classifier"}.get(
+        inputs.get("kind"), "audio classifier"
+    )
+    given = '"recordings/*.wav"' if of_audio else f'"{_file_of(inputs)}"'
+    lines = _head(name, license, tags, task, evidence.scores)
     lines += [
         f"# {_plain(name)}",
         "",
-        f"A small audio classifier (`{kind}`) of {len(classes)} classes, trained with embcomp.",
+        f"A small {what} (`{kind}`) of {len(classes)} classes, trained with embcomp.",
         "",
+        *_code("python", ["import embcomp", "", f'found = embcomp.predict("STUDENT", {given})  # its folder']),
         *_code(
-            "python", ["import embcomp", "", 'found = embcomp.predict("STUDENT", "recordings/*.wav")  # its folder']
+            "",
+            [
+                f"embcomp predict STUDENT recordings --window {seconds:g}"
+                if of_audio
+                else f"embcomp predict STUDENT {_file_of(inputs)}"
+            ],
         ),
-        *_code("", [f"embcomp predict STUDENT recordings --window {seconds:g}"]),
         "## Input and output",
         "",
-        f"- Audio at {rate} Hz, other rates are resampled; clips of up to {seconds:g} s, longer recordings in windows.",
+        f"- Audio at {rate} Hz, other rates are resampled; clips of up to {seconds:g} s, longer recordings in windows."
+        if of_audio
+        else f"- {_input_words(inputs)}",
         f"- {'Each class has its own probability' if several else 'One probability a class, which sum to 1'}.",
         f"- Classes: {', '.join(_plain(label) for label in classes)}",
         "",
@@ -66,20 +80,39 @@ def student_card(
         *(
             []
             if several
-            else ["- It always names one of its classes, also for sounds that are none of them, and for silence."]
+            else [
+                "- It always names one of its classes, also for sounds that are none of them, and for silence."
+                if of_audio
+                else "- It always names one of its classes, also for inputs that are none of them."
+            ]
         ),
         "- Its probabilities were not calibrated: .9 does not mean right nine times in ten.",
-        "- Scores hold for recordings like those tested. Other microphones, places and backgrounds lower them.",
+        "- Scores hold for recordings like those tested. Other microphones, places and backgrounds lower them."
+        if of_audio
+        else "- Scores hold for inputs like those tested; others lower them.",
         "- What was not tested is not known: nothing above speaks of groups of people, animals or machines apart.",
         "",
         "## Intended use",
         "",
-        f"Labels for short clips of the {len(classes)} classes above, in recordings like the training data. Not for "
+        f"Labels for {'short clips' if of_audio else 'inputs'} of the {len(classes)} classes above, "
+        f"{'in recordings ' * of_audio}like the training data. Not for "
         "decisions about people, nor where a wrong label does harm without somebody checking it.",
         "",
     ]
     lines += _origin(about, ("method", "compressor", "dim", "variant", "fold", "seed"))
     return "\n".join(lines)
+
+
+def _file_of(inputs: Mapping[str, Any]) -> str:
+    return "features.csv" if inputs.get("kind") == "table" else "images.npz"
+
+
+def _input_words(inputs: Mapping[str, Any]) -> str:
+    """What a student that takes no audio is given."""
+    if inputs.get("kind") == "table":
+        columns = [_plain(name) for name in inputs.get("columns", ())]
+        return f"Rows of {len(columns)} numbers, in this order: {', '.join(columns)}"
+    return f"Images of {' x '.join(map(str, inputs.get('shape', ())))} (channels, height, width)"
 
 
 def compressor_card(config: Mapping[str, Any], name: str, license: str = UNKNOWN) -> str:

@@ -57,24 +57,49 @@ SHOWN = 6  # parts of names, and values of each
     type=click.IntRange(1000),
     help="Sample rate of the students, Hz.  [default: 16000, or what the recordings have if less]",
 )
+@click.option(
+    "--vectors",
+    default="",
+    metavar="FILE",
+    help="No audio: SOURCE is a manifest of ids, and FILE their stored vectors; {dataset} in it is a data set's name.",
+)
+@click.option(
+    "--inputs",
+    default="",
+    metavar="FILE",
+    help="With --vectors: the table or the images that students get.  [default: no students]",
+)
 @click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in SOURCE]")
 @click.option("--config", type=common.FILE, help=f"Settings to write.  [default: {CONFIG} next to the manifest]")
 @click.option("--yes", is_flag=True, help="Do not ask; use the given options and defaults.")
 def init(
     source: Path, kind: str, options: tuple[str, ...], label: str, group: str, window, hop, overlap, background,
-    cross: tuple[Path, ...], seconds, sample_rate, out: Path | None, config: Path | None, yes: bool,
+    cross: tuple[Path, ...], seconds, sample_rate, vectors: str, inputs: str, out: Path | None, config: Path | None,
+    yes: bool,
 ) -> None:  # fmt: skip
     """Write a manifest and settings for a run from SOURCE, a folder of sounds or a table of them.
+
+    Without audio, SOURCE is a manifest whose rows have ids, and only settings are written.
 
     \b
     Example:
       embcomp init sounds
+      embcomp init labels.csv --vectors embeddings.npy
     """
     from embcomp.data.makers.build import refuse_to_replace
     from embcomp.data.manifest import Manifest
     from embcomp.pipeline.starter import propose
     from embcomp.storage.files import write_text
 
+    if inputs and not vectors:
+        raise click.UsageError("--inputs FILE is what students get beside stored vectors; add --vectors FILE")
+    if vectors:
+        given = {"--kind": kind, "--option": options, "--label": label, "--group": group, "--window": window}
+        given |= {"--seconds": seconds, "--sample-rate": sample_rate, "--out": out}
+        for option in (name for name, value in given.items() if value):
+            raise click.UsageError(f"{option} is for audio; with --vectors SOURCE is a manifest")
+        _without_audio(source, cross, vectors, inputs, config)
+        return
     ask = _Asker(yes)
     rule = makers_cli.rule(window, hop, overlap, background)
     given = bool(kind or options or label or group or rule or out)
@@ -117,6 +142,29 @@ def init(
     click.echo(f"  embcomp run {_quoted(settings_file)} --out {run}")
     click.echo(f"  embcomp report {run}")
     click.echo(f"  embcomp predict {run} AUDIO...")
+
+
+def _without_audio(source: Path, cross: tuple[Path, ...], vectors: str, inputs: str, config: Path | None) -> None:
+    """Write settings for the rows of a manifest and their stored vectors."""
+    from embcomp.data.makers.build import refuse_to_replace
+    from embcomp.data.manifest import Manifest
+    from embcomp.pipeline.row_starter import propose_rows
+    from embcomp.storage.files import write_text
+
+    places = [one / "manifest.csv" if one.is_dir() else one for one in (source, *cross)]
+    target = config or places[0].parent / CONFIG
+    refuse_to_replace(target)
+    first, *others = [Manifest.read(path) for path in places]
+    start = propose_rows(first, places[0], target.parent, vectors, inputs, list(zip(others, places[1:])))
+    start.config()
+    write_text(target, start.toml())
+    for note in start.notes:
+        click.echo(f"note: {note}", err=True)
+    run = Path("runs") / start.name
+    click.echo(f"\nwritten: {target}\n\nnext:")
+    click.echo(f"  embcomp validate {_quoted(places[0])} --config {_quoted(target)}")
+    click.echo(f"  embcomp run {_quoted(target)} --out {run}")
+    click.echo(f"  embcomp report {run}")
 
 
 class _Asker:

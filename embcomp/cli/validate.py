@@ -25,13 +25,20 @@ from embcomp.cli import common
     metavar="SECONDS",
     help="Time limit for decoding clips; all headers are read.",
 )
+@click.option(
+    "--vectors",
+    default="",
+    metavar="FILE",
+    help="Where rows are ids and there is no audio: the store or file of their vectors, here or in the manifest's folder.",
+)
 @click.option("--all", "everything", is_flag=True, help="Decode every clip, however long it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all clips they name.")
 @common.allow_outside_option
 def validate(
-    manifest: Path, config: Path | None, group_column: str, seconds: float, everything: bool, as_json: bool, allow_outside: bool
+    manifest: Path, config: Path | None, group_column: str, seconds: float, vectors: str, everything: bool, as_json: bool,
+    allow_outside: bool,
 ) -> None:  # fmt: skip
-    """Check MANIFEST and its audio for problems that would stop a run or distort its scores.
+    """Check MANIFEST and its audio, or stored vectors, for problems that would stop a run or distort its scores.
 
     The exit code is 1 if something would stop a run.
 
@@ -54,6 +61,7 @@ def validate(
             allow_outside=trusted,
             group_column=group_column or (settings.data.group_column if settings is not None else ""),
             seconds=math.inf if everything else seconds,
+            vectors=vectors,
             progress=common.progress_of(shown),
         )
     if as_json:
@@ -65,8 +73,11 @@ def validate(
         for one in found.findings:
             click.echo(str(one))
         counts = [f"{sum(one.level == level for one in found.findings)} {level}s" for level in LEVELS]
-        part = f"{found.decoded} of {found.clips} clips decoded" + (
-            "" if found.decoded >= found.clips or not found.usable else "; --all decodes the others"
+        part = (
+            f"{found.clips} rows read"
+            if not found.audio
+            else f"{found.decoded} of {found.clips} clips decoded"
+            + ("" if found.decoded >= found.clips or not found.usable else "; --all decodes the others")
         )
         click.echo(f"{', '.join(counts)}; {part}")
     if not found.usable:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from embcomp.data.guards import duplicates, refuse_duplicates
 from embcomp.data.manifest import Manifest
+from embcomp.errors import ManifestError
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 FEW = 10  # clips of a class, below which its score says little
@@ -189,3 +191,38 @@ def property_findings(manifest: Manifest, rows: Sequence[int], values: Sequence[
         "may learn that instead of the sound"
     )
     return [Finding(WARNING, f"{what} tells the class", text)]
+
+
+def content_findings(
+    manifest: Manifest, rows: Sequence[int], keys: Sequence[str], content: str = "audio"
+) -> list[Finding]:
+    """The same content twice: in two groups, or under two labels.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        Of the manifest, those whose content is known.
+    keys : sequence of str
+        Content key of each of these.
+    content : str, default="audio"
+        What the keys are of, for messages.
+    """
+    ids, groups, labels = ([values[row] for row in rows] for values in (manifest.ids, manifest.groups, manifest.labels))
+    found = []
+    advice = 'Keep one of each, give them one group, or set data.duplicates = "join"'
+    try:
+        repeats = refuse_duplicates(ids, keys, groups, manifest.name, "group", advice, content)
+        if repeats:
+            found.append(Finding(NOTE, "duplicates", f"{repeats} clips repeat or overlap another of their own group"))
+    except ManifestError as error:
+        found.append(Finding(ERROR, "duplicates", str(error)))
+    same = [some for some in duplicates(keys) if len({keys[row] for row in some}) == 1]
+    torn = [some for some in same if len({labels[row] for row in some} - {""}) > 1]
+    if torn:
+        one, other = torn[0][0], next(row for row in torn[0] if labels[row] != labels[torn[0][0]])
+        text = (
+            f"{len(torn)} times the same {content} has different labels: {ids[one]!r} is {labels[one]!r}, {ids[other]!r} is "
+            f"{labels[other]!r}"
+        )
+        found.append(Finding(WARNING, "labels disagree", text, tuple(ids[row] for some in torn for row in some)))
+    return found

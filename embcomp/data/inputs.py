@@ -155,6 +155,22 @@ def input_path(file: str | os.PathLike, manifest: Manifest) -> Path:
     return path if path.is_absolute() else manifest.folder / path
 
 
+def kind_of_inputs(path: str | os.PathLike) -> str:
+    """What a file holds: ``table`` or ``images``, by its name or by the shape of its array.
+
+    Raises
+    ------
+    StoreError
+        Missing or of another kind.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StoreError(f"no table and no images at {path}")
+    if path.suffix.lower() in TABLES or (path / "meta.json").exists():
+        return "table"
+    return "table" if read_arrays(path)[0].ndim == 2 else "images"
+
+
 def read_inputs(
     kind: str, path: str | os.PathLike, ids: Sequence[str] | None = None, columns: Sequence[str] = ()
 ) -> InputRows:

@@ -104,7 +104,7 @@ def input_datasets(manifests: Sequence[Manifest], config: RunConfig) -> Iterator
                 f"{rows.path}: {config.data.inputs} of shape {rows.spec.shape}, where {manifests[0].name}, which is trained "
                 f"on, has {first.shape}"
             )
-        usable, bad = usable_rows(manifest, rows, config.data.skip_bad, _not_finite(manifest, teachers))
+        usable, bad = usable_rows(manifest, rows, config.data.skip_bad, without_finite_vectors(manifest, teachers))
         yield Dataset(usable, tuple(rows.keys(usable.ids)), manifest), bad
 
 
@@ -118,14 +118,14 @@ def vector_dataset(manifest: Manifest, config: RunConfig) -> tuple[Dataset, list
     StoreError
         A teacher's vectors are missing or damaged, or some are not finite and ``data.skip_bad`` is false.
     """
-    bad = _not_finite(manifest, dict.fromkeys(one.teacher for one in config.variants))
+    bad = without_finite_vectors(manifest, dict.fromkeys(one.teacher for one in config.variants))
     usable = without_bad(manifest, bad, config.data.skip_bad)
     keys = open_teacher(config.variants[0].teacher, manifest).keys(usable.ids)
     return Dataset(usable, tuple(keys), manifest), bad
 
 
-def _not_finite(manifest: Manifest, teachers: Iterable[TeacherSettings]) -> list[BadClip]:
-    """Rows of which a stored vector is not finite."""
+def without_finite_vectors(manifest: Manifest, teachers: Iterable[TeacherSettings]) -> list[BadClip]:
+    """Rows of which a stored vector is NaN or infinite."""
     ids, lines = manifest.ids, manifest.table["row"]
     bad: dict[int, str] = {}
     for settings in teachers:

@@ -77,13 +77,6 @@ class Start:
             if self.cross
             else '# cross = ["../other/manifest.csv"]  # further data sets with the same labels: tested on, never trained on'
         ]
-        split = [f"by = {toml_value(self.split.by)}  # {self.reasons['split']}"]
-        if self.split.by == "group":
-            split.append(f"folds = {self.split.folds}  # parts of about the same size, each tested once")
-        if self.split.by == "column" and self.split.test:
-            split.append(f"test = {toml_value(list(self.split.test))}  # the rest is trained on")
-        if self.split.by != "none":
-            split.append("rotate = true  # a fold a seed; false tests every fold with every seed, which takes longer")
         lines = [
             f"# Settings for `embcomp run`: {self.about}",
             "# What is not set here has its default; a run saves all of it in its own config.toml.",
@@ -102,7 +95,7 @@ class Start:
             *self._frames(window),
             "",
             "[split]",
-            *split,
+            *split_lines(self.split, self.reasons),
             "",
             "[teacher]",
             'spec = "kmeans"  # learned from the training clips, without labels; store:FOLDER takes stored embeddings',
@@ -172,12 +165,7 @@ def propose(
     ManifestError
         There are fewer than two classes, or no clip can be read.
     """
-    names = sorted({name for cell in manifest.labels for name in _plain(cell)})
-    if len(names) < 2:
-        raise ManifestError(
-            f"a run needs two classes or more; {path} has {names or 'no label'}. A class of clips that are none of yours "
-            "can be the second"
-        )
+    names = classes_of(manifest, path)
     paths = [manifest.audio_path(row) for row in range(len(manifest))]
     known = sounds if sounds is not None and all(one in sounds for one in paths) else look_at(paths)
     lengths, rates = _lengths(manifest, paths, known)
@@ -189,13 +177,13 @@ def propose(
     chosen_seconds = seconds or _seconds(lengths, reasons, notes)
     reasons.setdefault("sample_rate", "as asked")
     reasons.setdefault("seconds", "as asked")
-    split, seeds = _split(manifest, reasons, notes)
+    split, seeds = split_for(manifest, reasons, notes)
     start = Path(folder).resolve()
     groups = len(set(manifest.groups)) if manifest.unit == "group" else 0
     return Start(
         name=re.sub(r"\W+", "-", manifest.name).strip("-") or "run",
-        train=_relative(path, start),
-        cross=tuple(_relative(one, start) for one in cross),
+        train=relative_path(path, start),
+        cross=tuple(relative_path(one, start) for one in cross),
         allow_outside=_outside(manifest),
         sample_rate=int(chosen_rate),
         seconds=float(chosen_seconds),
@@ -207,11 +195,34 @@ def propose(
     )
 
 
+def classes_of(manifest: Manifest, path: str | os.PathLike) -> list[str]:
+    """The classes of a manifest, of which a run needs two or more."""
+    names = sorted({name for cell in manifest.labels for name in _plain(cell)})
+    if len(names) < 2:
+        raise ManifestError(
+            f"a run needs two classes or more; {path} has {names or 'no label'}. A class of clips that are none of yours "
+            "can be the second"
+        )
+    return names
+
+
+def split_lines(split: SplitConfig, reasons: Mapping[str, str]) -> list[str]:
+    """The section ``split`` as TOML."""
+    lines = [f"by = {toml_value(split.by)}  # {reasons['split']}"]
+    if split.by == "group":
+        lines.append(f"folds = {split.folds}  # parts of about the same size, each tested once")
+    if split.by == "column" and split.test:
+        lines.append(f"test = {toml_value(list(split.test))}  # the rest is trained on")
+    if split.by != "none":
+        lines.append("rotate = true  # a fold a seed; false tests every fold with every seed, which takes longer")
+    return lines
+
+
 def _plain(cell: str) -> list[str]:
     return [name for part in cell.split("|") if (name := part.strip().removeprefix("?"))]
 
 
-def _relative(path: str | os.PathLike, start: Path) -> str:
+def relative_path(path: str | os.PathLike, start: Path) -> str:
     return Path(os.path.relpath(Path(path).resolve(), start)).as_posix()
 
 
@@ -259,7 +270,7 @@ def _seconds(lengths: np.ndarray, reasons: dict[str, str], notes: list[str]) -> 
     return chosen
 
 
-def _split(manifest: Manifest, reasons: dict[str, str], notes: list[str]) -> tuple[SplitConfig, tuple[int, ...]]:
+def split_for(manifest: Manifest, reasons: dict[str, str], notes: list[str]) -> tuple[SplitConfig, tuple[int, ...]]:
     """The first of the published split, groups, and none that leaves something to train, stop and test on."""
     what = "groups"
     if manifest.unit != "group":

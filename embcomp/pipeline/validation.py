@@ -6,12 +6,12 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from embcomp.audio.clips import Clips
+from embcomp.audio.clips import Clips, names_audio
 from embcomp.audio.mono import LOSSES
 from embcomp.config import RunConfig
 from embcomp.data.findings import (
@@ -19,16 +19,17 @@ from embcomp.data.findings import (
     NOTE,
     WARNING,
     Finding,
+    content_findings,
     group_findings,
     label_findings,
     listing,
     property_findings,
 )
-from embcomp.data.guards import duplicates, refuse_duplicates
 from embcomp.data.manifest import Manifest
 from embcomp.data.sounds import Sound, look_at, same_content
 from embcomp.errors import AudioError, EmbcompError, ManifestError
-from embcomp.pipeline.starter import propose
+from embcomp.pipeline.row_validation import row_findings, without_audio
+from embcomp.pipeline.starter import propose, split_for
 from embcomp.pipeline.workspace import Dataset, make_splits
 from embcomp.storage.content import part_key
 
@@ -49,11 +50,14 @@ class Validation:
         In the manifest; 0 where it cannot be read.
     decoded : int
         How many of them were decoded; of the others only the headers were read.
+    audio : bool
+        False where rows of files were looked at instead.
     """
 
     findings: tuple[Finding, ...]
     clips: int
     decoded: int
+    audio: bool = True
 
     @property
     def usable(self) -> bool:
@@ -68,6 +72,7 @@ def validate(
     allow_outside: bool = False,
     group_column: str = "",
     seconds: float = 20.0,
+    vectors: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Validation:
     """Look for what would stop or mislead a run.
@@ -84,6 +89,9 @@ def validate(
         The column to take as the group.
     seconds : float, default=20
         How long to decode; clips spread over the manifest are decoded first. ``inf`` decodes all.
+    vectors : str
+        Store or file of vectors where there is no audio and no `config` to say so; from the working directory or the
+        manifest's folder on.
     progress : callable, optional
         Called with clips decoded and clips in all.
 
@@ -105,6 +113,16 @@ def validate(
             return Validation((Finding(ERROR, "manifest", str(error)),), 0, 0)
         found = [Finding(NOTE if " is taken as the " in note else WARNING, "manifest", note) for note in manifest.notes]
         found += label_findings(manifest) + group_findings(manifest)
+        rows = without_audio(manifest, config, vectors)
+        if rows is not None:
+            found += _splits(manifest, _with_split(manifest, config, rows, found)) + row_findings(manifest, rows)
+            return Validation(_sorted(found), len(manifest), len(manifest), audio=False)
+        if not names_audio(manifest):
+            text = (
+                "no row names a file that is there; if the rows are ids of stored vectors, a table or images: "
+                "--vectors FILE, or --config CONFIG"
+            )
+            found.append(Finding(ERROR, "audio", text))
         outside = [manifest.ids[row] for row in range(len(manifest)) if manifest.leads_out(row)]
         if outside:
             text = f"{len(outside)} clips lie outside the manifest's folder, {listing(outside)}; if you trust it: --allow-outside (data.allow_outside)"
@@ -115,7 +133,9 @@ def validate(
         settings = _settings(manifest, path, config, sounds, found)
         if settings is not None:
             found += _splits(manifest, settings)
-        found += _content(manifest, paths, usable) + _properties(manifest, paths, usable, sounds)
+        first = {path: some[0] for some in same_content([paths[row] for row in usable]) for path in some}
+        keys = [part_key(str(first.get(paths[row], paths[row])), *manifest.interval(row)) for row in usable]
+        found += content_findings(manifest, usable, keys) + _properties(manifest, paths, usable, sounds)
         decoded, damaged, audible = _decode(manifest, usable, settings, seconds, progress)
     found += audible
     bad += damaged
@@ -123,7 +143,24 @@ def validate(
         text = f"{len(bad)} of {len(manifest)} clips cannot be used: {listing(bad)}. Mend them, or leave them out with --skip-bad (data.skip_bad)"
         found.append(Finding(ERROR, "unreadable", text, tuple(bad)))
     found += _lengths(manifest, usable, paths, sounds, settings)
-    return Validation(tuple(sorted(found, key=lambda one: LEVELS.index(one.level))), len(manifest), decoded)
+    return Validation(_sorted(found), len(manifest), decoded)
+
+
+def _sorted(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(found, key=lambda one: LEVELS.index(one.level)))
+
+
+def _with_split(manifest: Manifest, given: RunConfig | None, rows: RunConfig, found: list[Finding]) -> RunConfig:
+    """The settings with the split that `embcomp init` would choose, where none are given."""
+    if given is not None:
+        return rows
+    notes: list[str] = []
+    try:
+        split, seeds = split_for(manifest, {}, notes)
+    except EmbcompError:
+        return rows
+    found += [Finding(NOTE, "settings", note) for note in notes]
+    return replace(rows, split=split, seeds=seeds)
 
 
 def _headers(manifest: Manifest, paths: list[Path], sounds: dict[Path, Sound]) -> tuple[list[int], list[str]]:
@@ -175,36 +212,6 @@ def _splits(manifest: Manifest, config: RunConfig) -> list[Finding]:
         if missing:
             text = f"fold {split.fold} tests {listing(missing)} and trains on no clip of it"
             found.append(Finding(WARNING, "split", text))
-    return found
-
-
-def _content(manifest: Manifest, paths: list[Path], usable: Sequence[int]) -> list[Finding]:
-    """The same audio twice: in two groups, or under two labels."""
-    first = {path: some[0] for some in same_content([paths[row] for row in usable]) for path in some}
-    ids = [manifest.ids[row] for row in usable]
-    keys = [part_key(str(first.get(paths[row], paths[row])), *manifest.interval(row)) for row in usable]
-    groups = [manifest.groups[row] for row in usable]
-    found = []
-    try:
-        repeats = refuse_duplicates(
-            ids,
-            keys,
-            groups,
-            manifest.name,
-            "group",
-            'Keep one of each, give them one group, or set data.duplicates = "join"',
-        )
-        if repeats:
-            found.append(Finding(NOTE, "duplicates", f"{repeats} clips repeat or overlap another of their own group"))
-    except ManifestError as error:
-        found.append(Finding(ERROR, "duplicates", str(error)))
-    labels = [manifest.labels[row] for row in usable]
-    same = [rows for rows in duplicates(keys) if len({keys[row] for row in rows}) == 1]
-    torn = [rows for rows in same if len({labels[row] for row in rows} - {""}) > 1]
-    if torn:
-        one, other = torn[0][0], next(row for row in torn[0] if labels[row] != labels[torn[0][0]])
-        text = f"{len(torn)} times the same audio has different labels: {ids[one]!r} is {labels[one]!r}, {ids[other]!r} is {labels[other]!r}"
-        found.append(Finding(WARNING, "labels disagree", text, tuple(ids[row] for rows in torn for row in rows)))
     return found
 
 

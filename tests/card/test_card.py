@@ -14,6 +14,7 @@ from embcomp.card.writing import card_of, write_card, write_card_unless_edited
 from embcomp.cli.card import card
 from embcomp.compression import Compressor
 from embcomp.config import AudioConfig
+from embcomp.data.inputs import InputSpec
 from embcomp.errors import ArtifactError
 from embcomp.storage.cards import is_card
 from embcomp.storage.ownership import strangers
@@ -130,3 +131,22 @@ def test_the_command_takes_scores_of_evaluate(saved, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(saved / "README.md")
     text = (saved / "README.md").read_text()
     assert "| a | b | as trained | accuracy | 0.750 | 0.600 to 0.850 | 40 |" in text and 'license: "mit"' in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "words"),
+    [
+        (
+            "mlp",
+            InputSpec("table", (2, 1), ("age", "height")),
+            ("tabular-classification", "age, height", "features.csv"),
+        ),
+        ("cnn", InputSpec("images", (1, 8, 8)), ("image-classification", "Images of 1 x 8 x 8", "images.npz")),
+    ],
+)
+def test_of_a_student_without_audio_it_speaks_of_none(tmp_path, kind, inputs, words):
+    found = Classifier.new(["a", "b"], AudioConfig(), student_settings(kind=kind, width=8), False, 0, inputs)
+    found.save(tmp_path / "student")
+    text = card_of(tmp_path / "student")
+    assert all(word in text for word in words)
+    assert not any(word in text for word in ("udio", "Hz", "recordings", "silence", "clips of"))
