@@ -71,7 +71,7 @@ def _lacking(source: Source) -> list[str]:
     wanted = {
         "paired comparisons (comparisons.csv)": source.comparisons is not None,
         "the best student's mistakes, and costs (predictions.json)": bool(source.index),
-        "training curves (history.csv)": source.history is not None,
+        "training curves (history.csv)": source.history is not None or source.inputs == "none",
         "settings, versions and the command (config.toml, environment.json)": bool(source.config),
     }
     return [name for name, there in wanted.items() if not there]

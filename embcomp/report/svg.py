@@ -116,13 +116,14 @@ def text_width(text: str, size: float = SIZE) -> float:
 
 
 def shorten(text: object, width: float, size: float = SIZE) -> str:
-    """Text cut, with an ellipsis, to about `width` units."""
+    """Text with an ellipsis in its middle, to about `width` units: names of variants differ at their ends, too."""
     text = clean(text).replace("\n", " ")
     if text_width(text, size) <= width:
         return text
-    while text and text_width(text + "…", size) > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    head, tail = text[: (len(text) + 1) // 2], text[(len(text) + 1) // 2 :]
+    while head and text_width(f"{head}…{tail}", size) > width:
+        head, tail = (head[:-1], tail) if len(head) > len(tail) else (head, tail[1:])
+    return f"{head.rstrip()}…{tail.lstrip()}"
 
 
 def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

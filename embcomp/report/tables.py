@@ -64,7 +64,12 @@ def notes(metrics: dict) -> list[str]:
             found.append(
                 f"{count} clips of {dataset} are longer than {metrics['audio_seconds']:g} s and were cut there"
             )
-    found += [str(note) for some in metrics.get("notes", {}).values() for note in some]
+    sets_of: dict[str, list[str]] = {}
+    for dataset, some in metrics.get("notes", {}).items():
+        for note in some:
+            sets_of.setdefault(str(note), []).append(dataset)
+    # Manifests of several sets may have one name: what is said of each is said once.
+    found += [f"{', '.join(sets)}: {note}" if len(sets) > 1 else note for note, sets in sets_of.items()]
     if metrics.get("bad_clips"):
         found.append(f"{len(metrics['bad_clips'])} unusable clips left out (metrics.json names them)")
     return found

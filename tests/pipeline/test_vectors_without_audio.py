@@ -103,6 +103,7 @@ def test_the_page_speaks_of_no_student(sets):
     text = (sets / "page.md").read_text()
     assert "No student was trained" in text and "| PCA |" in text and "round marks" not in text
     assert "no vector is in two groups" in text
+    assert "training curves" not in text and "audio" not in text.split("Resolved settings")[0]
 
 
 def test_a_second_call_has_nothing_to_do(sets):
