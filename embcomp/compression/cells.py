@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from embcomp.errors import DataError
+from embcomp.errors import DataError, EmbcompWarning
 
 SHOWN = 8  # rows named
+NOTHING = ("", "nan", "None", "<NA>", "NaT")  # what becomes of a missing value where it is made a text
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def group_codes(groups: Any, n_rows: int) -> np.ndarray:
     """
     found = column(groups, n_rows, "groups")
     refuse_missing(found, "group")
+    warn_of_nothing(found, "group")
     values = found.values
     if values.dtype != object:
         return np.unique(values, return_inverse=True)[1].astype(np.int64)
@@ -117,6 +120,20 @@ def names(ids: Any, n_rows: int) -> list[str]:
     found = column(ids, n_rows, "ids")
     refuse_missing(found, "id")
     return [str(name) for name in found.values.tolist()]
+
+
+def warn_of_nothing(found: Cells, what: str) -> None:
+    """Warn of texts that are what programs write for a missing value, and count as any other here."""
+    if found.values.dtype != object:
+        return
+    for text in NOTHING:
+        rows = [row for row, value in enumerate(found.values.ravel().tolist()) if value == text]
+        if rows:
+            warnings.warn(
+                f"{rows_text(rows)}: {text!r} is taken as a {what}; give None where there is none",
+                EmbcompWarning,
+                stacklevel=4,
+            )
 
 
 def refuse_missing(found: Cells, what: str) -> None:

@@ -56,7 +56,12 @@ class Learned(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return rows
 
     def _fitted(self) -> Fitted:
-        check_is_fitted(self)
+        moments = self.__dict__.get("moments_")
+        if moments is None:
+            check_is_fitted(self)
+        else:
+            few = f"{moments.count} rows were added so far, too few for n_components={self.n_components}: add more"
+            check_is_fitted(self, msg=few)
         return self.fitted_
 
     def _take(self, fitted: Fitted) -> Self:

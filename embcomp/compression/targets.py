@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.compression.cells import cells
+from embcomp.compression.cells import cells, warn_of_nothing
 from embcomp.errors import DataError
 
 
@@ -115,6 +115,8 @@ def encode(y: Any, n_rows: int, classes: Sequence[Any] | None = None) -> Targets
         or a matrix that holds something other than 0, 1 and NaN.
     """
     found = cells(y)
+    if classes is None:
+        warn_of_nothing(found, "label")
     values, missing = found.values, found.missing
     if len(values) != n_rows:
         raise DataError(f"{n_rows} rows of embeddings but {len(values)} labels")

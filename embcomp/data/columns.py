@@ -26,9 +26,40 @@ MEANINGS: dict[str, tuple[str, ...]] = {
         *("client", "client_id", "subject", "subject_id", "participant", "participant_id", "patient", "patient_id"),
         *("person", "person_id", "user", "user_id", "actor", "actor_id", "singer", "singer_id", "player", "player_id"),
         *("performer", "drummer", "artist", "artist_id", "song", "song_id", "track", "track_id", "album", "album_id"),
-        *("individual", "individual_id", "animal", "animal_id", "machine", "machine_id", "device_id", "recordist"),
+        *("reader", "reader_id", "talker", "talker_id", "narrator", "narrator_id", "voice_id", "caller", "caller_id"),
+        *(
+            "child",
+            "child_id",
+            "infant",
+            "infant_id",
+            "baby",
+            "baby_id",
+            "bird_id",
+            "individual",
+            "animal",
+            "individual_id",
+            "animal_id",
+            "machine",
+            "machine_id",
+            "device_id",
+            "recordist",
+        ),
         *("recording", "recording_id", "recording_name", "session", "session_id", "source_file", "source_id"),
-        *("src_file", "fsid", "freesound_id", "youtube_id", "video_id", "site", "site_id", "location", "location_id"),
+        *(
+            "deployment",
+            "deployment_id",
+            "station",
+            "station_id",
+            "src_file",
+            "fsid",
+            "freesound_id",
+            "youtube_id",
+            "video_id",
+            "site",
+            "site_id",
+            "location",
+            "location_id",
+        ),
     ),
     "split": (
         *("split", "splits", "fold", "folds", "fold_id", "fold_or_split", "subset", "partition", "set", "test_fold"),
@@ -66,6 +97,21 @@ def simplified(name: str) -> str:
 MEANING_OF: dict[str, str] = {simplified(name): meaning for meaning, names in MEANINGS.items() for name in names}
 
 
+def meaning_of(name: str) -> str | None:
+    """What a column's name means; a group's may end in "name" or "code".
+
+    Examples
+    --------
+    >>> meaning_of("Speaker Name"), meaning_of("age")
+    ('group', None)
+    """
+    plain = simplified(name)
+    ending = re.fullmatch("(.+)(?:name|code)", plain)
+    if plain not in MEANING_OF and ending and MEANING_OF.get(ending[1]) == "group":
+        return "group"
+    return MEANING_OF.get(plain)
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column of a table is used for what.
@@ -76,10 +122,13 @@ class Columns:
         From a meaning (``"group"``) to the column's own name.
     notes : tuple of str
         What a user must know: columns taken under another name, and columns not used.
+    unused : tuple of str
+        Columns not used.
     """
 
     source: dict[str, str]
     notes: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
 
 def assign(table: Mapping[str, Sequence[str]], where: str, group_column: str = "") -> Columns:
@@ -129,9 +178,7 @@ def assign(table: Mapping[str, Sequence[str]], where: str, group_column: str = "
             source[meaning] = own
             continue
         found = [
-            name
-            for name in table
-            if MEANING_OF.get(simplified(name)) == meaning and name in filled and name not in source.values()
+            name for name in table if meaning_of(name) == meaning and name in filled and name not in source.values()
         ]
         found = _different(found, table)
         if len(found) > 1:
@@ -155,12 +202,12 @@ def assign(table: Mapping[str, Sequence[str]], where: str, group_column: str = "
             notes.append(f"{where}: the column {name!r} is taken as the {_word(meaning)}")
     unused = [name for name in table if name not in source.values() and (name or name in filled)]
     # Those that might have been meant come first.
-    unused.sort(key=lambda name: simplified(name) not in MEANING_OF)
+    unused.sort(key=lambda name: meaning_of(name) is None)
     if unused:
         more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
         named = ", ".join(name or "(one without a name)" for name in unused[:SHOWN])
         notes.append(f"{where}: columns not used: {named}{more}")
-    return Columns(source, (*notes, *undecided))
+    return Columns(source, (*notes, *undecided), tuple(unused))
 
 
 def _word(meaning: str) -> str:

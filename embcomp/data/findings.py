@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from embcomp.data.guards import duplicates, refuse_duplicates
+from embcomp.data.labels import several_labels
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ManifestError
 
@@ -101,9 +102,11 @@ def label_findings(manifest: Manifest) -> list[Finding]:
         )
     largest, smallest = counts.most_common()[0], counts.most_common()[-1]
     if largest[1] >= IMBALANCE * smallest[1]:
+        several = several_labels(manifest.labels)
+        look = "mAP and macro F1, not at micro F1" if several else "balanced accuracy and macro F1, not at accuracy"
         text = (
-            f"{largest[0]} has {largest[1]} clips and {smallest[0]} {smallest[1]}: look at balanced accuracy and macro F1, "
-            "not at accuracy; training.balanced draws classes equally often"
+            f"{largest[0]} has {largest[1]} clips and {smallest[0]} {smallest[1]}: look at {look}; "
+            "training.balanced draws classes equally often"
         )
         found.append(Finding(WARNING, "imbalance", text))
     return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
+import shlex
 import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,7 +101,7 @@ class Manifest:
         if group_column not in cells.table and not group_column_needed:
             group_column = ""
         table, columns = _used(cells, path, group_column)
-        manifest = cls._validated(table, path, allow_outside, group_column, columns.notes, cells.separator)
+        manifest = cls._validated(table, path, allow_outside, group_column, columns, cells.separator)
         for note in manifest.notes:
             warnings.warn(note, EmbcompWarning, stacklevel=2)
         return manifest
@@ -111,10 +113,10 @@ class Manifest:
         path: Path,
         allow_outside: bool,
         group_column: str,
-        notes: Iterable[str],
+        columns: Columns,
         separator: str,
     ) -> Manifest:
-        notes = list(notes)
+        notes = list(columns.notes)
         for name in COLUMNS:
             if name not in table:
                 table[name] = ""
@@ -140,7 +142,8 @@ class Manifest:
             path,
             table,
             table["id"].duplicated(),
-            "the clip is named twice; keep one row (several labels go in one cell, joined by |)",
+            "the clip is named twice; keep one row (several labels go in one cell, joined by |)"
+            + _times(path, columns),
         )
         for name in ("label", "group", "split"):
             notes += [f"{path.name}, {slip}" for slip in slips(table[name], table["row"], name)]
@@ -266,11 +269,22 @@ def _used(cells: Cells, path: Path, group_column: str) -> tuple[pd.DataFrame, Co
     for needed in ("path", "label"):
         if needed not in columns.source:
             raise ManifestError(
-                f"{path} has no column {needed!r} (found: {', '.join(names)}); {nearest(needed, names)}"
+                f"{path} has no column {needed!r} (found: {', '.join(names)}); {nearest(needed, names)}. "
+                f"`embcomp manifest table {shlex.quote(str(path))}` makes a manifest of a table with other names or separators"
             )
     if table.empty:
         raise ManifestError(f"{path} names no clip")
     return pd.DataFrame({meaning: table[name] for meaning, name in columns.source.items()}).assign(row=rows), columns
+
+
+def _times(path: Path, columns: Columns) -> str:
+    """A word on columns that may say which part of a file a row is, and are not used."""
+    found = [
+        name for name in columns.unused if re.search("start|begin|onset|offset|end|duration|length|time", name.lower())
+    ]
+    if not found:
+        return ""
+    return f". If {' and '.join(found)} are times, `embcomp manifest table {shlex.quote(str(path))}` may know what they mean"
 
 
 def _slashed(paths: pd.Series, folder: Path) -> pd.Series:

@@ -99,11 +99,6 @@ class DemoSets:
         """Manifest of the set to train on."""
         return self.plain / "manifest.csv"
 
-    @property
-    def shifted_manifest(self) -> Path:
-        """Manifest of the shifted set."""
-        return self.shifted / "manifest.csv"
-
 
 def render(
     folder: str | os.PathLike,

@@ -280,7 +280,7 @@ def sentence(table: pd.DataFrame, unit: str = "group") -> str:
     supported = table[table["p_corrected"] < LEVEL]
     if supported.empty:
         most = table.loc[table["difference"].abs().idxmax()]
-        largest = f"the largest difference measured is {_difference(most)}"
+        largest = f"the largest difference measured: {_difference(most)}"
         smallest = table["p_smallest"].min()
         if smallest >= LEVEL:
             few = f"{groups} {unit}s" + ("" if len(table) == 1 else f" and {len(table)} comparisons")

@@ -30,7 +30,7 @@ def markdown_summary(name: str, summary: pd.DataFrame, metrics: dict) -> str:
     lines = [
         f"# {escaped(name)}",
         "",
-        f"{metric_words(metrics.get('metric', HEADLINE))}: mean over {len(metrics['seeds'])} seeds ± their standard deviation, and a 95 % interval that resamples {units_of(summary)}.",
+        f"{metric_words(metrics.get('metric', HEADLINE))}: mean over {len(metrics['seeds'])} seed{'s' if len(metrics['seeds']) != 1 else ''} ± their standard deviation, and a 95 % interval that resamples {units_of(summary)}.",
         "",
         *table_lines(summary),
     ]

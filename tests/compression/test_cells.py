@@ -218,7 +218,7 @@ def test_ids_are_texts_and_none_is_missing():
         X[:2].repeat(3, 0) + RNG.normal(size=(6, 16)), ids=[b"a", b"b", "c", 4, "e", "f"]
     )
     assert compressor.seen(["a", b"b", "4", 4, "x"]) == ["a", b"b", "4", 4]
-    with pytest.raises(DataError, match=r"1 of 3 rows have no id: rows 1"):
+    with pytest.raises(DataError, match=r"1 of 3 rows have no id: row 1"):
         Compressor(2, "pca").fit(X[:3], ids=["a", None, "c"])
 
 
@@ -322,7 +322,7 @@ def test_rows_are_not_added_to_sums_that_are_not_there(tmp_path):
     assert loaded.fit(X).n_samples_ == 80
     with pytest.warns(EmbcompWarning, match="fit keeps no sums: partial_fit starts anew"):
         assert loaded.partial_fit(X[40:]).n_samples_ == 40
-    with pytest.raises(DataError, match="1 of 2 rows have no id: rows 1"):
+    with pytest.raises(DataError, match="1 of 2 rows have no id: row 1"):
         whole.partial_fit(X[:2], ids=["a", None])
 
 

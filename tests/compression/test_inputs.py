@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 
 from embcomp.compression import Compressor, Concatenation
 from embcomp.compression.batches import minibatches
+from embcomp.compression.cells import group_codes
 from embcomp.compression.rows import as_rows
-from embcomp.errors import DataError
+from embcomp.errors import DataError, EmbcompWarning
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(120, 12)) @ RNG.normal(size=(12, 12)) + 2).astype(np.float32)
@@ -161,6 +163,22 @@ from embcomp.compression import Compressor
 X = np.random.default_rng(0).normal(size=(50, 6))
 assert Compressor(2, epochs=1).fit(X, X[:, 0] > 0).transform(X).shape == (50, 2)
 loaded = {name.split(".")[1] for name in sys.modules if name.startswith("embcomp.")}
-assert loaded == {"errors", "losses", "learning", "compression"}, loaded
+assert loaded == {"errors", "losses", "learning", "compression", "card"}, loaded
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("text", ["", "nan", "None", "<NA>", "NaT"])
+def test_texts_of_missing_values_are_no_class_and_no_group_in_silence(text):
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    y = np.array(["a", "b", text] * 10)
+    with pytest.warns(EmbcompWarning, match=f"rows 2, 5, 8, .* {text!r} is taken as a label; give None"):
+        assert text in Compressor(2, "lda").fit(X, y).classes_
+    with pytest.warns(EmbcompWarning, match=f"{text!r} is taken as a group"):
+        group_codes(y, 30)
+
+
+def test_what_is_summed_of_too_few_rows_is_said():
+    compressor = Compressor(6, "pca").partial_fit(np.eye(8)[:4])
+    with pytest.raises(NotFittedError, match="4 rows were added so far, too few for n_components=6"):
+        compressor.transform(np.eye(8))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embcomp.data.columns import MEANING_OF, MEANINGS, assign, simplified
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ManifestError
 
 BASE = {"path": ["a.wav", "b.wav", "c.wav", "d.wav"], "label": ["x", "y", "x", "y"]}
@@ -110,3 +111,26 @@ def test_the_documentation_lists_every_name():
         for meaning, names in MEANINGS.items()
     ]
     assert shown.splitlines()[2:] == rows
+
+
+@pytest.mark.parametrize("name", ["Speaker Name", "speaker_code", "actor-name", "narrator", "reader_id", "deployment"])
+def test_more_names_of_a_group(name):
+    assert assign(BASE | {name: ["7", "7", "9", "9"]}, "m.csv").source["group"] == name
+
+
+@pytest.mark.parametrize("name", ["age", "file code", "mic position", "name", "code"])
+def test_names_that_mean_no_group(name):
+    assert "group" not in assign(BASE | {name: ["7", "7", "9", "9"]}, "m.csv").source
+
+
+def test_columns_that_may_be_times_are_named_where_a_file_occurs_twice(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label,offset,duration\na.wav,x,0,1\na.wav,y,1,1\n")
+    with pytest.raises(ManifestError, match="named twice.*If offset and duration are times, `embcomp manifest table"):
+        Manifest.read(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("text", ["Datei;Klasse\na.wav;x\n", "path|label\na.wav|x\n", "a.wav,x\nb.wav,y\n"])
+def test_a_table_of_another_form_is_shown_the_way(tmp_path, text):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(ManifestError, match="has no column 'path' .*`embcomp manifest table .*m.csv`"):
+        Manifest.read(tmp_path / "m.csv")

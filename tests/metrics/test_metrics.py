@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from embcomp.errors import ConfigError, DataError
-from embcomp.metrics import Score, applicable, confusion, score, scores
+from embcomp.metrics import applicable, confusion, score, scores
 
 DECISIONS = applicable(6, False, probabilities=False)
 
@@ -158,22 +158,3 @@ def test_arrays_that_do_not_fit_are_refused(truth, predicted, groups, message):
 def test_an_unknown_metric_is_refused():
     with pytest.raises(ConfigError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
         score("acuracy", np.array([0]), np.array([0]), 2)
-
-
-@pytest.mark.parametrize(
-    ("value", "other", "higher", "better"),
-    [
-        (0.5, None, True, True),
-        (float("nan"), None, True, False),
-        (0.5, 0.4, True, True),
-        (0.5, 0.5, True, False),
-        (0.5, 0.4, False, False),
-        (0.3, 0.4, False, True),
-        (0.1, float("nan"), True, True),
-        (float("nan"), 0.1, True, False),
-        (float("nan"), float("nan"), True, False),
-    ],
-)
-def test_a_score_knows_its_direction(value, other, higher, better):
-    before = None if other is None else Score("x", other, higher_is_better=higher)
-    assert Score("x", value, higher_is_better=higher).better_than(before) == better
