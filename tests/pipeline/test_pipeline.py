@@ -154,7 +154,7 @@ def test_a_relabelled_training_clip_asks_for_another_compressor(sets, tmp_path):
         table.loc[table["path"] == relabelled, "label"] = "low"
         changed = Dataset(dataclasses.replace(manifest, table=table), home.hashes)
         context = RunContext(Workspace(tmp_path), config, [changed])
-        return compressor_path(context, config.variants[2], split, Path("e"))
+        return compressor_path(context, config.variants[2], split, Path("e"), [])
 
     high = [clip for clip, label in zip(manifest.ids, manifest.labels) if label == "high"]
     assert path(next(clip for clip in high if clip in split.fit)) != path(None)
