@@ -83,6 +83,8 @@ def _checks(folder: Path, device: str) -> list[tuple[str, Callable[[], Finding]]
         ("training kernels", check_kernels),
         ("torchaudio", check_torchaudio),
         ("onnxruntime", lambda: check_extra("onnxruntime", "onnx", "export to ONNX")),
+        ("huggingface_hub", lambda: check_extra("huggingface_hub", "hub", "the model hub")),
+        ("sounddevice", lambda: check_extra("sounddevice", "listen", "embcomp listen")),
         ("matplotlib", lambda: check_extra("matplotlib", "viz", "pictures")),
         *((f"{section}s", lambda section=section: check_choices(section)) for section in ("teacher", "student")),
         ("transfer methods", lambda: check_choices("transfer")),

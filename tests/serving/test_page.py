@@ -17,30 +17,13 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.browser import CHROMIUM, Browser
-from helpers.settings import student_settings
 
 import embcomp
-from embcomp.config import AudioConfig
 from embcomp.errors import ArtifactError, ConfigError
-from embcomp.export.writing import export_artifact
 from embcomp.serving.page import RUNTIME, find_runtime, write_page
-from embcomp.students.classifier import Classifier
 
-pytest.importorskip("onnxscript")
-pytest.importorskip("onnxruntime")
-CLASSES = ["dog <b>", "cré&me", *map("class {}".format, range(6))]
+CLASSES = ["dog <b>", "cré&me", *map("class {}".format, range(6))]  # of the fixture model
 SECONDS = 60  # at most, for the browser
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    found = Classifier.new(CLASSES, AudioConfig(seconds=1.0, n_mels=24), student_settings(width=16), False, 0)
-    found.network.classify.weight.data.mul_(40)  # untrained, it would say the same of all sounds
-    found.network.eval()
-    found.save(folder / "student")
-    export_artifact(folder / "student", folder / "student.onnx", "onnx")
-    return folder / "student.onnx"
 
 
 def packed(path: Path, names=RUNTIME) -> Path:

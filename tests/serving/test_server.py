@@ -6,13 +6,19 @@ import contextlib
 import http.client
 import io
 import json
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.command import ROOT
 
 from embcomp.config import AudioConfig
 from embcomp.errors import ConfigError
@@ -187,3 +193,32 @@ def test_addresses():
     assert not is_loopback("0.0.0.0") and not is_loopback("example.org") and not is_loopback("")
     with serving() as server, pytest.raises(ConfigError, match="cannot listen on 127.0.0.1, port"):
         LabelServer(Loudness(), port=server.server_port)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ends the command with an interrupt")
+def test_the_command_serves_a_file_without_torch_until_it_is_interrupted(model, tmp_path):
+    code = f"""
+import sys
+for name in ("torch", "pandas", "sklearn", "scipy"): sys.modules[name] = None
+sys.argv[1:] = ["serve", {str(model)!r}, "--port", "0", "--log"]
+from embcomp.cli import main
+main()
+"""
+    said = tmp_path / "said"
+    with open(said, "w") as file:
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=file, stdout=file, cwd=ROOT)
+    try:
+        end = time.monotonic() + 30
+        while not (found := re.search(r"listening on http://127.0.0.1:(\d+)/predict\n", said.read_text())):
+            assert process.poll() is None and time.monotonic() < end, said.read_text()
+            time.sleep(0.05)
+        link = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=TIMEOUT)
+        link.request("POST", "/predict?window=0.5", sound(2.0, rate=22_050))
+        rows = json.loads(link.getresponse().read())["windows"]
+        link.close()
+        assert len(rows) == 4 and set(rows[0]["probabilities"]) >= {"dog <b>", "cré&me"}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT) == 0 and "200 " in said.read_text()
+    finally:
+        process.kill()
+        process.wait(TIMEOUT)
