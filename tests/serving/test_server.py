@@ -217,8 +217,11 @@ main()
         rows = json.loads(link.getresponse().read())["windows"]
         link.close()
         assert len(rows) == 4 and set(rows[0]["probabilities"]) >= {"dog <b>", "cré&me"}
+        while not re.search("^200 [0-9]+ ms$", said.read_text(), re.M):  # written after the answer
+            assert time.monotonic() < end, said.read_text()
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT) == 0 and "200 " in said.read_text()
+        assert process.wait(TIMEOUT) == 0
     finally:
         process.kill()
         process.wait(TIMEOUT)

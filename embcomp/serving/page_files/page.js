@@ -162,11 +162,14 @@ function draw(classes, seconds, from) {
   classes.forEach((n, rank) => {
     pen.strokeStyle = COLOURS[rank];
     pen.beginPath();
-    for (const row of rows) {
+    rows.forEach((row, place) => {
       const y = 3 + (height - 6) * (1 - row.probabilities[n]);
-      pen.lineTo(((row.start - from) / seconds) * width, y);
-      pen.lineTo(((row.end - from) / seconds) * width, y);
-    }
+      // Windows overlap: a window is a point at its middle; the first and the last reach to the edges.
+      const times = [(row.start + row.end) / 2];
+      if (place === 0) times.unshift(row.start);
+      if (place === rows.length - 1) times.push(row.end);
+      for (const time of times) pen.lineTo(((time - from) / seconds) * width, y);
+    });
     pen.stroke();
   });
 }
