@@ -48,6 +48,14 @@ SHOWN = 6  # parts of names, and values of each
     help="Further data set with the same labels for testing; repeatable.",
 )
 @click.option(
+    "--unlabelled",
+    multiple=True,
+    type=common.MANIFEST,
+    metavar="MANIFEST",
+    help="Clips of the same kind without labels, for the teacher to teach with; repeatable.",
+)
+@click.option("--teacher", default="kmeans", show_default=True, metavar="KIND[:ARG]", help="See `embcomp teachers`.")
+@click.option(
     "--seconds",
     type=click.FloatRange(0.01, 3600),
     help="Longer clips are cut to this length, seconds.  [default: the longest clip, at most 10]",
@@ -74,8 +82,8 @@ SHOWN = 6  # parts of names, and values of each
 @click.option("--yes", is_flag=True, help="Do not ask; use the given options and defaults.")
 def init(
     source: Path, kind: str, options: tuple[str, ...], label: str, group: str, window, hop, overlap, background,
-    cross: tuple[Path, ...], seconds, sample_rate, vectors: str, inputs: str, out: Path | None, config: Path | None,
-    yes: bool,
+    cross: tuple[Path, ...], unlabelled: tuple[Path, ...], teacher: str, seconds, sample_rate, vectors: str,
+    inputs: str, out: Path | None, config: Path | None, yes: bool,
 ) -> None:  # fmt: skip
     """Write a manifest and settings for a run from SOURCE, a folder of sounds or a table of them.
 
@@ -86,6 +94,7 @@ def init(
       embcomp init sounds
       embcomp init labels.csv --vectors embeddings.npy
     """
+    from embcomp.config import read_choice
     from embcomp.data.makers.build import refuse_to_replace
     from embcomp.data.manifest import Manifest
     from embcomp.pipeline.starter import propose
@@ -95,11 +104,12 @@ def init(
         raise click.UsageError("--inputs FILE is what students get beside stored vectors; add --vectors FILE")
     if vectors:
         given = {"--kind": kind, "--option": options, "--label": label, "--group": group, "--window": window}
-        given |= {"--seconds": seconds, "--sample-rate": sample_rate, "--out": out}
+        given |= {"--seconds": seconds, "--sample-rate": sample_rate, "--out": out, "--unlabelled": unlabelled}
         for option in (name for name, value in given.items() if value):
             raise click.UsageError(f"{option} is for audio; with --vectors SOURCE is a manifest")
         _without_audio(source, cross, vectors, inputs, config)
         return
+    read_choice("teacher", {"spec": teacher})
     ask = _Asker(yes)
     rule = makers_cli.rule(window, hop, overlap, background)
     given = bool(kind or options or label or group or rule or out)
@@ -128,6 +138,8 @@ def init(
         manifest,
         settings_file.parent,
         cross=further,
+        unlabelled=unlabelled,
+        teacher=teacher,
         seconds=seconds,
         sample_rate=sample_rate,
     )

@@ -22,6 +22,12 @@ LONGEST = 10.0  # seconds of a clip that a student gets at most, unless set
 RATE = 16_000  # Hz that a student gets at most, unless set
 TEST_NAMES = ("test", "testing", "eval", "evaluation")
 FOLDS = 3
+# What stands beside these settings in the file.
+UNLABELLED = "clips of the same kind without labels, which the teacher teaches with: the more, the better"
+TEACHERS = (
+    "kmeans is learned from these clips and knows little that they do not; google-speech-embedding knows speech, "
+    "yamnet other sounds: `embcomp teachers` lists more"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,10 @@ class Start:
         The longest clip, 10 at most.
     split : SplitConfig
     seeds : tuple of int
+    teacher : str
+        As ``teacher.spec`` takes it.
+    unlabelled : tuple of str
+        Paths of the manifests of clips without labels.
     reasons : dict of str to str
         What to write beside a setting.
     notes : list of str
@@ -58,6 +68,8 @@ class Start:
     seconds: float
     split: SplitConfig
     seeds: tuple[int, ...]
+    teacher: str = "kmeans"
+    unlabelled: tuple[str, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     about: str = ""
@@ -86,6 +98,9 @@ class Start:
             "[data]",
             f"train = {toml_value(self.train)}  # from this file's folder, as are the others",
             *cross,
+            f"unlabelled = {toml_value(list(self.unlabelled))}  # {UNLABELLED}"
+            if self.unlabelled
+            else f'# unlabelled = ["../more/manifest.csv"]  # {UNLABELLED}',
             *([f"allow_outside = true{outside}"] if self.allow_outside else []),
             "skip_bad = false  # true leaves out clips that turn out to be unreadable, and counts them, instead of stopping",
             "",
@@ -98,7 +113,7 @@ class Start:
             *split_lines(self.split, self.reasons),
             "",
             "[teacher]",
-            'spec = "kmeans"  # learned from the training clips, without labels; store:FOLDER takes stored embeddings',
+            f"spec = {toml_value(self.teacher)}  # {TEACHERS}",
             "",
             "[training]",
             "steps = 400  # more where the validation score of a student still rises at the end",
@@ -137,6 +152,8 @@ def propose(
     folder: str | os.PathLike,
     *,
     cross: Sequence[str | os.PathLike] = (),
+    unlabelled: Sequence[str | os.PathLike] = (),
+    teacher: str = "kmeans",
     seconds: float | None = None,
     sample_rate: int | None = None,
     sounds: Mapping[Path, Sound] | None = None,
@@ -153,6 +170,9 @@ def propose(
         Where the config will lie.
     cross : sequence of paths
         Manifests of further data sets.
+    unlabelled : sequence of paths
+        Manifests of clips without labels.
+    teacher : str, default="kmeans"
     seconds : float, optional
         What a student gets of a clip; by default the longest clip, at most 10 s.
     sample_rate : int, optional
@@ -184,6 +204,8 @@ def propose(
         name=re.sub(r"\W+", "-", manifest.name).strip("-") or "run",
         train=relative_path(path, start),
         cross=tuple(relative_path(one, start) for one in cross),
+        unlabelled=tuple(relative_path(one, start) for one in unlabelled),
+        teacher=teacher,
         allow_outside=_outside(manifest),
         sample_rate=int(chosen_rate),
         seconds=float(chosen_seconds),

@@ -202,3 +202,16 @@ def test_the_whole_way_without_writing_a_csv(tmp_path):
     done = call("predict", run, one, "--format", "audacity")
     assert done.returncode == 0 and done.stdout.split("\t")[2].strip() in ("high", "low"), done.stderr
     assert "validation score" in done.stderr
+
+
+def test_a_teacher_and_unlabelled_clips_are_written_down(sounds, tmp_path):
+    write_tones(tmp_path / "more", groups=2, clips=2, name="more")
+    options = ["--teacher", "librosa", "--unlabelled", tmp_path / "more/manifest.csv", "--yes"]
+    done = command("init", sounds, *options)
+    assert done.exit_code == 0, done.output
+    config = load(sounds / "embcomp.toml")
+    assert config.data.unlabelled == ("../more/manifest.csv",)
+    assert {variant.teacher.spec for variant in config.variants} == {"librosa"}
+    done = command("init", tmp_path / "more", "--teacher", "kmean", "--yes")
+    assert isinstance(done.exception, EmbcompError) and "kmeans" in str(done.exception)
+    assert not (tmp_path / "more/embcomp.toml").exists()
