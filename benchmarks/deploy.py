@@ -69,7 +69,7 @@ def split_manifest(path: Path, held: str, folder: Path) -> tuple[Path, Path]:
     return written[0], written[1]
 
 
-def train(folder: Path, manifest: Path, steps: int) -> Path:
+def train(folder: Path, manifest: Path, changes: list[str]) -> Path:
     """The two-stage method with the built-in teacher."""
     student = folder / "student"
     if not student.exists():
@@ -78,7 +78,7 @@ def train(folder: Path, manifest: Path, steps: int) -> Path:
         fitted = ("--method", "linear", "--objective", "task", "--dim", 64)
         must("compress", folder / "embeddings", "--manifest", manifest, *fitted, "--out", folder / "compressor")
         must("apply", folder / "compressor", folder / "embeddings", "--out", folder / "targets")
-        settings = [part for item in (*AUDIO, f"training.steps={steps}") for part in ("--set", item)]
+        settings = [part for item in changes for part in ("--set", item)]
         must("distill", manifest, "--targets", folder / "targets", "--out", student, *settings, *outside)
     return student
 
@@ -149,13 +149,23 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="with columns path, label, split or fold_or_split")
     parser.add_argument("--held", default="4", help="split that is held out (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=600, help="of training (default: %(default)s)")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=AUDIO,
+        metavar="SECTION.KEY=VALUE",
+        help="settings of the student (default: ESC-10's)",
+    )
+    parser.add_argument("--parity", action="store_true", help="leave speed out")
     given = parser.parse_args()
-    folder = given.folder / "deploy"
+    folder = given.folder / f"deploy-{given.manifest.parent.name}"
     folder.mkdir(parents=True, exist_ok=True)
     manifest, held = split_manifest(given.manifest, given.held, folder)
-    student = train(folder, manifest, given.steps)
+    student = train(folder, manifest, [*given.set, f"training.steps={given.steps}"])
     head = ("file", "kB", "largest error", "same class", "score before", "after", "note")
     table(head, parity(folder, student, manifest, held))
+    if given.parity:
+        return
     table(("model", "same label", "accuracy", "cold start, s"), predictions(folder, student, held))
     files = [folder / name for name, form, _ in EXPORTS if form != "c" and (folder / name).exists()]
     click.echo(must("profile", student, *files, "--repeats", given.repeats))

@@ -42,14 +42,14 @@ def listen(
       embcomp listen student.onnx --window 1 --hop 0.5
     """
     from embcomp.engines.local import limit_by_environment
-    from embcomp.export.labelling import open_labeller
+    from embcomp.export.labelling import open_audio_labeller
     from embcomp.prediction.windows import check_windows
     from embcomp.serving.listening import Microphone, import_sounddevice
     from embcomp.serving.listening import listen as labelled
 
     import_sounddevice()
     limit_by_environment(threads)
-    opened = open_labeller(model, threads)
+    opened = open_audio_labeller(model, threads)
     window = opened.audio.seconds if window is None else window
     check_windows(opened.audio, window, hop, threshold)
     channels = 1 if opened.audio.channel in ("mix", "left") else 2

@@ -48,13 +48,13 @@ def serve(
       curl --data-binary @clip.wav 'http://127.0.0.1:8000/predict?window=2'
     """
     from embcomp.engines.local import limit_by_environment
-    from embcomp.export.labelling import open_labeller
+    from embcomp.export.labelling import open_audio_labeller
     from embcomp.serving.server import LabelServer, Limits, is_loopback
 
     limit_by_environment(threads)
     limits = Limits(megabytes, audio_seconds, seconds, workers)
     log = (lambda line: click.echo(line, err=True)) if logged else None
-    with LabelServer(open_labeller(model, threads), host, port, limits, log) as server:
+    with LabelServer(open_audio_labeller(model, threads), host, port, limits, log) as server:
         if not is_loopback(host):
             click.echo(f"note: {host} is reached from other machines, without a password", err=True)
         click.echo(f"listening on {server.address}/predict", err=True)

@@ -11,9 +11,9 @@ import numpy as np
 
 from embcomp.audio.mono import CHANNELS
 from embcomp.config import AudioConfig
-from embcomp.errors import ArtifactError
+from embcomp.errors import ArtifactError, ConfigError
 from embcomp.export.runtime import ExportedModel, is_exported, open_model
-from embcomp.prediction.labeller import Labeller
+from embcomp.prediction.labeller import Labeller, RowLabeller
 from embcomp.prediction.predicted import Predicted, label_files
 from embcomp.prediction.windows import Window, label_windows
 
@@ -76,6 +76,20 @@ def open_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int
 
     classifier = model if isinstance(model, Classifier) else Classifier.load(model)
     return WaveformClassifier(classifier) if classifier.inputs.kind == "audio" else RowClassifier(classifier)
+
+
+def open_audio_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int = 1) -> Labeller:
+    """`open_labeller` for what has sound to label, and nothing else.
+
+    Raises
+    ------
+    ConfigError
+        The student takes a table or images.
+    """
+    found = open_labeller(model, threads)
+    if isinstance(found, RowLabeller):
+        raise ConfigError(f"{model} takes {found.takes}, not audio; label those with embcomp predict")
+    return found
 
 
 def predict(

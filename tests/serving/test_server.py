@@ -14,16 +14,22 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
 import soundfile
 from helpers.command import ROOT
+from helpers.settings import student_settings
 
+from embcomp.cli.listen import listen
+from embcomp.cli.serve import serve
 from embcomp.config import AudioConfig
+from embcomp.data.inputs import InputSpec
 from embcomp.errors import ConfigError
 from embcomp.prediction.labeller import Labeller
 from embcomp.serving.server import LabelServer, Limits, is_loopback
+from embcomp.students.classifier import Classifier
 
 TIMEOUT = 10
 
@@ -225,3 +231,12 @@ main()
     finally:
         process.kill()
         process.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize("command", [serve, listen])
+def test_a_student_that_takes_no_audio_is_refused(command, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", types.ModuleType("sounddevice"))
+    settings, table = student_settings(kind="mlp"), InputSpec("table", (5, 1), tuple("abcde"))
+    Classifier.new(["a", "b"], AudioConfig(), settings, False, 0, table).save(tmp_path / "student")
+    with pytest.raises(ConfigError, match="takes .*, not audio; label those with embcomp predict"):
+        command.main([str(tmp_path / "student")], standalone_mode=False)
