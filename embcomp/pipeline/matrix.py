@@ -90,11 +90,16 @@ def matrix(
     ManifestError
         Fewer than two sets, two of one name, or fewer than two labels in common.
     ConfigError
-        A teacher of stored embeddings: its vectors belong to one manifest.
+        A teacher of stored embeddings, a table or images: they belong to one manifest.
     """
     out = Path(out)
     progress = progress or (lambda stage, done, total: None)
     check_device(config.device)
+    if config.data.inputs in ("table", "images"):
+        raise ConfigError(
+            f'data.inputs = "{config.data.inputs}": {config.data.input_file} belongs to one manifest, and a matrix joins '
+            "manifests; run each pair of sets with data.train and data.cross"
+        )
     for variant in config.variants:
         if not variant.teacher.choice.runs:
             raise ConfigError(

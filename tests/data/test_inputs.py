@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from embcomp.data.inputs import InputSpec, read_inputs, usable_rows
+from embcomp.data.inputs import InputSpec, kind_of_inputs, read_inputs, usable_rows
 from embcomp.data.manifest import Manifest
 from embcomp.errors import EmbcompWarning, StoreError
+from embcomp.storage.store import write_store
 
 IDS = [f"r{number}" for number in range(5)]
 VALUES = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -124,3 +125,13 @@ def test_other_misuse_of_files(tmp_path):
         read_inputs("images", tmp_path / "flat.npy", IDS[:4])
     with pytest.raises(StoreError, match="lacks 1 of 2 rows, 'x' first"):
         read_inputs("table", tmp_path / "flat.npy", IDS[:4]).take(["r0", "x"])
+
+
+def test_a_store_may_be_what_students_see(tmp_path):
+    write_store(tmp_path / "s", IDS, [f"h{name}" for name in IDS], 3, {}, lambda rows: VALUES[rows])
+    rows = read_inputs("table", tmp_path / "s")
+    assert rows.spec == InputSpec("table", (3, 1), ("0", "1", "2")) and kind_of_inputs(tmp_path / "s") == "table"
+    np.testing.assert_array_equal(rows.take(IDS[::-1])[:, :, 0], VALUES[::-1])
+    with pytest.raises(StoreError, match="the columns of an array are called 0 to 2"):
+        read_inputs("table", tmp_path / "s", columns=["3"])
+    assert read_inputs("table", tmp_path / "s", columns=["2"]).take(["r1"]).item() == VALUES[1, 2]

@@ -13,6 +13,8 @@ from embcomp.config import load
 from embcomp.data.inputs import read_inputs
 from embcomp.errors import ConfigError, ManifestError, StoreError
 from embcomp.pipeline import run
+from embcomp.pipeline.matrix import matrix
+from embcomp.pipeline.repeat import repeat
 from embcomp.students.classifier import Classifier
 from tests.helpers.inputs import write_config, write_set
 
@@ -215,3 +217,16 @@ def test_every_command_takes_such_students_or_refuses_them_in_a_line(copy):
         "distill", first / "manifest.csv", "--transfer", "none", "--inputs", "images", "--out", copy / "t"
     )
     assert code and "needs data.input_file" in text
+
+
+def test_a_matrix_joins_manifests_and_refuses_tables(copy):
+    config = load(write_config(copy, "table"))
+    with pytest.raises(ConfigError, match="table.csv belongs to one manifest"):
+        matrix(config, [copy / "first/manifest.csv", copy / "other/manifest.csv"], copy / "matrix")
+    assert not (copy / "matrix").exists()
+
+
+def test_a_repeated_run_has_the_same_scores(copy):
+    run(load(write_config(copy, "images"), [*QUICK, "split.rotate=true"]), copy / "run")
+    found = repeat(copy / "run", copy / "again")
+    assert found.same and found.compared
