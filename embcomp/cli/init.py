@@ -77,13 +77,14 @@ SHOWN = 6  # parts of names, and values of each
     metavar="FILE",
     help="With --vectors: the table or the images that students get.  [default: no students]",
 )
+@common.group_column_option
 @click.option("--out", type=common.FILE, help="Manifest to write.  [default: manifest.csv in SOURCE]")
 @click.option("--config", type=common.FILE, help=f"Settings to write.  [default: {CONFIG} next to the manifest]")
 @click.option("--yes", is_flag=True, help="Do not ask; use the given options and defaults.")
 def init(
     source: Path, kind: str, options: tuple[str, ...], label: str, group: str, window, hop, overlap, background,
     cross: tuple[Path, ...], unlabelled: tuple[Path, ...], teacher: str, seconds, sample_rate, vectors: str,
-    inputs: str, out: Path | None, config: Path | None, yes: bool,
+    inputs: str, group_column: str, out: Path | None, config: Path | None, yes: bool,
 ) -> None:  # fmt: skip
     """Write a manifest and settings for a run from SOURCE, a folder of sounds or a table of them.
 
@@ -100,14 +101,16 @@ def init(
     from embcomp.pipeline.starter import propose
     from embcomp.storage.files import write_text
 
-    if inputs and not vectors:
-        raise click.UsageError("--inputs FILE is what students get beside stored vectors; add --vectors FILE")
+    for option, value in {"--inputs": inputs, "--group-column": group_column}.items():
+        if value and not vectors:
+            raise click.UsageError(f"{option} is for manifests of ids and stored vectors; add --vectors FILE")
     if vectors:
         given = {"--kind": kind, "--option": options, "--label": label, "--group": group, "--window": window}
         given |= {"--seconds": seconds, "--sample-rate": sample_rate, "--out": out, "--unlabelled": unlabelled}
+        given |= {"--teacher": teacher != "kmeans"}
         for option in (name for name, value in given.items() if value):
             raise click.UsageError(f"{option} is for audio; with --vectors SOURCE is a manifest")
-        _without_audio(source, cross, vectors, inputs, config)
+        _without_audio(source, cross, vectors, inputs, group_column, config)
         return
     read_choice("teacher", {"spec": teacher})
     ask = _Asker(yes)
@@ -156,7 +159,9 @@ def init(
     click.echo(f"  embcomp predict {run} AUDIO...")
 
 
-def _without_audio(source: Path, cross: tuple[Path, ...], vectors: str, inputs: str, config: Path | None) -> None:
+def _without_audio(
+    source: Path, cross: tuple[Path, ...], vectors: str, inputs: str, group_column: str, config: Path | None
+) -> None:
     """Write settings for the rows of a manifest and their stored vectors."""
     from embcomp.data.makers.build import refuse_to_replace
     from embcomp.data.manifest import Manifest
@@ -166,7 +171,10 @@ def _without_audio(source: Path, cross: tuple[Path, ...], vectors: str, inputs: 
     places = [one / "manifest.csv" if one.is_dir() else one for one in (source, *cross)]
     target = config or places[0].parent / CONFIG
     refuse_to_replace(target)
-    first, *others = [Manifest.read(path) for path in places]
+    first, *others = [
+        Manifest.read(path, group_column=group_column, group_column_needed=not number)
+        for number, path in enumerate(places)
+    ]
     start = propose_rows(first, places[0], target.parent, vectors, inputs, list(zip(others, places[1:])))
     start.config()
     write_text(target, start.toml())

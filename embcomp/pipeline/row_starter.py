@@ -38,6 +38,8 @@ class RowStart:
     reasons : dict of str to str
     notes : list of str
     about : str
+    group_column : str
+        As it was asked for; empty where the group is found by its name.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RowStart:
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     about: str = ""
+    group_column: str = ""
 
     def config(self) -> RunConfig:
         """The settings as `embcomp.run` takes them, paths from the folder of the config."""
@@ -72,6 +75,7 @@ class RowStart:
             f"inputs = {toml_value(self.inputs)}"
             + ("  # what students get" if students else "  # no student: probes compare compressors"),
             *([f"input_file = {toml_value(self.input_file)}  # from each manifest's folder"] if students else []),
+            *([f"group_column = {toml_value(self.group_column)}"] if self.group_column else []),
             "skip_bad = false  # true leaves out rows with numbers that are missing, and counts them, instead of stopping",
             "",
             "[split]",
@@ -156,6 +160,7 @@ def propose_rows(
         reasons=reasons,
         notes=notes,
         about=f"{len(manifest)} rows, {len(names)} classes, {f'{groups} groups' if groups else 'no groups given'}, no audio",
+        group_column=manifest.group_column,
     )
 
 

@@ -41,7 +41,7 @@ class CNN(Student):
     """
 
     name = "cnn"
-    summary = "for images: 3x3 convolutions, 29 k parameters by default"
+    summary = "for images: 3x3 convolutions, 28 k parameters by default"
     takes = ("images",)
     Norm = Standardise
 

@@ -136,3 +136,22 @@ def test_files_are_found_from_where_one_is(root, monkeypatch):
 def test_options_that_do_not_go_together_are_refused(root, options, message):
     code, text = called("init", root / "first/manifest.csv", *options)
     assert code and message in text and not (root / "first/embcomp.toml").exists()
+
+
+def test_of_two_columns_the_group_is_the_one_that_is_named(root):
+    change(
+        root / "first/manifest.csv",
+        group=None,
+        speaker=[f"s{n % 7}" for n in range(60)],
+        machine=[n % 5 for n in range(60)],
+    )
+    command = ("init", root / "first", "--vectors", "emb.npy")
+    code, text = called(*command)
+    assert code and "--group-column NAME" in text
+    code, text = called(*command, "--group-column", "speaker")
+    assert code == 0, text
+    config = load(root / "first/embcomp.toml")
+    assert config.data.group_column == "speaker"
+    assert validate(root / "first/manifest.csv", config=config, group_column="speaker").usable
+    for options in (("--vectors", "emb.npy", "--teacher", "librosa"), ("--group-column", "speaker")):
+        assert called("init", root / "first/manifest.csv", "--config", root / "new.toml", *options)[0]
