@@ -184,13 +184,14 @@ def _opened(model: Path, variant: str, threads: int) -> Labeller:
     """A file in its own runtime, with nothing else loaded; a student, or of a run the best one, in torch."""
     from embcomp.engines.local import limit_by_environment, set_threads
     from embcomp.errors import ConfigError
-    from embcomp.export.labelling import open_labeller
+    from embcomp.export.labelling import needs_torch, open_labeller
 
     if not model.is_dir():
         if variant:
             raise ConfigError(f"--variant chooses a student of a run, and {model} is not the folder of a finished run")
         limit_by_environment(threads)
         return open_labeller(model, threads)
+    needs_torch(model)
     set_threads(threads)
     return open_labeller(_chosen(model, variant))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from embcomp.audio.mono import CHANNELS
 from embcomp.config import AudioConfig
-from embcomp.errors import ArtifactError, ConfigError
+from embcomp.errors import ArtifactError, ConfigError, MissingDependencyError
 from embcomp.export.runtime import ExportedModel, is_exported, open_model
 from embcomp.prediction.labeller import Labeller, RowLabeller
 from embcomp.prediction.predicted import Predicted, label_files
@@ -70,12 +70,30 @@ def open_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int
         path = Path(model)
         if not path.is_dir() and (path.exists() or is_exported(path)):
             return ExportedLabeller(open_model(path, threads))
+    needs_torch(model)
     from embcomp.students.classifier import Classifier
     from embcomp.students.rows import RowClassifier
     from embcomp.students.waveforms import WaveformClassifier
 
     classifier = model if isinstance(model, Classifier) else Classifier.load(model)
     return WaveformClassifier(classifier) if classifier.inputs.kind == "audio" else RowClassifier(classifier)
+
+
+def needs_torch(model: object) -> None:
+    """Say what to do about a student that is opened where an exported file would be.
+
+    Raises
+    ------
+    MissingDependencyError
+        torch is not installed, or does not import.
+    """
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise MissingDependencyError(
+            f"{model} is no exported file but the folder of a student, which needs torch ({error}); install it, or export "
+            "the student where torch is: embcomp export STUDENT --to onnx --out student.onnx"
+        ) from None
 
 
 def open_audio_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int = 1) -> Labeller:

@@ -108,6 +108,13 @@ def test_standard_input(models, recording):
     assert empty.returncode == 2 and b"-: the file is empty" in empty.stderr
 
 
+@pytest.mark.parametrize("command", ["predict", "serve"])
+def test_the_folder_of_a_student_says_that_it_needs_torch(trained, recording, command):
+    done = without(command, trained / "student", *([recording] if command == "predict" else []))
+    assert done.returncode == 2 and b"which needs torch" in done.stderr and b"--to onnx" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_one_prediction_is_quick_and_small(models, recording):
     """Modules rather than seconds are asserted, as the machine may be busy."""
     code = f"""
