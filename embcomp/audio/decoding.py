@@ -159,7 +159,8 @@ class Source:
         changes = unknown_length(path)
         self._overlay = Overlay(path, changes) if changes else None
         try:
-            self._file = soundfile.SoundFile(self._overlay or path)
+            # As bytes: a name need not be text in the encoding of this machine's file system.
+            self._file = soundfile.SoundFile(self._overlay or (os.fsencode(path) if os.name == "posix" else path))
         except BaseException:
             self.close()
             raise

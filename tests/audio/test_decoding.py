@@ -303,3 +303,13 @@ def test_waveforms_are_cut_or_filled_to_a_given_length(samples, lengths):
     batch, found = fit_length([np.ones(3, np.float32), np.ones(5, np.float32)], samples)
     assert batch.shape == (2, samples)
     assert found.tolist() == lengths == batch.sum(1).astype(int).tolist()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text there")
+@pytest.mark.parametrize("name", [b"\xff\xe4.wav", "звук 鳥.flac".encode()])
+def test_names_that_are_no_text_are_read_as_any(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    soundfile.write(tmp_path / "plain.wav", tone(), RATE)
+    data, _ = soundfile.read(tmp_path / "plain.wav")
+    soundfile.write(os.fsencode(path), data, RATE, format="FLAC" if name.endswith(b"flac") else "WAV")
+    assert len(decode(path, RATE)) == RATE
