@@ -95,7 +95,7 @@ class CompressorConfig:
 class TrainingConfig:
     """The loop."""
 
-    steps: int = setting(400, at_least=1)
+    steps: int = setting(1500, at_least=1)
     epochs: float = setting(0.0, "instead of steps: passes over the labelled clips; 0 uses steps", at_least=0)
     minutes: float = setting(
         0.0, "instead of steps: time to train for; its results depend on the machine's speed; 0 uses steps", at_least=0
@@ -106,7 +106,7 @@ class TrainingConfig:
     warmup: float = setting(0.1, "share of the steps", at_least=0, at_most=1)
     evaluate_every: int = setting(25, "steps", at_least=1)
     patience: int = setting(
-        8, "evaluations without a better validation score before stopping; 0 never stops", at_least=0
+        0, "evaluations without a better validation score before stopping; 0 never stops", at_least=0
     )
     monitor: str = setting("balanced_accuracy")
     balanced: bool = setting(True, "draw every class equally often")
