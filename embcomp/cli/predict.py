@@ -200,6 +200,7 @@ def _chosen(student: Path, variant: str) -> Path:
     """The folder of the student; of a run the best, by its validation score."""
     from embcomp.errors import ConfigError
     from embcomp.pipeline.chosen import best_student, is_run
+    from embcomp.storage.ownership import kind_of
 
     if is_run(student):
         found = best_student(student, variant)
@@ -207,6 +208,8 @@ def _chosen(student: Path, variant: str) -> Path:
         return found.path
     if variant:
         raise ConfigError(f"--variant chooses a student of a run, and {student} is not the folder of a finished run")
+    if kind_of(student) == "run":
+        raise ConfigError(f"the run in {student} is not finished: run it again with the same --out to continue")
     return student
 
 

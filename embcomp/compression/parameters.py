@@ -100,7 +100,9 @@ def check_components(params: dict[str, Any], n_rows: int, dim: int) -> int | flo
         return most
     if isinstance(n_components, numbers.Integral) and not isinstance(n_components, bool) and n_components >= 1:
         if n_components > most:
-            raise DataError(f"n_components={n_components} is more than {most}, the most that {data} allow")
+            raise DataError(
+                f"n_components={n_components} is more than {most}, the most that {data} allow (dim, of a run compressor.dim)"
+            )
         return int(n_components)
     if isinstance(n_components, numbers.Real) and 0 < n_components < 1:
         return float(n_components)
