@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from embcomp.audio.features import Features, compute_features
-from embcomp.audio.shifts import ShiftedClips, parse_shift
+from embcomp.audio.shifts import Shift, ShiftedClips, parse_shift
 from embcomp.errors import StoreError
 from embcomp.pipeline.inputs import inputs_of
 from embcomp.pipeline.stages.base import Job, RunContext
@@ -51,6 +51,18 @@ def features_path(context: RunContext, dataset: Dataset, shift: str = "") -> Pat
     # In a folder of their own: among the others they would pass for log-mels of the same clips.
     changed = [SHIFT_VERSION, asdict(parse_shift(shift, config.audio)), config.evaluation.seed]
     return context.space.stage("shifted", fingerprint([settings, changed]))
+
+
+def inputs_version() -> list[int]:
+    """What keys of all that is made of the inputs take in: nothing for the first version, whose runs are kept."""
+    return [VERSION] if VERSION > 1 else []
+
+
+def shift_key(context: RunContext, shift: Shift) -> str:
+    """Key of a change of clips, in the names of predictions."""
+    made_by = [context.config.evaluation.seed, SHIFT_VERSION]
+    # The first seed and version count for nothing, so that the predictions of earlier runs are found.
+    return fingerprint(asdict(shift) if made_by == [0, 1] else [asdict(shift), *made_by])
 
 
 def features_job(context: RunContext, number: int, shift: str = "") -> FeaturesJob:

@@ -14,7 +14,7 @@ from embcomp.evaluation.probes import EmbeddingOf, Predict, fit_probe, frame_sta
 from embcomp.evaluation.scores import scored_predictions
 from embcomp.evaluation.table import Setting, Vectors
 from embcomp.pipeline.stages.base import RunContext
-from embcomp.pipeline.stages.features import stored_features
+from embcomp.pipeline.stages.features import inputs_version, stored_features
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
@@ -70,9 +70,8 @@ def plan_embedding_probe(
         about |= {"compressor": "", "dim": ""}
     elif not kinds:
         name += f" > {about['compressor']} {about['dim']}"
-    key = fingerprint(
-        [VERSION, split.key, [path.name for path in embeddings], compressor.name if compressor is not None else None]
-    )
+    made_of = [[path.name for path in embeddings], compressor.name if compressor is not None else None]
+    key = fingerprint([VERSION, split.key, *made_of, _fit_labels(context, split)])
     # A teacher's vectors of changed clips would have to be computed anew.
     vectors = Vectors.EMBEDDING if compressor is None else Vectors.TARGET
     tests = tests_for(context, split, key, kinds or _names(name), vectors, changed_clips=False)
@@ -95,12 +94,17 @@ def plan_floor(context: RunContext, split: Split) -> Tested:
         key = fingerprint([VERSION, "majority", context.source.key, split.key])
         tests = tests_for(context, split, key, {"majority": "majority class"})
         return _plan(context, split, "majority class", about, tests)
-    labels = fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)])
     name, vectors = FLOORS[context.config.data.inputs]
-    settings = [source.audio_key, context.input_settings, split.key, labels]
+    settings = [source.audio_key, context.input_settings, split.key, _fit_labels(context, split), *inputs_version()]
     key = fingerprint([VERSION, name, settings])
     tests = tests_for(context, split, key, _names(name) | {"majority": "majority class"}, vectors)
     return _plan(context, split, name, about, tests)
+
+
+def _fit_labels(context: RunContext, split: Split) -> str:
+    """Key of the labels that a probe is fitted on."""
+    source = context.source
+    return fingerprint([source.manifest.labels[row] for row in source.rows(split.fit)])
 
 
 def _names(vectors: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from embcomp.config import VariantConfig
 from embcomp.data.labels import MappedLabels, map_labels
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import Job, RunContext
+from embcomp.pipeline.stages.features import shift_key
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
 from embcomp.transfer import Source
@@ -140,7 +141,7 @@ def _settings(
     elif split.test:
         yield Setting.IN_DOMAIN, "", ""
         for text, shift in context.shifts.items() if changed_clips else ():
-            yield Setting.ROBUSTNESS, text, f"-{fingerprint(asdict(shift))}"
+            yield Setting.ROBUSTNESS, text, f"-{shift_key(context, shift)}"
 
 
 def tests_to_do(context: RunContext, job: TestedJob, split: Split) -> Iterator[tuple[Test, Dataset, MappedLabels]]:

@@ -12,7 +12,7 @@ from embcomp.evaluation.scores import scored_predictions
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import RunContext, learning_clips
 from embcomp.pipeline.stages.embeddings import ready_teacher
-from embcomp.pipeline.stages.features import stored_features
+from embcomp.pipeline.stages.features import inputs_version, stored_features
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
@@ -82,6 +82,7 @@ def student_key(
             to_dict(variant.student),
             asdict(variant.training),
             context.config.device,
+            *inputs_version(),
         ]
     )
 
