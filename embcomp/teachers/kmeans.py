@@ -118,7 +118,8 @@ class KMeansTeacher(Teacher):
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
         keep = min(settings.whitened, centred.shape[1])
         # The small constant keeps directions that hold nothing but rounding from being blown up.
-        scale = (values[-keep:] + 1e-2 * values[-keep:].mean()).rsqrt()
+        # Of silence alone nothing varies, and the least value allowed keeps its weights finite.
+        scale = (values[-keep:] + 1e-2 * values[-keep:].mean()).clamp(min=1e-12).rsqrt()
         whiten = (vectors[:, -keep:] * scale).float()
         centroids = _spherical_kmeans((patches - mean) @ whiten, settings.centroids, generator)
         return cls(mean, whiten, centroids, settings.frames)
