@@ -22,6 +22,7 @@ LONGEST = 10.0  # seconds of a clip that a student gets at most, unless set
 RATE = 16_000  # Hz that a student gets at most, unless set
 TEST_NAMES = ("test", "testing", "eval", "evaluation")
 FOLDS = 3
+MOST_DIMENSIONS = 64  # of the target
 # What stands beside these settings in the file.
 UNLABELLED = "clips of the same kind without labels, which the teacher teaches with: the more, the better"
 TEACHERS = (
@@ -52,6 +53,8 @@ class Start:
         As ``teacher.spec`` takes it.
     unlabelled : tuple of str
         Paths of the manifests of clips without labels.
+    dim : int
+        Of the target; a quarter of the clips at most, as each fold fits it on a part of them.
     reasons : dict of str to str
         What to write beside a setting.
     notes : list of str
@@ -70,6 +73,7 @@ class Start:
     seeds: tuple[int, ...]
     teacher: str = "kmeans"
     unlabelled: tuple[str, ...] = ()
+    dim: int = MOST_DIMENSIONS
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     about: str = ""
@@ -130,7 +134,7 @@ class Start:
             "[[variants]]",
             'name = "compressed"',
             'compressor.method = "linear"',
-            "compressor.dim = 64",
+            f"compressor.dim = {self.dim}",
         ]
         return "\n".join(lines) + "\n"
 
@@ -206,6 +210,7 @@ def propose(
         cross=tuple(relative_path(one, start) for one in cross),
         unlabelled=tuple(relative_path(one, start) for one in unlabelled),
         teacher=teacher,
+        dim=max(1, min(MOST_DIMENSIONS, len(manifest) // 4)),
         allow_outside=_outside(manifest),
         sample_rate=int(chosen_rate),
         seconds=float(chosen_seconds),

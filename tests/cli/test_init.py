@@ -212,6 +212,7 @@ def test_a_teacher_and_unlabelled_clips_are_written_down(sounds, tmp_path):
     config = load(sounds / "embcomp.toml")
     assert config.data.unlabelled == ("../more/manifest.csv",)
     assert {variant.teacher.spec for variant in config.variants} == {"librosa"}
+    assert config.variants[-1].compressor.dim == 24 // 4  # fewer clips hold fewer dimensions
     done = command("init", tmp_path / "more", "--teacher", "kmean", "--yes")
     assert isinstance(done.exception, EmbcompError) and "kmeans" in str(done.exception)
     assert not (tmp_path / "more/embcomp.toml").exists()
