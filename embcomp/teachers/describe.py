@@ -18,6 +18,7 @@ from embcomp.teachers.pooling import NAMES
 
 FORMAT = 1
 BESIDE = "teacher.toml"
+MOST = 1 << 24  # rows or samples: three minutes at 96 kHz
 SHIPPED = files("embcomp.teachers") / "descriptions"
 
 
@@ -29,12 +30,16 @@ class ModelStep:
     sha256: str = setting("", "of the file; none is not checked")
     input: str = setting("", "tensor that takes the windows; none is the first input")
     output: str = setting("", "tensor that is read; none is the first output")
-    window: int = setting(0, "rows; 0 is all there are", at_least=0)
-    hop: int = setting(0, "rows from the start of a window to that of the next; 0 is a whole window", at_least=0)
+    window: int = setting(0, "rows; 0 is all there are", at_least=0, at_most=MOST)
+    hop: int = setting(
+        0, "rows from the start of a window to that of the next; 0 is a whole window", at_least=0, at_most=MOST
+    )
     tail: str = setting("drop", "rows behind the last whole window", choices=("drop", "pad"))
-    shape: tuple[int, ...] = setting((), "of one window, as the model takes it; none is as it is", at_least=1)
+    shape: tuple[int, ...] = setting(
+        (), "of one window, as the model takes it; none is as it is", at_least=1, at_most=MOST
+    )
     transpose: bool = setting(False, "windows go in as (width, time)")
-    batch: int = setting(0, "windows in one call; 0 is as many as the graph takes", at_least=0)
+    batch: int = setting(0, "windows in one call; 0 is as many as the graph takes", at_least=0, at_most=4096)
     time: int = setting(-1, "axis of the output that is time; -1: one vector per window", at_least=-1)
     divide: float = setting(1.0, "the output is divided by this,")
     add: float = setting(0.0, "and this is added")
@@ -62,7 +67,7 @@ class Description:
     summary: str = setting("")
     licence: str = setting("")
     source: str = setting("")
-    shortest: int = setting(0, "samples; shorter clips are padded with zeros to this", at_least=0)
+    shortest: int = setting(0, "samples; shorter clips are padded with zeros to this", at_least=0, at_most=MOST)
     pad: str = setting("end", "where those zeros go", choices=("end", "both"))
     multiply: float = setting(1.0, "samples in [-1, 1] are multiplied by this")
     pooling: tuple[str, ...] = setting(("mean",), "over time", choices=NAMES)

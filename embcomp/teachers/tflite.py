@@ -71,9 +71,9 @@ class TfliteGraph(Graph):
         every = self._interpreter.get_tensor_details() if self._inner else self._interpreter.get_output_details()
         self._index = {one["name"]: one["index"] for one in every}
         self._given = self._index[named(path, "tensor", step.output, tuple(map(_tensor, every))).name]
-        self._into = next(
-            one["index"] for one in self._interpreter.get_input_details() if one["name"] == self.taken.name
-        )
+        into = next(one for one in self._interpreter.get_input_details() if one["name"] == self.taken.name)
+        self._into, self._steps_in = into["index"], _steps(into)
+        self._steps_out = _steps(next(one for one in every if one["index"] == self._given))
         self._fresh = True
 
     def _start(self) -> None:
@@ -107,15 +107,31 @@ class TfliteGraph(Graph):
                 interpreter.resize_tensor_input(self._into, values.shape, strict=True)
                 interpreter.allocate_tensors()
                 self._shape = values.shape
+            if self._steps_in is not None:
+                scale, zero, limits = self._steps_in
+                values = np.clip(np.rint(values / scale) + zero, limits.min, limits.max)
             interpreter.set_tensor(self._into, np.ascontiguousarray(values, self.taken.dtype))
             interpreter.invoke()
-            return interpreter.get_tensor(self._given)
+            found = interpreter.get_tensor(self._given)
+            return found if self._steps_out is None else _values(found, *self._steps_out)
         except (ValueError, RuntimeError) as error:
             self._start()
             raise TeacherError(
                 f"{self.path} takes {self.taken} and refuses an input of shape {values.shape} "
                 f"({str(error).splitlines()[0]}); correct window or shape in its description"
             ) from None
+
+
+def _steps(about: dict) -> tuple[float, int, np.iinfo] | None:
+    """Step, zero and limits of a quantised tensor: a value is step * (number - zero). None where it is not quantised."""
+    scale, zero = about["quantization"]
+    return (
+        (np.float32(scale), zero, np.iinfo(about["dtype"])) if scale and np.dtype(about["dtype"]).kind in "iu" else None
+    )
+
+
+def _values(numbers: np.ndarray, scale: float, zero: int, limits: np.iinfo) -> np.ndarray:
+    return (numbers.astype(np.float32) - zero) * scale
 
 
 def _tensor(about: dict) -> Tensor:

@@ -79,61 +79,80 @@ def _save_onnx(graph, path: Path) -> Path:
     return path
 
 
+class TfliteGraph:
+    """A TensorFlow Lite graph in the making; tensors and operators are named by their numbers."""
+
+    def __init__(self):
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.schema = schema
+        self.model, self.graph = schema.ModelT(), schema.SubGraphT()
+        self.model.version, self.model.description = 3, "test"
+        self.model.buffers, self.model.operatorCodes, self.model.subgraphs = [schema.BufferT()], [], [self.graph]
+        self.graph.tensors, self.graph.operators, self.graph.name = [], [], b"main"
+
+    def tensor(self, name, shape, values=None, *, any_batch=False, dtype="FLOAT32", steps=None):
+        one = self.schema.TensorT()
+        one.name, one.shape, one.type, one.buffer = name.encode(), shape, getattr(self.schema.TensorType, dtype), 0
+        if values is not None:
+            buffer = self.schema.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(values, np.float32).tobytes(), np.uint8)
+            self.model.buffers.append(buffer)
+            one.buffer = len(self.model.buffers) - 1
+        elif any_batch:
+            one.shapeSignature = [-1, *shape[1:]]
+        if steps is not None:
+            one.quantization = self.schema.QuantizationParametersT()
+            one.quantization.scale, one.quantization.zeroPoint = [steps[0]], [steps[1]]
+        self.graph.tensors.append(one)
+        return len(self.graph.tensors) - 1
+
+    def operator(self, name, inputs, output, options=None):
+        one, about = self.schema.OperatorT(), self.schema.OperatorCodeT()
+        about.builtinCode = about.deprecatedBuiltinCode = getattr(self.schema.BuiltinOperator, name)
+        about.version = 1
+        self.model.operatorCodes.append(about)
+        one.opcodeIndex, one.inputs, one.outputs = len(self.model.operatorCodes) - 1, inputs, [output]
+        if options is not None:
+            kind = type(options).__name__.removesuffix("T")
+            one.builtinOptionsType, one.builtinOptions = getattr(self.schema.BuiltinOptions, kind), options
+        self.graph.operators.append(one)
+
+    def save(self, path: Path, inputs, outputs) -> Path:
+        import flatbuffers
+
+        self.graph.inputs, self.graph.outputs = inputs, outputs
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(builder.Output()))
+        return path
+
+
 def tflite_matrix(path: Path, matrix: np.ndarray, *, batch: int = 1, any_batch: bool = False) -> Path:
     """relu(x (batch, samples) @ matrix (samples, width)), then doubled; the tensor before the doubling is ``inner``."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
     samples, width = matrix.shape
-    model = schema.ModelT()
-    model.version = 3
-    model.description = "matrix"
+    made = TfliteGraph()
+    x = made.tensor("x", [batch, samples], any_batch=any_batch)
+    weights = made.tensor("weights", [width, samples], matrix.T)
+    two = made.tensor("two", [1], np.array([2.0]))
+    inner, y = (made.tensor(name, [batch, width], any_batch=any_batch) for name in ("inner", "y"))
+    dense = made.schema.FullyConnectedOptionsT()
+    dense.fusedActivationFunction = made.schema.ActivationFunctionType.RELU
+    made.operator("FULLY_CONNECTED", [x, weights, -1], inner, dense)
+    made.operator("MUL", [inner, two], y, made.schema.MulOptionsT())
+    return made.save(path, [x], [y])
 
-    def buffer(values: np.ndarray | None):
-        one = schema.BufferT()
-        if values is not None:
-            one.data = np.frombuffer(np.ascontiguousarray(values, np.float32).tobytes(), np.uint8)
-        model.buffers.append(one)
-        return len(model.buffers) - 1
 
-    def tensor(name: str, shape: list[int], values: np.ndarray | None = None):
-        one = schema.TensorT()
-        one.name, one.shape, one.type = name.encode(), shape, schema.TensorType.FLOAT32
-        one.buffer = buffer(values) if values is not None else 0
-        if any_batch and values is None:
-            one.shapeSignature = [-1, *shape[1:]]
-        graph.tensors.append(one)
-        return len(graph.tensors) - 1
-
-    def operator(code: int, inputs: list[int], output: int, kind: int, options):
-        one = schema.OperatorT()
-        about = schema.OperatorCodeT()
-        about.builtinCode = about.deprecatedBuiltinCode = code
-        about.version = 1
-        model.operatorCodes.append(about)
-        one.opcodeIndex = len(model.operatorCodes) - 1
-        one.inputs, one.outputs, one.builtinOptionsType, one.builtinOptions = inputs, [output], kind, options
-        graph.operators.append(one)
-
-    model.buffers, model.operatorCodes = [], []
-    buffer(None)
-    graph = schema.SubGraphT()
-    graph.tensors, graph.operators, graph.name = [], [], b"main"
-    x = tensor("x", [batch, samples])
-    weights = tensor("weights", [width, samples], matrix.T)
-    two = tensor("two", [1], np.array([2.0]))
-    inner, y = tensor("inner", [batch, width]), tensor("y", [batch, width])
-    dense = schema.FullyConnectedOptionsT()
-    dense.fusedActivationFunction = schema.ActivationFunctionType.RELU
-    operator(schema.BuiltinOperator.FULLY_CONNECTED, [x, weights, -1], inner, schema.BuiltinOptions.FullyConnectedOptions, dense)  # fmt: skip
-    operator(schema.BuiltinOperator.MUL, [inner, two], y, schema.BuiltinOptions.MulOptions, schema.MulOptionsT())
-    graph.inputs, graph.outputs = [x], [y]
-    model.subgraphs = [graph]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(builder.Output()))
-    return path
+def tflite_quantised(path: Path, samples: int, *, taken=(0.01, 5), given=(0.02, -7)) -> Path:
+    """x in 8 bits to y in 8 bits, each with its own (step, zero): the identity but for rounding."""
+    made = TfliteGraph()
+    x = made.tensor("x", [1, samples], dtype="INT8", steps=taken)
+    middle = made.tensor("middle", [1, samples])
+    y = made.tensor("y", [1, samples], dtype="INT8", steps=given)
+    made.operator("DEQUANTIZE", [x], middle, made.schema.DequantizeOptionsT())
+    made.operator("QUANTIZE", [middle], y, made.schema.QuantizeOptionsT())
+    return made.save(path, [x], [y])
 
 
 def describe(folder: Path, text: str) -> Path:

@@ -181,3 +181,29 @@ def test_a_package_is_named_and_nothing_is_installed():
     with pytest.raises(TeacherError, match="pip install other, then use it as onnx:small"):
         fetch(entry_of(origin="package", package="other"))
     assert "nothing to fetch" in fetch(entry_of(origin="here"))
+
+
+@pytest.mark.parametrize("safetensors", [True, False])
+def test_checkpoints_come_by_the_hub_with_the_weights_that_are_there(tmp_path, monkeypatch, safetensors):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def download(name, revision, allow_patterns):
+        asked.append((name, revision, allow_patterns))
+        (tmp_path / ("model.safetensors" if safetensors else "config.json")).write_text("")
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    assert fetch(replace(entry_of(origin="hub"), kind="hf", argument="someone/small@main")) == str(tmp_path)
+    assert {one[:2] for one in asked} == {("someone/small", "main")}
+    assert "*.safetensors" in asked[0][2] and "*.bin" not in asked[0][2]
+    assert ("*.bin" in asked[-1][2]) == (not safetensors) and len(asked) == 2 - safetensors
+
+    def fails(*arguments, **options):
+        raise OSError("no route\nmore")
+
+    monkeypatch.setattr(hub, "snapshot_download", fails)
+    with pytest.raises(
+        TeacherError, match=r"cannot get someone/small from the hub \(no route\); what has come is kept"
+    ):
+        fetch(replace(entry_of(origin="hub"), kind="hf", argument="someone/small"))

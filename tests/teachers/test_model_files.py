@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.graphs import describe, onnx_frames, onnx_matrix, onnx_running_sum, tflite_matrix
+from helpers.graphs import describe, onnx_frames, onnx_matrix, onnx_running_sum, tflite_matrix, tflite_quantised
 from helpers.settings import teacher_settings
 
 from embcomp.errors import ConfigError, TeacherError
@@ -162,9 +162,21 @@ def test_tflite_reads_outputs_and_tensors_within_the_graph(tmp_path, matrix, rng
         np.testing.assert_allclose(found[row], factor * np.maximum(some @ matrix, 0).mean(0), rtol=1e-4, atol=1e-5)
 
 
+def test_quantised_tensors_are_taken_and_given_as_values(tmp_path, rng):
+    pytest.importorskip("ai_edge_litert")
+    tflite_quantised(tmp_path / "q.tflite", 16)
+    describe(tmp_path, 'sample_rate = 8000\n[[models]]\nfile = "q.tflite"\nwindow = 16\n')
+    teacher = open_teacher(teacher_settings(spec=f"tflite:{tmp_path}"))
+    wave = rng.uniform(-1, 1, (1, 16)).astype(np.float32)
+    np.testing.assert_allclose(teacher.embed(wave, np.array([16])), wave, atol=0.02)
+    loud = teacher.embed(wave * 100, np.array([16]))  # cut at the largest number there is, not wrapped around
+    assert (np.sign(loud) == np.sign(wave)).all()
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        (("window = 3", "window = 99999999"), "window must be at most 16777216"),
         (("sample_rate = 8000", ""), "sample_rate .* is missing"),
         (("sample_rate = 8000", "sample_rate = 8"), "sample_rate must be at least 1000"),
         (("sample_rate", "samplerate"), "unknown key 'samplerate': did you mean 'sample_rate'"),
