@@ -7,7 +7,7 @@ already catches. Messages name what is wrong and how to fix it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -83,6 +83,21 @@ class AudioError(EmbcompError, ValueError):
     def __init__(self, message: str, bad: Sequence[BadClip] = ()):
         super().__init__(message)
         self.bad = tuple(bad)
+
+
+def refuse_bad(
+    bad: Sequence[BadClip], count: int, skip_bad: bool, what: str, written: Callable[[BadClip], str] = str
+) -> None:
+    """Name every one of `count` clips, files or rows that cannot be used, unless some are left and may stay.
+
+    Raises
+    ------
+    AudioError
+    """
+    if bad and (not skip_bad or len(bad) == count):
+        listing = "\n".join(f"  {written(clip)}" for clip in bad)
+        advice = "" if len(bad) == count else "\nMend them, or leave them out with --skip-bad"
+        raise AudioError(f"{len(bad)} of {count} {what} cannot be used:\n{listing}{advice}", bad)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

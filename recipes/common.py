@@ -141,6 +141,21 @@ def write_manifest(rows: Sequence[dict[str, str]], sources: Sequence[Path], out:
         raise ManifestError(f"cannot write {out}: {error.strerror or error}; choose another place with --out") from None
 
 
+def new_data_folder(out: Path) -> None:
+    """Make `out` and its folder ``audio``; what is not empty is refused."""
+    if out.exists() and any(out.iterdir()):
+        raise click.ClickException(f"{out} is not empty; give a new folder")
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+
+
+def write_made(out: Path, rows: Sequence[tuple[str, str, str]], dataset: str) -> None:
+    """Write the manifest of clips that a recipe made in `out`: path, label and group of each."""
+    with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "group", "dataset"))
+        writer.writerows((*row, dataset) for row in rows)
+
+
 def read_ready(path: Path):
     """Read a manifest and check that every file it names exists.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +13,11 @@ import click
 import numpy as np
 import soundfile
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a clone works without installing the recipes
+
 from embcomp.audio.decoding import decode
 from embcomp.errors import AudioError
+from recipes.common import new_data_folder, write_made
 
 RATE = 16_000  # Hz
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")
@@ -54,13 +57,11 @@ def group_of(path: Path, folder: Path) -> str:
 @click.option("--most", default=200, show_default=True, type=click.IntRange(1), help="Clips of one folder.")
 @click.option("--leave-out", multiple=True, metavar="GLOB", help="Paths below FOLDER not to use; repeatable.")
 def main(folder: Path, out: Path, seconds: float, most: int, leave_out: tuple[str, ...]) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise click.ClickException(f"{out} is not empty; give a new folder")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     files = [path for path in files if not any(path.relative_to(folder).match(one) for one in leave_out)]
     if not files:
         raise click.ClickException(f"no audio below {folder}; looked for {', '.join(SUFFIXES)}")
-    (out / "audio").mkdir(parents=True, exist_ok=True)
+    new_data_folder(out)
     counts: Counter[str] = Counter()
     rows, unreadable = [], []
     for path in files:
@@ -75,12 +76,9 @@ def main(folder: Path, out: Path, seconds: float, most: int, leave_out: tuple[st
         for piece in itertools.islice(pieces(waveform, seconds), most - counts[group]):
             name = f"audio/{group}_{counts[group]:04d}.flac"
             soundfile.write(out / name, piece, RATE, subtype="PCM_16")
-            rows.append((name, "", group, out.name))
+            rows.append((name, "", group))
             counts[group] += 1
-    with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "group", "dataset"))
-        writer.writerows(rows)
+    write_made(out, rows, out.name)
     click.echo(f"{len(rows)} clips of {len(counts)} folders: {out / 'manifest.csv'}")
     for line in unreadable:
         click.echo(f"left out: {line}", err=True)

@@ -18,7 +18,7 @@ from embcomp.audio.mono import LOSSES
 from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.data.slips import numbered
-from embcomp.errors import AudioError, BadClip, EmbcompWarning
+from embcomp.errors import AudioError, BadClip, EmbcompWarning, refuse_bad
 from embcomp.storage.content import part_key
 from embcomp.storage.files import file_hash
 
@@ -224,10 +224,7 @@ class Clips:
         """
         found = self.look(progress)
         bad = found.bad
-        if bad and (not skip_bad or len(bad) == len(self)):
-            listing = "\n".join(f"  {clip}" for clip in bad)
-            advice = "" if len(bad) == len(self) else "\nMend them, or leave them out with --skip-bad"
-            raise AudioError(f"{len(bad)} of {len(self)} clips cannot be used:\n{listing}{advice}", bad)
+        refuse_bad(bad, len(self), skip_bad, "clips")
         notes = tuple(
             f"{self.manifest.name}, {numbered(rows)}: {LOSSES[kind]}; "
             'audio.channel = "left", "right" or "loudest" takes one'

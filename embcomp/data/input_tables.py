@@ -11,8 +11,9 @@ import pandas as pd
 
 from embcomp.data.columns import MEANING_OF, ROW_IDS, simplified
 from embcomp.data.reading import read_cells
-from embcomp.errors import ManifestError, MissingDependencyError, StoreError, nearest
+from embcomp.errors import ManifestError, StoreError, nearest
 from embcomp.storage.ids import clean_ids
+from embcomp.storage.parquet import import_pyarrow
 
 SHOWN = 8  # columns named
 
@@ -97,13 +98,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingDependencyError(
-            "Parquet files need pyarrow: pip install -e '.[tables]' in the clone of embcomp"
-        ) from None
+    pyarrow = import_pyarrow()
     try:
         return pyarrow.parquet.read_table(path).to_pandas()
     except (pyarrow.ArrowException, OSError, ValueError) as error:

@@ -14,7 +14,7 @@ import numpy as np
 from embcomp.data.input_tables import read_table
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip, EmbcompWarning, StoreError, choose
-from embcomp.storage.ids import spelled_otherwise
+from embcomp.storage.ids import ids_of_rows, spelled_otherwise
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.vectors import read_arrays
 
@@ -216,13 +216,7 @@ def read_inputs(
         if data.dtype.kind not in "fiub":
             raise StoreError(f"{path}: inputs must be numbers, not {data.dtype}")
         data, names = _table(data, path, columns) if kind == "table" else (_images(data, path), ())
-    if own is None:
-        own = list(ids) if ids is not None else [str(row) for row in range(len(data))]
-        if len(own) != len(data):
-            mend = f"put the ids in {path.with_suffix('.ids.txt').name}" if path.suffix == ".npy" else "add the ids"
-            raise StoreError(f"{path} holds {len(data)} rows, the manifest {len(own)}; {mend}")
-    if len(own) != len(data):
-        raise StoreError(f"{path}: inputs of shape {data.shape} do not fit {len(own)} ids")
+    own = ids_of_rows(own, ids, data, path, "inputs")
     return InputRows(path, InputSpec(kind, data.shape[1:], tuple(names)), data, own)
 
 

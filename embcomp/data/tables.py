@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.errors import ManifestError, MissingDependencyError, nearest
+from embcomp.storage.parquet import import_pyarrow
 
 EXCEL = (".xlsx", ".xlsm")
 PARQUET = (".parquet", ".pq")
@@ -180,13 +181,7 @@ def parquet_file(path: Path) -> Any:
     MissingDependencyError
         pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingDependencyError(
-            "Parquet files need pyarrow: pip install -e '.[tables]' in the clone of embcomp"
-        ) from None
+    pyarrow = import_pyarrow()
     try:
         return pyarrow.parquet.ParquetFile(path)
     except pyarrow.ArrowException as error:

@@ -12,10 +12,8 @@ from embcomp.config import RunConfig, SplitConfig, parse
 from embcomp.config.schema import toml_value
 from embcomp.data.inputs import input_path, kind_of_inputs, read_inputs
 from embcomp.data.manifest import Manifest
-from embcomp.pipeline.starter import classes_of, relative_path, split_for, split_lines
+from embcomp.pipeline.starter import classes_of, head_lines, relative_path, split_for, split_lines, target_dim
 from embcomp.teachers import StoredTeacher
-
-MOST = 64  # dimensions of the target, unless set
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,7 @@ class RowStart:
         """The settings as TOML, with comments."""
         students = self.inputs != "none"
         lines = [
-            f"# Settings for `embcomp run`: {self.about}",
-            "# What is not set here has its default; a run saves all of it in its own config.toml.",
-            f"name = {toml_value(self.name)}",
-            f"seeds = {toml_value(list(self.seeds))}  # {self.reasons['seeds']}",
-            "",
-            "[data]",
-            f"train = {toml_value(self.train)}  # from this file's folder, as are the others",
+            *head_lines(self.about, self.name, self.seeds, self.reasons, self.train),
             f"cross = {toml_value(list(self.cross))}  # tested on, never trained on",
             f"inputs = {toml_value(self.inputs)}"
             + ("  # what students get" if students else "  # no student: probes compare compressors"),
@@ -154,7 +146,7 @@ def propose_rows(
         vectors=vectors,
         inputs=kind,
         input_file=inputs,
-        dim=max(1, min(MOST, width // 4, len(manifest) // 4)),
+        dim=target_dim(width, len(manifest)),
         split=split,
         seeds=seeds,
         reasons=reasons,

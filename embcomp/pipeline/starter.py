@@ -94,13 +94,7 @@ class Start:
             else '# cross = ["../other/manifest.csv"]  # further data sets with the same labels: tested on, never trained on'
         ]
         lines = [
-            f"# Settings for `embcomp run`: {self.about}",
-            "# What is not set here has its default; a run saves all of it in its own config.toml.",
-            f"name = {toml_value(self.name)}",
-            f"seeds = {toml_value(list(self.seeds))}  # {self.reasons['seeds']}",
-            "",
-            "[data]",
-            f"train = {toml_value(self.train)}  # from this file's folder, as are the others",
+            *head_lines(self.about, self.name, self.seeds, self.reasons, self.train),
             *cross,
             f"unlabelled = {toml_value(list(self.unlabelled))}  # {UNLABELLED}"
             if self.unlabelled
@@ -210,7 +204,7 @@ def propose(
         cross=tuple(relative_path(one, start) for one in cross),
         unlabelled=tuple(relative_path(one, start) for one in unlabelled),
         teacher=teacher,
-        dim=max(1, min(MOST_DIMENSIONS, len(manifest) // 4)),
+        dim=target_dim(len(manifest)),
         allow_outside=_outside(manifest),
         sample_rate=int(chosen_rate),
         seconds=float(chosen_seconds),
@@ -231,6 +225,24 @@ def classes_of(manifest: Manifest, path: str | os.PathLike) -> list[str]:
             "can be the second"
         )
     return names
+
+
+def head_lines(about: str, name: str, seeds: Sequence[int], reasons: Mapping[str, str], train: str) -> list[str]:
+    """The file as TOML up to the first setting of the section ``data``."""
+    return [
+        f"# Settings for `embcomp run`: {about}",
+        "# What is not set here has its default; a run saves all of it in its own config.toml.",
+        f"name = {toml_value(name)}",
+        f"seeds = {toml_value(list(seeds))}  # {reasons['seeds']}",
+        "",
+        "[data]",
+        f"train = {toml_value(train)}  # from this file's folder, as are the others",
+    ]
+
+
+def target_dim(*sizes: int) -> int:
+    """Dimensions of the target: `MOST_DIMENSIONS`, or a quarter of the least of the clips, or of the vectors' width."""
+    return max(1, min(MOST_DIMENSIONS, *(size // 4 for size in sizes)))
 
 
 def split_lines(split: SplitConfig, reasons: Mapping[str, str]) -> list[str]:

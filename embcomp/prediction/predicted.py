@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embcomp import errors
 from embcomp.audio.decoding import GRACE, decode
 from embcomp.audio.mono import about_losses
 from embcomp.config import AudioConfig
@@ -184,11 +185,8 @@ def start_of(path: Path, audio: AudioConfig, lost: Callable[[str], None]) -> tup
 
 
 def refuse_bad(bad: Sequence[BadClip], files: int, skip_bad: bool, what: str = "files") -> None:
-    """Raise AudioError naming every file that cannot be used, unless some are left and `skip_bad` is given."""
-    if bad and (not skip_bad or len(bad) == files):
-        listing = "\n".join(f"  {clip.path}: {clip.reason}" for clip in bad)
-        advice = "" if len(bad) == files else "\nMend them, or leave them out with --skip-bad"
-        raise AudioError(f"{len(bad)} of {files} {what} cannot be used:\n{listing}{advice}", bad)
+    """`embcomp.errors.refuse_bad` of files that no manifest lists, so that their rows say nothing."""
+    errors.refuse_bad(bad, files, skip_bad, what, lambda clip: f"{clip.path}: {clip.reason}")
 
 
 class _Collected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,33 @@ def clean_ids(values: Iterable[Any], where: str) -> list[str]:
         more = f"; and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
         count = "1 id occurs" if len(twice) == 1 else f"{len(twice)} ids occur"
         raise StoreError(f"{where}: {count} more than once: {named}{more}. Keep one row of each")
+    return ids
+
+
+def ids_of_rows(
+    own: list[str] | None, names: Sequence[str] | None, data: np.ndarray, path: Path, what: str
+) -> list[str]:
+    """One id for each row of a file: its own, else `names` in order, else the rows' numbers from 0 on.
+
+    Parameters
+    ----------
+    data : ndarray of shape (n, ...)
+    what : str
+        What the rows are, for messages.
+
+    Raises
+    ------
+    StoreError
+        There are more or fewer ids than rows.
+    """
+    ids = own
+    if ids is None:
+        ids = list(names) if names is not None else [str(row) for row in range(len(data))]
+        if len(ids) != len(data):
+            mend = f"put the ids in {path.with_suffix('.ids.txt').name}" if path.suffix == ".npy" else "add the ids"
+            raise StoreError(f"{path} holds {len(data)} rows, the manifest {len(ids)}; {mend}")
+    if len(ids) != len(data):
+        raise StoreError(f"{path}: {what} of shape {data.shape} do not fit {len(ids)} ids")
     return ids
 
 

@@ -19,8 +19,9 @@ import numpy as np
 from embcomp.errors import MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
 from embcomp.storage.files import file_hash, fingerprint
-from embcomp.storage.ids import clean_ids, read_ids, spelled_otherwise, spelling
+from embcomp.storage.ids import clean_ids, ids_of_rows, read_ids, spelled_otherwise, spelling
 from embcomp.storage.imposters import head_of, imposter
+from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.pickled import texts_of
 from embcomp.storage.store import EmbeddingStore
 
@@ -119,14 +120,7 @@ def open_vectors(path: str | os.PathLike, names: Sequence[str] | None = None) ->
     if data.ndim != 2 or not data.shape[1]:
         raise StoreError(f"{path}: vectors have the shape (n, dim), or (n, k, dim) over time, not {data.shape}")
     named = ids is not None or names is not None
-    if ids is None:
-        ids = list(names) if names is not None else [str(row) for row in range(len(data))]
-        if len(ids) != len(data):
-            mend = f"put the ids in {path.with_suffix('.ids.txt').name}" if path.suffix == ".npy" else "add the ids"
-            raise StoreError(f"{path} holds {len(data)} rows, the manifest {len(ids)}; {mend}")
-    if len(ids) != len(data):
-        raise StoreError(f"{path}: vectors of shape {data.shape} do not fit {len(ids)} ids")
-    return VectorFile(path, data, ids, frames, named)
+    return VectorFile(path, data, ids_of_rows(ids, names, data, path, "vectors"), frames, named)
 
 
 def matched(store: EmbeddingStore, ids: Iterable[str]) -> EmbeddingStore:
@@ -274,13 +268,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _parquet(path: Path) -> tuple[np.ndarray, list[str] | None]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingDependencyError(
-            "Parquet files need pyarrow: pip install -e '.[tables]' in the clone of embcomp"
-        ) from None
+    pyarrow = import_pyarrow()
     try:
         table = pyarrow.parquet.read_table(path)
     except pyarrow.ArrowException as error:

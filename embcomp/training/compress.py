@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from embcomp.compression import Compressor
+from embcomp.compression.parameters import needs_labels
 from embcomp.config import CompressorConfig
 from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
@@ -42,11 +44,6 @@ def fit_compressor(
     model = Compressor(config.dim, method=config.method, objective=config.objective, random_state=seed, **options)
     target = None if labels is None else (labels.matrix if labels.multi_label else labels.index)
     return model.fit(vectors, target, ids=hashes)
-
-
-def needs_labels(config: CompressorConfig) -> bool:
-    """Whether the compressor that `config` describes is fitted with labels."""
-    return config.method == "lda" or (config.method in ("linear", "mlp") and config.objective != "reconstruction")
 
 
 def compress(
@@ -90,7 +87,7 @@ def compress(
     if Path(out).exists() and not (Path(out).is_dir() and not strangers(out)):
         mend = advice(out, "compressor", (CONFIG, WEIGHTS))
         raise ArtifactError(f"{out} already exists ({kind_of(out) or 'not of embcomp'}); {mend}")
-    if manifest is None and needs_labels(config):
+    if manifest is None and needs_labels(asdict(config)):
         raise ConfigError(
             f"--method {config.method} --objective {config.objective} needs labels; "
             "add --manifest FILE, or use --objective reconstruction"

@@ -5,9 +5,9 @@ Needs the programs flite and espeak-ng (packages of most systems, for example ``
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ import click
 import numpy as np
 import soundfile
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
+
 from embcomp.audio.decoding import decode
+from recipes.common import new_data_folder, write_made
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RATE = 16_000  # Hz
@@ -82,10 +85,7 @@ def synthesise(out: Path) -> int:
     """Write the clips and, last, their manifest into the folder `out`; how many there are."""
     (out / "audio").mkdir(parents=True, exist_ok=True)
     rows = list(clips(out))
-    with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "group", "dataset"))
-        writer.writerows((*row, "synthetic_digits") for row in rows)
+    write_made(out, rows, "synthetic_digits")
     return len(rows)
 
 
@@ -94,8 +94,7 @@ def synthesise(out: Path) -> int:
 def main(out: Path) -> None:
     if missing := missing_programs():
         raise click.ClickException(f"{' and '.join(missing)} not installed; for example: apt install flite espeak-ng")
-    if out.exists() and any(out.iterdir()):
-        raise click.ClickException(f"{out} is not empty; give a new folder")
+    new_data_folder(out)
     click.echo(f"{synthesise(out)} clips of {len(VOICES)} voices: {out / 'manifest.csv'}")
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from embcomp.compression.parameters import needs_labels
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
-from embcomp.training.compress import fit_compressor, needs_labels
+from embcomp.training.compress import fit_compressor
 
 VERSION = 1  # raised when another compressor comes of the same inputs
 
@@ -73,7 +74,7 @@ def compressor_job(context: RunContext, variant: VariantConfig, split: Split, em
     embeddings : list of Path
         Of the data sets, the first of which is trained on, then of the unlabelled sets.
     """
-    learns = variant.training.unlabelled and not needs_labels(variant.compressor)
+    learns = variant.training.unlabelled and not needs_labels(asdict(variant.compressor))
     unlabelled = embeddings[len(context.datasets) :] if learns else []
     path = compressor_path(context, variant, split, embeddings[0], unlabelled)
     return CompressorJob(
