@@ -47,7 +47,7 @@ class Plan:
         if not context.has_students:
             self._compare_vectors()
             return
-        jobs = [features_job(context, number) for number in range(len(context.datasets) + len(context.pools))]
+        jobs = [features_job(context, number) for number in range(len(context.sets))]
         jobs += [features_job(context, 0, shift) for shift in context.shifts]
         self.features = {job.path: job for job in jobs}
         for split in self.splits:

@@ -39,6 +39,11 @@ class RunContext:
         return self.datasets[0]
 
     @property
+    def sets(self) -> list[Dataset]:
+        """The data sets, then the unlabelled ones."""
+        return [*self.datasets, *self.pools]
+
+    @property
     def has_students(self) -> bool:
         """Whether students are trained; without, probes on stored vectors compare the variants."""
         return self.config.data.inputs != "none"

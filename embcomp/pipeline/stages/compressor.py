@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from embcomp.compression.parameters import needs_labels
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext
+from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
@@ -74,8 +74,7 @@ def compressor_job(context: RunContext, variant: VariantConfig, split: Split, em
     embeddings : list of Path
         Of the data sets, the first of which is trained on, then of the unlabelled sets.
     """
-    learns = variant.training.unlabelled and not needs_labels(asdict(variant.compressor))
-    unlabelled = embeddings[len(context.datasets) :] if learns else []
+    unlabelled = [embeddings[pool.number] for pool in pools_for(context, variant, Learner.COMPRESSOR)]
     path = compressor_path(context, variant, split, embeddings[0], unlabelled)
     return CompressorJob(
         **context.job_fields,
@@ -94,8 +93,8 @@ def make_compressor(**fields) -> None:
     variant, split, source = context.variant(job.variant), context.space.load_split(job.split), context.source
     vectors = [EmbeddingStore.open(job.embedding).take(split.fit)]
     hashes = [source.hash_of[clip] for clip in split.fit]
-    for pool, path in zip(context.pools, job.unlabelled):
-        vectors.append(EmbeddingStore.open(path).take(pool.manifest.ids))
+    for pool, path in zip(pools_for(context, variant, Learner.COMPRESSOR), job.unlabelled):
+        vectors.append(EmbeddingStore.open(path).take(pool.ids))
         hashes += pool.hashes
     fitted = fit_compressor(
         variant.compressor,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext, learning_clips
+from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
 from embcomp.teachers import Teacher, embed, learned_teacher, open_teacher
@@ -39,11 +40,11 @@ class EmbeddingsJob(Job):
         return self.paths
 
 
-def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str], variant: VariantConfig) -> Path:
-    """Where the embeddings of `dataset` lie, by a teacher learned on the clips `learned_on` of the set trained on."""
+def embedding_path(context: RunContext, dataset: Dataset, variant: VariantConfig, learned: str) -> Path:
+    """Where the embeddings of `dataset` lie; `learned` is the key of the variant's teacher where it is learned."""
     teacher = variant.teacher
     if teacher.learns:
-        made_by: list = [teacher_key(context, learned_on, variant)]
+        made_by: list = [learned]
     else:
         made_by = [open_teacher(teacher, dataset.whole or dataset.manifest).fingerprint()]
         if teacher.choice.runs:
@@ -51,16 +52,13 @@ def embedding_path(context: RunContext, dataset: Dataset, learned_on: list[str],
     return context.space.stage("embeddings", fingerprint([VERSION, teacher.choice.name, dataset.audio_key, made_by]))
 
 
-def teacher_key(context: RunContext, learned_on: list[str], variant: VariantConfig) -> str:
-    """Key of a teacher learned on the clips `learned_on` of the set trained on, and on the unlabelled sets."""
-    clips = [context.source.hash_of[clip] for clip in learned_on]
-    clips += [one for pool in _learned_from(context, variant) for one in pool.hashes]
+def teacher_key(context: RunContext, variant: VariantConfig, split: Split) -> str:
+    """Key of a teacher learned on the training clips of a fold, and on the unlabelled clips; empty of one that is not."""
+    if not variant.teacher.learns:
+        return ""
+    clips = [context.source.hash_of[clip] for clip in learning_clips(split)]
+    clips += [one for pool in pools_for(context, variant, Learner.TEACHER) for one in pool.hashes]
     return fingerprint([TEACHER_VERSION, variant.teacher.options(), clips, *_audio_settings(context)])
-
-
-def _learned_from(context: RunContext, variant: VariantConfig) -> list[Dataset]:
-    """The unlabelled sets that a teacher of the variant is learned on."""
-    return context.pools if variant.training.unlabelled else []
 
 
 def _audio_settings(context: RunContext) -> list:
@@ -71,10 +69,8 @@ def _audio_settings(context: RunContext) -> list:
 
 def embeddings_job(context: RunContext, variant: VariantConfig, split: Split) -> EmbeddingsJob:
     """The job that embeds every data set for a variant."""
-    learned_on = learning_clips(split)
-    paths = [
-        str(embedding_path(context, dataset, learned_on, variant)) for dataset in [*context.datasets, *context.pools]
-    ]
+    learned = teacher_key(context, variant, split)
+    paths = [str(embedding_path(context, dataset, variant, learned)) for dataset in context.sets]
     return EmbeddingsJob(**context.job_fields, split=split.key, variant=variant.name, paths=paths)
 
 
@@ -82,21 +78,21 @@ def make_embeddings(**fields) -> None:
     """Compute what an `EmbeddingsJob` asks for."""
     job = EmbeddingsJob(**fields)
     context = job.context()
-    variant = context.variant(job.variant)
-    learned_on = learning_clips(context.space.load_split(job.split))
-    for dataset, path in zip([*context.datasets, *context.pools], map(Path, job.paths)):
-        teacher = ready_teacher(context, dataset, learned_on, variant)
+    variant, split = context.variant(job.variant), context.space.load_split(job.split)
+    learned = ready_teacher(context, context.source, split, variant) if variant.teacher.learns else None
+    for dataset, path in zip(context.sets, map(Path, job.paths)):
+        teacher = learned if learned is not None else ready_teacher(context, dataset, split, variant)
         embed(context.clips(dataset), list(dataset.hashes), teacher, path, reuse=path.parent)
 
 
-def ready_teacher(context: RunContext, dataset: Dataset, learned_on: list[str], variant: VariantConfig) -> Teacher:
-    """A variant's teacher of `dataset`: opened, or learned on clips without their labels."""
+def ready_teacher(context: RunContext, dataset: Dataset, split: Split, variant: VariantConfig) -> Teacher:
+    """A variant's teacher of `dataset`: opened, or learned on the clips of a fold without their labels."""
     teacher = variant.teacher
     if not teacher.learns:
         return open_teacher(teacher, dataset.whole or dataset.manifest)
-    key = teacher_key(context, learned_on, variant)
+    key = teacher_key(context, variant, split)
     clips = [
-        context.clips(context.source, learned_on),
-        *(context.clips(pool) for pool in _learned_from(context, variant)),
+        context.clips(context.source, learning_clips(split)),
+        *(context.clips(pool.dataset, pool.ids) for pool in pools_for(context, variant, Learner.TEACHER)),
     ]
     return learned_teacher(clips, teacher, context.space.stage("teachers", key), key)

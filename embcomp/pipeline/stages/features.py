@@ -26,7 +26,7 @@ class FeaturesJob(Job):
     Attributes
     ----------
     number : int
-        Which of `datasets` and, after them, `pools`.
+        Which of `RunContext.sets`.
     shift : str
         How the clips are changed, see `embcomp.audio.shifts`; empty where they are not.
     path : str
@@ -67,7 +67,7 @@ def shift_key(context: RunContext, shift: Shift) -> str:
 
 def features_job(context: RunContext, number: int, shift: str = "") -> FeaturesJob:
     """The job that makes the inputs of a data set."""
-    path = features_path(context, [*context.datasets, *context.pools][number], shift)
+    path = features_path(context, context.sets[number], shift)
     return FeaturesJob(**context.job_fields, number=number, shift=shift, path=str(path))
 
 
@@ -75,7 +75,7 @@ def make_features(**fields) -> None:
     """Compute what a `FeaturesJob` asks for."""
     job = FeaturesJob(**fields)
     context, path = job.context(), Path(job.path)
-    dataset, audio = [*context.datasets, *context.pools][job.number], context.config.audio
+    dataset, audio = context.sets[job.number], context.config.audio
     if context.config.data.inputs != "audio":
         rows = inputs_of(dataset.manifest, context.config.data, dataset.whole.ids)
         if rows.keys(dataset.manifest.ids) != list(dataset.hashes):

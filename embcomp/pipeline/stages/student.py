@@ -10,9 +10,10 @@ from embcomp.compression import Compressor
 from embcomp.config import VariantConfig, to_dict
 from embcomp.evaluation.scores import scored_predictions
 from embcomp.evaluation.table import Setting
-from embcomp.pipeline.stages.base import RunContext, learning_clips
+from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.embeddings import ready_teacher
 from embcomp.pipeline.stages.features import inputs_version, stored_features
+from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
@@ -55,12 +56,6 @@ class StudentJob(TestedJob):
         return [self.path, *super().outputs]
 
 
-def pools_of(context: RunContext, variant: VariantConfig, embeddings: Sequence[Path]) -> list[Path]:
-    """Of the embeddings of all sets, those of the unlabelled sets that a variant learns from."""
-    learns = variant.training.unlabelled and variant.transfer.cached
-    return list(embeddings[len(context.datasets) :]) if learns else []
-
-
 def student_key(
     context: RunContext, variant: VariantConfig, split: Split, embeddings: Sequence[Path], compressor: Path | None
 ) -> str:
@@ -76,7 +71,10 @@ def student_key(
             fingerprint(labels),
             embeddings[0].name if embeddings else None,
             # Of a stored teacher the embeddings of one pool say nothing of its clips' audio.
-            [[pool.name, used.audio_key] for pool, used in zip(pools_of(context, variant, embeddings), context.pools)],
+            [
+                [embeddings[pool.number].name, pool.dataset.audio_key]
+                for pool in pools_for(context, variant, Learner.STUDENT)
+            ],
             compressor.name if compressor is not None else None,
             to_dict(variant.transfer),
             to_dict(variant.student),
@@ -99,7 +97,7 @@ def plan_student(
         tests=tests_for(context, split, key, {"": variant.name}),
         variant=variant.name,
         embedding=str(embeddings[0]) if embeddings else None,
-        pool_embeddings=[str(path) for path in pools_of(context, variant, embeddings)],
+        pool_embeddings=[str(embeddings[pool.number]) for pool in pools_for(context, variant, Learner.STUDENT)],
         compressor=str(compressor) if compressor is not None else None,
         path=str(path),
     )
@@ -131,10 +129,11 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     source, config = context.source, context.config
     fit, validation = (_part(context, source, ids, job.embedding) for ids in (split.fit, split.validation))
     fit, validation = (replace(part, labels=split.labels(source, list(part.ids))) for part in (fit, validation))
-    pools = [_part(context, pool, pool.manifest.ids, path) for pool, path in zip(context.pools, job.pool_embeddings)]
+    unlabelled = zip(pools_for(context, variant, Learner.STUDENT), job.pool_embeddings)
+    pools = [_part(context, pool.dataset, pool.ids, path) for pool, path in unlabelled]
     teacher = None
     if variant.transfer.source == Source.TEACHER:
-        running = ready_teacher(context, source, learning_clips(split), variant)
+        running = ready_teacher(context, source, split, variant)
         teacher = embedder(context.clips(source, list(used(variant, fit).ids)), running)
     compressor = Compressor.load(job.compressor) if job.compressor is not None else None
     train_student(
