@@ -224,6 +224,17 @@ def test_a_pool_has_the_sounding_parts_of_recordings_and_no_labels(tmp_path, rng
     assert "2 clips of 2 folders" in few.stdout and not few.stderr
 
 
+def test_sounds_shorter_than_asked_for_are_left_out_of_a_pool(tmp_path):
+    (tmp_path / "in").mkdir()
+    hit, silence = np.sin(np.arange(1600) / 5) / 2, np.zeros(8000)
+    soundfile.write(tmp_path / "in/hat.wav", np.concatenate([silence, hit, silence]), 16_000)
+    none = pool_of(tmp_path / "in", tmp_path / "long")
+    assert none.exit_code == 1 and "no sound of at least 0.2 s" in none.output and not (tmp_path / "long").exists()
+    assert "1 clip of 1 folder" in pool_of(tmp_path / "in", tmp_path / "short", "--shortest", "0.05").stdout
+    refused = pool_of(tmp_path / "in", tmp_path / "no", "--seconds", "0.1")
+    assert refused.exit_code == 2 and "longer than --seconds 0.1" in refused.output
+
+
 def test_without_the_programs_the_other_collection_is_left_out_and_said_so(tmp_path, asked, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("fsdd", "speech_pool"):
