@@ -19,6 +19,8 @@ import numpy as np
 from embcomp import __version__
 from embcomp.engines.local import available_cores, free_cores
 
+# The distribution's name, which the index of packages does not have; there "embcomp" is another project.
+DISTRIBUTION = "embcomp-kd"
 OK, NOTE, BROKEN = "ok", "note", "broken"
 NEEDED = (
     *("torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr"),
@@ -74,6 +76,7 @@ def usable(findings: list[Finding]) -> bool:
 def _checks(folder: Path, device: str) -> list[tuple[str, Callable[[], Finding]]]:
     return [
         ("python", check_python),
+        ("distribution", check_distribution),
         *((name, lambda name=name: check_package(name)) for name in NEEDED),
         ("audio formats", check_formats),
         ("numeric threads", check_threads),
@@ -109,6 +112,20 @@ def check_python() -> Finding:
     return Finding("python", OK, found)
 
 
+def check_distribution() -> Finding:
+    """Whether a package of the name embcomp is installed beside this one."""
+    try:
+        other = version("embcomp")
+    except PackageNotFoundError:
+        return Finding("distribution", OK, f"{DISTRIBUTION} {__version__}")
+    return Finding(
+        "distribution",
+        NOTE,
+        f"a package embcomp {other} is installed, too: another project, or this one from before it was {DISTRIBUTION}",
+        "pip uninstall embcomp, then install this one again",
+    )
+
+
 def check_package(name: str) -> Finding:
     """Whether a needed package imports and is new enough."""
     try:
@@ -136,7 +153,7 @@ def check_choices(section: str) -> Finding:
 def _least(name: str) -> str:
     """Lowest version that embcomp's metadata allow; empty if unknown."""
     try:
-        wanted = requires("embcomp") or []
+        wanted = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # run from a source folder
         return ""
     return next((line.partition(">=")[2].split(";")[0].strip() for line in wanted if line.startswith(f"{name}>=")), "")

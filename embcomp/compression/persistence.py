@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from embcomp import __version__
 from embcomp.compression.ambient import own_torch
 from embcomp.compression.decoders import Decoders
 from embcomp.compression.fitted import Fitted
@@ -52,7 +53,7 @@ def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> Non
             tensors["seen_spans"] = torch.from_numpy(np.nan_to_num(fitted.ids.spans, posinf=ENDLESS))
     config = {
         "class": CLASS,
-        "embcomp_version": _version(),
+        "embcomp_version": __version__,
         "parameters": params,
         "n_features_in": fitted.n_features,
         "n_components": fitted.n_components,
@@ -214,12 +215,3 @@ def _expected(
         tensors["seen_files"] = torch.empty(n_parts, dtype=torch.int64)
         tensors["seen_spans"] = torch.empty((n_parts, 2), dtype=torch.float64)
     return tensors
-
-
-def _version() -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("embcomp")
-    except PackageNotFoundError:
-        return None

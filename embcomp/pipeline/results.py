@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from embcomp import __version__
 from embcomp.config import RunConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip
@@ -196,12 +197,12 @@ def environment(config: RunConfig) -> dict:
         except PackageNotFoundError:
             return None
 
-    names = ("embcomp", "torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr", "safetensors")
+    names = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr", "safetensors")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "packages": {name: installed(name) for name in names},
+        "packages": {"embcomp": __version__, **{name: installed(name) for name in names}},
         "device": config.device,
         "threads": config.threads,
         "seeds": list(config.seeds),

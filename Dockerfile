@@ -1,0 +1,24 @@
+# embcomp on the CPU:  docker build -t embcomp .
+#   docker run --rm -v "$PWD:/data" embcomp run embcomp.toml --out runs/first
+FROM python:3.11-slim
+
+# libsndfile comes with the soundfile package. The compiler is for the training kernels and for checking exported C.
+RUN apt-get update \
+    && apt-get install --no-install-recommends -y g++ \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/embcomp
+COPY constraints.txt ./
+# The index of CPU builds: the default wheel of torch carries several GB of CUDA.
+RUN pip install --no-cache-dir --constraint constraints.txt --index-url https://download.pytorch.org/whl/cpu torch
+
+COPY setup.cfg pyproject.toml README.md LICENSE ./
+COPY embcomp embcomp
+RUN pip install --no-cache-dir --constraint constraints.txt '.[onnx,viz]'
+
+RUN useradd --create-home embcomp
+USER embcomp
+WORKDIR /data
+ENV OMP_NUM_THREADS=1
+ENTRYPOINT ["embcomp"]
+CMD ["--help"]
