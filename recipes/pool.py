@@ -89,7 +89,9 @@ def main(folder: Path, out: Path, seconds: float, shortest: float, most: int, le
         shutil.rmtree(out)
         raise click.ClickException(f"no sound of at least {shortest:g} s below {folder}; see --shortest")
     write_made(out, rows, out.name)
-    click.echo(f"{len(rows)} clip{'s' * (len(rows) != 1)} of {len(counts)} folder{'s' * (len(counts) != 1)}: {out / 'manifest.csv'}")
+    click.echo(
+        f"{len(rows)} clip{'s' * (len(rows) != 1)} of {len(counts)} folder{'s' * (len(counts) != 1)}: {out / 'manifest.csv'}"
+    )
     for line in unreadable:
         click.echo(f"left out: {line}", err=True)
 

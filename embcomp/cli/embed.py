@@ -14,7 +14,11 @@ from embcomp.cli.choices import listing
 @click.command(cls=listing("teacher"))
 @click.argument("manifest", type=common.MANIFEST)
 @click.option(
-    "--teacher", "spec", required=True, metavar="KIND[:ARG]", help="For example kmeans, onnx:FOLDER or store:PATH."
+    "--teacher",
+    "spec",
+    required=True,
+    metavar="KIND[:ARG]",
+    help='For example kmeans, onnx:FOLDER, store:PATH, or several: "onnx:FOLDER + kmeans(centroids=64)".',
 )
 @common.out_option
 @click.option(
@@ -56,7 +60,9 @@ def embed(
 
     With --teacher kmeans, a teacher is first fitted to these clips without their
     labels and saved as OUT.teacher; use --teacher kmeans:OUT.teacher for other
-    clips. --set changes settings of the section teacher. With --teacher store:PATH,
+    clips. Several teachers, A + B, are put side by side with equal shares of the
+    variance, and the result is saved as OUT.teacher, too; use joined:OUT.teacher for
+    other clips. --set changes settings of the section teacher. With --teacher store:PATH,
     vectors are taken from a file, and no audio need be there.
 
     \b

@@ -17,6 +17,7 @@ from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 from embcomp.config.limits import read_value
+from embcomp.config.several import JOIN, parts_of
 from embcomp.errors import ConfigError, nearest
 
 
@@ -109,6 +110,8 @@ class Section:
         Entry points of installed packages that add classes of their own.
     aliases : str
         ``module:function`` that gives further names, each with the ``name:argument`` that it stands for.
+    joined_by : str
+        Name of the choice that takes several, which may be left out: ``A + B`` is ``NAME:A + B``.
     """
 
     key: str
@@ -118,6 +121,7 @@ class Section:
     takes_argument: bool = False
     group: str = ""
     aliases: str = ""
+    joined_by: str = ""
 
     @property
     def classes(self) -> dict[str, type[Choice]]:
@@ -130,9 +134,15 @@ class Section:
         """The class that `text` names, by its own name or an alias, and its argument."""
         name, _, argument = text.partition(":") if self.takes_argument else (text, "", "")
         classes = self.classes
+        if self.joined_by in classes and name != self.joined_by and self._several(text, name in classes):
+            return classes[self.joined_by], text
         if name not in classes and (spec := self.further.get(text)):
             name, _, argument = spec.partition(":")
         return classes.get(name), argument
+
+    def _several(self, text: str, known: bool) -> bool:
+        """Whether `text` names several choices; a path may hold a plus, too, where its start is `known`."""
+        return JOIN in text and (not known or all(self.find(part)[0] is not None for part, _ in parts_of(text)))
 
     @property
     def further(self) -> dict[str, str]:
@@ -166,6 +176,7 @@ SECTIONS = {
         takes_argument=True,
         group="embcomp.teachers",
         aliases="embcomp.teachers.catalogue:specs",
+        joined_by="joined",
     ),
     "transfer": Section("method", "transfer method", "embcomp.transfer:METHODS", "compressed"),
     "student": Section("kind", "student", "embcomp.students:STUDENTS", "ds_cnn"),

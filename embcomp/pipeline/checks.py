@@ -54,8 +54,9 @@ def listed(context: RunContext) -> dict[str, list[str]]:
         )
     if config.split.allow_shared_groups:
         missing.append("whether training and test clips share a group: split.allow_shared_groups accepts it")
-    ready = [one.teacher for one in config.variants if one.transfer.source != Source.NONE and not one.teacher.learns]
-    specs = dict.fromkeys(teacher.spec for teacher in ready)
+    teachers = [one.teacher for one in config.variants if one.transfer.source != Source.NONE]
+    each = [member for teacher in teachers for member in teacher.members or [teacher]]
+    specs = dict.fromkeys(teacher.spec for teacher in each if not teacher.learns)
     missing += [f"whether the teacher {spec} was made from clips that are tested" for spec in specs]
     return {"checked": checked, "not_checked": missing}
 

@@ -10,6 +10,7 @@ from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.compressor import CompressorJob, compressor_job
 from embcomp.pipeline.stages.embeddings import EmbeddingsJob, embeddings_job
 from embcomp.pipeline.stages.features import FeaturesJob, features_job
+from embcomp.pipeline.stages.joined import JoinedJob, joined_job
 from embcomp.pipeline.stages.probe import plan_embedding_probe, plan_floor, plan_student_probe
 from embcomp.pipeline.stages.scoring import Tested
 from embcomp.pipeline.stages.student import plan_student
@@ -28,7 +29,7 @@ class Plan:
     splits : list of Split
     features, compressors : dict of str to Job
         By the path of the result.
-    embeddings : dict of tuple of str to Job
+    embeddings, joined : dict of tuple of str to Job
         By the paths of the results.
     students, probes : list of Tested
     """
@@ -37,13 +38,14 @@ class Plan:
     splits: list[Split]
     features: dict[str, FeaturesJob] = field(default_factory=dict)
     embeddings: dict[tuple[str, ...], EmbeddingsJob] = field(default_factory=dict)
+    joined: dict[tuple[str, ...], JoinedJob] = field(default_factory=dict)
     compressors: dict[str, CompressorJob] = field(default_factory=dict)
     students: list[Tested] = field(default_factory=list)
     probes: list[Tested] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         context = self.context
-        self._embeddings_of: dict[tuple[TeacherSettings, str, bool], EmbeddingsJob] = {}
+        self._embeddings_of: dict[tuple[TeacherSettings, str, bool], EmbeddingsJob | JoinedJob] = {}
         if not context.has_students:
             self._compare_vectors()
             return
@@ -98,12 +100,23 @@ class Plan:
                             self.context, variant, split, embeddings[: len(self.context.datasets)], target
                         )
                     )
-        return plan_student(self.context, variant, split, embeddings, compressor)
+        joined = self._embeddings_job(variant, split).teacher if variant.teacher.members else None
+        return plan_student(self.context, variant, split, embeddings, compressor, joined)
 
     def _embeddings(self, variant: VariantConfig, split: Split) -> list[Path]:
-        # A teacher that is learned differs where the unlabelled sets are left out.
-        known = (variant.teacher, split.fold, variant.training.unlabelled)
+        return [Path(path) for path in self._embeddings_job(variant, split).paths]
+
+    def _embeddings_job(self, variant: VariantConfig, split: Split) -> EmbeddingsJob | JoinedJob:
+        members = variant.teacher.members
+        # A teacher that is learned differs where the unlabelled sets are left out; a join is scaled by the fit clips.
+        known = (variant.teacher, split.key if members else split.fold, variant.training.unlabelled)
         if known not in self._embeddings_of:
-            job = embeddings_job(self.context, variant, split)
-            self._embeddings_of[known] = self.embeddings.setdefault(tuple(job.paths), job)
-        return [Path(path) for path in self._embeddings_of[known].paths]
+            jobs = [embeddings_job(self.context, variant, split, at) for at in range(len(members))]
+            jobs = [self.embeddings.setdefault(tuple(job.paths), job) for job in jobs]
+            if members:
+                job = joined_job(self.context, variant, split, jobs)
+                self._embeddings_of[known] = self.joined.setdefault(tuple(job.paths), job)
+            else:
+                job = embeddings_job(self.context, variant, split)
+                self._embeddings_of[known] = self.embeddings.setdefault(tuple(job.paths), job)
+        return self._embeddings_of[known]

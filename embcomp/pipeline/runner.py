@@ -24,6 +24,7 @@ from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.compressor import make_compressor
 from embcomp.pipeline.stages.embeddings import make_embeddings
 from embcomp.pipeline.stages.features import make_features
+from embcomp.pipeline.stages.joined import make_joined
 from embcomp.pipeline.stages.probe import make_probe
 from embcomp.pipeline.stages.student import make_student
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
@@ -223,6 +224,8 @@ def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:
         list(plan.features.values()),
     )
     yield "embeddings", make_embeddings, list(plan.embeddings.values())
+    if plan.joined:
+        yield "joined embeddings", make_joined, list(plan.joined.values())
     yield "compressors", make_compressor, list(plan.compressors.values())
     yield "students", make_student, [student.job for student in plan.students]
     # After the students: some probes are fitted on their embeddings.

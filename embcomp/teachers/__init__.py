@@ -6,6 +6,7 @@ from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, embedder, learned_teacher, open_teacher
 from embcomp.teachers.hear import HearTeacher
 from embcomp.teachers.hf import HuggingFaceTeacher
+from embcomp.teachers.joined import JoinedTeacher
 from embcomp.teachers.kmeans import KMeansTeacher
 from embcomp.teachers.librosa import LibrosaTeacher
 from embcomp.teachers.onnx import OnnxTeacher
@@ -17,13 +18,14 @@ from embcomp.teachers.torchaudio import TorchaudioTeacher
 
 TEACHERS: tuple[type[Teacher], ...] = (
     *(KMeansTeacher, StoredTeacher, OnnxTeacher, TfliteTeacher, HuggingFaceTeacher, TorchaudioTeacher),
-    *(HearTeacher, PythonTeacher, LibrosaTeacher, OpenSmileTeacher),
+    *(HearTeacher, PythonTeacher, LibrosaTeacher, OpenSmileTeacher, JoinedTeacher),
 )
 
 __all__ = [
     "TEACHERS",
     "HearTeacher",
     "HuggingFaceTeacher",
+    "JoinedTeacher",
     "KMeansTeacher",
     "LibrosaTeacher",
     "OnnxTeacher",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -41,6 +41,11 @@ class TeacherSettings(ChoiceSettings):
         """Whether it must be learned from clips, without their labels, before it can embed any."""
         return False
 
+    @property
+    def members(self) -> tuple[TeacherSettings, ...]:
+        """Settings of the teachers that it is made of; none of an ordinary one."""
+        return ()
+
 
 class Teacher(Choice):
     """Base of the teachers.
@@ -59,6 +64,8 @@ class Teacher(Choice):
     frames : int
         Vectors per clip. Where it is k > 1, a row holds k vectors one after the other, of equal shares
         of the clip's time.
+    members : tuple of Teacher
+        Those that it joins, each of which gets clips at its own rate; none of an ordinary teacher.
     """
 
     section = "teacher"
@@ -67,6 +74,7 @@ class Teacher(Choice):
     sample_rate: int
     dim: int
     frames: int = 1
+    members: tuple[Teacher, ...] = ()
 
     @classmethod
     def missing(cls) -> str:
@@ -109,6 +117,10 @@ class Teacher(Choice):
     def save(self, path: str | os.PathLike) -> None:
         """Write what was learned as an artifact folder, which ``name:FOLDER`` opens."""
         raise ConfigError(f"the teacher {self.name} has nothing of its own to save")
+
+    def join(self, vectors: Sequence[np.ndarray]) -> np.ndarray:
+        """What the members give of n clips, (n, dim of each), as one: float32 (n, dim)."""
+        raise ConfigError(f"the teacher {self.name} joins no others")
 
     def fingerprint(self) -> str:
         """Key of the weights and of every option that changes an embedding."""

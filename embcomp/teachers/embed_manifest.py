@@ -17,6 +17,7 @@ from embcomp.storage.ownership import refuse_foreign
 from embcomp.storage.store import EmbeddingStore
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
+from embcomp.teachers.joining import embed_joined
 
 Progress = Callable[[str, int, int], None]
 
@@ -66,10 +67,11 @@ def embed_manifest(
     ----------
     manifest : Manifest
     out : path
-        Folder of the store. A teacher that has to be learned from the clips first is saved next to it, as
-        ``OUT.teacher``.
+        Folder of the store. A teacher that has to be learned from the clips first, or fitted to them as a join of
+        several is, is saved next to it, as ``OUT.teacher``.
     teacher : str or TeacherSettings
-        ``NAME`` or ``NAME:ARGUMENT``, as ``--teacher`` takes it, or settings of a teacher.
+        ``NAME`` or ``NAME:ARGUMENT``, as ``--teacher`` takes it, or settings of a teacher. ``A + B`` joins several, see
+        `embcomp.teachers.joined`.
     options : mapping, optional
         Settings of the teacher by name, for a `teacher` given as a string.
     splits : sequence of str
@@ -117,6 +119,10 @@ def embed_manifest(
     checked = clips.check(skip_bad, _counted(progress, "check", len(chosen)))
     clips = checked.clips
     hashes = clips.hashes()
+    if settings.members:
+        counted = _counted(progress, "embed", len(clips) * len(settings.members))
+        opened, store = embed_joined(clips, hashes, settings, out, manifest=manifest, progress=counted, dtype=dtype)
+        return Embedded(store, opened, tuple(checked.bad), checked.longer if opened.runs else 0, True)
     if settings.learns:
         key = fingerprint([settings.options(), hashes, seconds])
         path = Path(out)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -152,14 +153,41 @@ def learned_teacher(
 
 def embedder(clips: Clips, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
     """What decodes and embeds clips by their row numbers: (n,) to float32 (n, dim), averaged over time."""
-    clips = clips.at(teacher.sample_rate)
-    ids = clips.manifest.ids
+    vectors_of = _rows_of(clips, None, teacher)
 
     def averaged(rows: np.ndarray) -> np.ndarray:
-        vectors = embed_batch(teacher, *clips.batch(rows), [ids[row] for row in rows])
+        vectors = vectors_of(rows)
         return vectors if teacher.frames == 1 else vectors.reshape(len(rows), teacher.frames, -1).mean(1)
 
     return averaged
+
+
+def _rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
+    """From row numbers (n,) to vectors (n, dim): of clips at the teacher's rate, or at that of each of its members.
+
+    With `hashes`, audio that is not what was hashed is refused.
+    """
+    if getattr(teacher, "members", ()):
+        parts = [_rows_of(clips, hashes, one) for one in teacher.members]
+        return lambda rows: teacher.join([part(rows) for part in parts])
+    ids = clips.manifest.ids
+    if not getattr(teacher, "runs", True):
+        return lambda rows: teacher.rows([ids[row] for row in rows])
+    clips = clips.at(teacher.sample_rate)
+    batch = clips.batch if hashes is None else clips.unchanged(hashes)
+    return lambda rows: embed_batch(teacher, *batch(rows), [ids[row] for row in rows])
+
+
+def store_settings(clips: Clips, teacher: Teacher) -> dict[str, Any]:
+    """What the rows of a store are made with: the teacher, or all that it joins, and how clips are decoded for it."""
+    own = {"teacher": teacher.name, "weights": teacher.fingerprint()}
+    if getattr(teacher, "members", ()):
+        made_of = [store_settings(clips, one) | {"dim": one.dim} for one in teacher.members]
+        return own | {"members": made_of}
+    if not getattr(teacher, "runs", True):
+        return own | _frames_of(teacher)
+    rate = {"seconds": clips.seconds, "sample_rate": teacher.sample_rate}
+    return own | rate | ({"channel": clips.channel} if clips.channel != "mix" else {}) | _frames_of(teacher)
 
 
 def embed(
@@ -195,25 +223,15 @@ def embed(
     TeacherError
         The teacher failed, or gave what is no embedding; rows that are finished stay for the next call.
     """
-    if not getattr(teacher, "runs", True):
+    if not getattr(teacher, "runs", True) and not teacher.members:
         return _looked_up(clips.manifest, hashes, teacher, path, dtype)
-    clips = clips.at(teacher.sample_rate)
-    settings = {
-        "teacher": teacher.name,
-        "weights": teacher.fingerprint(),
-        "seconds": clips.seconds,
-        "sample_rate": clips.sample_rate,
-        **({"channel": clips.channel} if clips.channel != "mix" else {}),
-        **_frames_of(teacher),
-    }
-    batch, ids = clips.unchanged(hashes), clips.manifest.ids
     return write_store(
         path,
-        ids,
+        clips.manifest.ids,
         hashes,
         teacher.dim,
-        settings,
-        lambda rows: embed_batch(teacher, *batch(rows), [ids[row] for row in rows]),
+        store_settings(clips, teacher),
+        _rows_of(clips, hashes, teacher),
         progress=progress,
         dtype=dtype,
         reuse=reuse,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embcomp.config import VariantConfig
@@ -28,11 +28,14 @@ class EmbeddingsJob(Job):
     variant : str
     paths : list of str
         One for each of `datasets`, then one for each of `pools`.
+    member : int
+        Which of the teachers that the variant's joins; -1 is the variant's own.
     """
 
     split: str
     variant: str
     paths: list[str]
+    member: int = -1
 
     @property
     def outputs(self) -> list[str]:
@@ -67,18 +70,24 @@ def _audio_settings(context: RunContext) -> list:
     return [audio.seconds] + ([audio.channel] if audio.channel != "mix" else [])
 
 
-def embeddings_job(context: RunContext, variant: VariantConfig, split: Split) -> EmbeddingsJob:
-    """The job that embeds every data set for a variant."""
+def embeddings_job(context: RunContext, variant: VariantConfig, split: Split, member: int = -1) -> EmbeddingsJob:
+    """The job that embeds every data set for a variant, or by one of the teachers that the variant's joins."""
+    name, variant = variant.name, with_member(variant, member)
     learned = teacher_key(context, variant, split)
     paths = [str(embedding_path(context, dataset, variant, learned)) for dataset in context.sets]
-    return EmbeddingsJob(**context.job_fields, split=split.key, variant=variant.name, paths=paths)
+    return EmbeddingsJob(**context.job_fields, split=split.key, variant=name, paths=paths, member=member)
+
+
+def with_member(variant: VariantConfig, member: int) -> VariantConfig:
+    """The variant with one of the teachers that its own joins; -1 leaves it as it is."""
+    return variant if member < 0 else replace(variant, teacher=variant.teacher.members[member])
 
 
 def make_embeddings(**fields) -> None:
     """Compute what an `EmbeddingsJob` asks for."""
     job = EmbeddingsJob(**fields)
     context = job.context()
-    variant, split = context.variant(job.variant), context.space.load_split(job.split)
+    variant, split = with_member(context.variant(job.variant), job.member), context.space.load_split(job.split)
     learned = ready_teacher(context, context.source, split, variant) if variant.teacher.learns else None
     for dataset, path in zip(context.sets, map(Path, job.paths)):
         teacher = learned if learned is not None else ready_teacher(context, dataset, split, variant)

@@ -21,7 +21,7 @@ from embcomp.storage.store import EmbeddingStore
 from embcomp.students.adapt import reestimate
 from embcomp.students.classifier import Classifier
 from embcomp.students.inference import predict_logits
-from embcomp.teachers import embedder
+from embcomp.teachers import JoinedTeacher, embedder
 from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.transfer import Source
 
@@ -42,6 +42,8 @@ class StudentJob(TestedJob):
     compressor : str or None
         Path.
     path : str
+    joined : str or None
+        Path of the teacher, where it joins several.
     """
 
     variant: str
@@ -49,6 +51,7 @@ class StudentJob(TestedJob):
     pool_embeddings: list[str]
     compressor: str | None
     path: str
+    joined: str | None = None
 
     @property
     def outputs(self) -> list[str]:
@@ -86,7 +89,12 @@ def student_key(
 
 
 def plan_student(
-    context: RunContext, variant: VariantConfig, split: Split, embeddings: Sequence[Path], compressor: Path | None
+    context: RunContext,
+    variant: VariantConfig,
+    split: Split,
+    embeddings: Sequence[Path],
+    compressor: Path | None,
+    joined: str | None = None,
 ) -> Tested:
     """The student of a variant and its tests; `embeddings` of all data sets and pools, none without a teacher."""
     key = student_key(context, variant, split, embeddings, compressor)
@@ -100,6 +108,7 @@ def plan_student(
         pool_embeddings=[str(embeddings[pool.number]) for pool in pools_for(context, variant, Learner.STUDENT)],
         compressor=str(compressor) if compressor is not None else None,
         path=str(path),
+        joined=joined,
     )
     return Tested(variant.name, split, columns(context, variant, split), job, path)
 
@@ -133,7 +142,10 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     pools = [_part(context, pool.dataset, pool.ids, path) for pool, path in unlabelled]
     teacher = None
     if variant.transfer.source == Source.TEACHER:
-        running = ready_teacher(context, source, split, variant)
+        if job.joined is not None:
+            running = JoinedTeacher.load(job.joined, source.whole or source.manifest)
+        else:
+            running = ready_teacher(context, source, split, variant)
         teacher = embedder(context.clips(source, list(used(variant, fit).ids)), running)
     compressor = Compressor.load(job.compressor) if job.compressor is not None else None
     train_student(
