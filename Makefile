@@ -5,7 +5,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow lint docs clean
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "embcomp needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -25,5 +25,9 @@ slow: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 
+docs: $(VENV)/.installed
+	EMBCOMP_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	@echo "open site/index.html"
+
 clean:
-	rm -rf $(VENV) demo runs
+	rm -rf $(VENV) demo runs site

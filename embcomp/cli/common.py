@@ -107,3 +107,20 @@ def stage_progress() -> Callable[[str, int, int], None]:
                 click.echo(f"  {stage}: {total} done", err=True)
 
     return update
+
+
+def student_folder(student: Path, variant: str = "") -> Path:
+    """The folder of the student; of a run the best, by its validation score."""
+    from embcomp.errors import ConfigError
+    from embcomp.pipeline.chosen import best_student, is_run
+    from embcomp.storage.ownership import kind_of
+
+    if is_run(student):
+        found = best_student(student, variant)
+        click.echo(str(found), err=True)
+        return found.path
+    if variant:
+        raise ConfigError(f"--variant chooses a student of a run, and {student} is not the folder of a finished run")
+    if kind_of(student) == "run":
+        raise ConfigError(f"the run in {student} is not finished: run it again with the same --out to continue")
+    return student

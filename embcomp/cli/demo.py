@@ -13,8 +13,13 @@ from embcomp.cli.run import run_and_print
 
 @click.command()
 @click.option("--out", default="demo", show_default=True, type=common.FOLDER, help="Output folder.")
+@click.option(
+    "--sounds",
+    type=common.FOLDER,
+    help="Only render small folders of sounds here, to try the other commands on: sounds/CLASS, other/CLASS and pool.",
+)
 @common.set_option
-def demo(out: Path, overrides: tuple[str, ...]) -> None:
+def demo(out: Path, sounds: Path | None, overrides: tuple[str, ...]) -> None:
     """Generate small SYNTHETIC sound sets and compare methods on them.
 
     Two sets have the same eight classes, recorded under different conditions.
@@ -25,7 +30,11 @@ def demo(out: Path, overrides: tuple[str, ...]) -> None:
     \b
     Example:
       embcomp demo --out demo
+      embcomp demo --sounds .
     """
+    if sounds is not None:
+        _render_folders(sounds)
+        return
     from embcomp.config import load
     from embcomp.demo import CONFIG, POOL_CLIPS, render
 
@@ -38,3 +47,11 @@ def demo(out: Path, overrides: tuple[str, ...]) -> None:
     )
     config = load(CONFIG, overrides)
     run_and_print(replace(config, data=replace(config.data, root=str(out / "sounds"))), out / "run")
+
+
+def _render_folders(folder: Path) -> None:
+    from embcomp.demo.folders import render_folders
+
+    with common.bar(1, "render") as shown:
+        places = render_folders(folder, progress=common.progress_of(shown))
+    click.echo("synthetic sounds (not recordings): " + " ".join(map(str, places)), err=True)

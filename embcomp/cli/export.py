@@ -79,6 +79,8 @@ def export(
 ) -> None:
     """Write ARTIFACT (a student, k-means teacher or compressor) as one file for another runtime.
 
+    Of a run, the student with the best validation score is taken.
+
     The file contains the front end and takes waveforms. Every export is compared with its source: if the two agree on
     too few clips, or the score drops, the file is kept as NAME.lossy and the exit code is 4. --split selects clips
     of --check, or of --calibrate if that is the only manifest.
@@ -101,7 +103,7 @@ def export(
     if splits and check is None and calibrate is None:
         raise ConfigError("--split selects clips of a manifest; give --check or --calibrate")
     written = export_artifact(
-        artifact,
+        common.student_folder(artifact),
         out,
         to,
         options=ExportOptions(given, samples, embedding, threshold),

@@ -193,24 +193,7 @@ def _opened(model: Path, variant: str, threads: int) -> Labeller:
         return open_labeller(model, threads)
     needs_torch(model)
     set_threads(threads)
-    return open_labeller(_chosen(model, variant))
-
-
-def _chosen(student: Path, variant: str) -> Path:
-    """The folder of the student; of a run the best, by its validation score."""
-    from embcomp.errors import ConfigError
-    from embcomp.pipeline.chosen import best_student, is_run
-    from embcomp.storage.ownership import kind_of
-
-    if is_run(student):
-        found = best_student(student, variant)
-        click.echo(str(found), err=True)
-        return found.path
-    if variant:
-        raise ConfigError(f"--variant chooses a student of a run, and {student} is not the folder of a finished run")
-    if kind_of(student) == "run":
-        raise ConfigError(f"the run in {student} is not finished: run it again with the same --out to continue")
-    return student
+    return open_labeller(common.student_folder(model, variant))
 
 
 def _annotate(found: Predicted, form: str, sample_rate: int, out: Path | None) -> None:

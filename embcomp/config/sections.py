@@ -12,8 +12,8 @@ from embcomp.config.limits import seed_setting, setting
 class DataConfig:
     """Which manifests. Paths start from `root`, and `root` from the folder of the config file."""
 
-    root: str = setting("")
-    train: str = setting("manifest.csv")
+    root: str = setting("", "where the paths of manifests start; empty: the folder of the config file")
+    train: str = setting("manifest.csv", "the manifest to train on, and to test on unseen groups")
     cross: tuple[str, ...] = setting((), "manifests of further data sets: never trained on")
     unlabelled: tuple[str, ...] = setting(
         (),
@@ -48,12 +48,12 @@ class AudioConfig:
 
     sample_rate: int = setting(16_000, "Hz", at_least=1000)
     seconds: float = setting(2.0, "longer clips are cut, shorter ones masked", at_least=0.01, at_most=3600)
-    n_fft: int = setting(512, "samples", at_least=16)
-    win_length: int = setting(512, "samples", at_least=1)
-    hop_length: int = setting(320, "samples", at_least=1)
-    n_mels: int = setting(64, at_least=1)
-    fmin: float = setting(0.0, "Hz", at_least=0)
-    fmax: float = setting(0.0, "Hz; 0 is half the sample rate", at_least=0)
+    n_fft: int = setting(512, "samples of the Fourier transform", at_least=16)
+    win_length: int = setting(512, "samples of the window", at_least=1)
+    hop_length: int = setting(320, "samples from one frame to the next", at_least=1)
+    n_mels: int = setting(64, "mel bands", at_least=1)
+    fmin: float = setting(0.0, "lower edge of the bands, Hz", at_least=0)
+    fmax: float = setting(0.0, "upper edge of the bands, Hz; 0 is half the sample rate", at_least=0)
     channel: str = setting(
         "mix",
         "of files with several channels: their mean, one of them, or the loudest",
@@ -73,7 +73,7 @@ class SplitConfig:
     )
     folds: int = setting(3, "for group: how many; 0 leaves one group out at a time", at_least=0)
     test: tuple[str, ...] = setting((), "for column: the values to test; empty is each in turn")
-    allow_shared_groups: bool = setting(False)
+    allow_shared_groups: bool = setting(False, "for column: accept groups that are in training and test splits")
     validation: float = setting(0.2, "share of the training clips, by group", at_least=0.01, at_most=0.5)
     labels_per_class: int = setting(
         0, "keep this many labels per class for training, hide the others; 0 keeps all", at_least=0
@@ -86,29 +86,29 @@ class SplitConfig:
 class CompressorConfig:
     """What turns an embedding into a target."""
 
-    method: str = setting("linear")
-    objective: str = setting("task")
-    dim: int = setting(64, at_least=1)
+    method: str = setting("linear", "identity, random, pca, lda, linear or mlp")
+    objective: str = setting("task", "what linear and mlp are fitted for: reconstruction, task or both")
+    dim: int = setting(64, "dimensions of the target", at_least=1)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The loop."""
 
-    steps: int = setting(1500, at_least=1)
+    steps: int = setting(1500, "batches to train for", at_least=1)
     epochs: float = setting(0.0, "instead of steps: passes over the labelled clips; 0 uses steps", at_least=0)
     minutes: float = setting(
         0.0, "instead of steps: time to train for; its results depend on the machine's speed; 0 uses steps", at_least=0
     )
-    batch_size: int = setting(32, at_least=2)
-    learning_rate: float = setting(2e-3, at_least=0)
-    weight_decay: float = setting(1e-2, at_least=0)
+    batch_size: int = setting(32, "clips", at_least=2)
+    learning_rate: float = setting(2e-3, "the highest, after the warm-up", at_least=0)
+    weight_decay: float = setting(1e-2, "of AdamW", at_least=0)
     warmup: float = setting(0.1, "share of the steps", at_least=0, at_most=1)
-    evaluate_every: int = setting(25, "steps", at_least=1)
+    evaluate_every: int = setting(25, "steps between two validation scores", at_least=1)
     patience: int = setting(
         0, "evaluations without a better validation score before stopping; 0 never stops", at_least=0
     )
-    monitor: str = setting("balanced_accuracy")
+    monitor: str = setting("balanced_accuracy", "the metric on validation clips that the best weights are kept by")
     balanced: bool = setting(True, "draw every class equally often")
     labelled: float = setting(
         0.5,
@@ -140,15 +140,15 @@ class TrainingConfig:
         at_most=0.99999,
     )
     amp: bool = setting(False, "bfloat16 autocast")
-    checkpoint_every: int = setting(100, "steps", at_least=1)
+    checkpoint_every: int = setting(100, "steps after which an interrupted training goes on", at_least=1)
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
     """Scores and their intervals."""
 
-    bootstrap: int = setting(1000, at_least=1)
-    confidence: float = setting(0.95, at_least=0.01, at_most=0.9999)
+    bootstrap: int = setting(1000, "resamplings of the groups", at_least=1)
+    confidence: float = setting(0.95, "of the intervals", at_least=0.01, at_most=0.9999)
     seed: int = seed_setting()
     threshold: float = setting(
         0.5, "several labels: a class is predicted from this probability on", at_least=0.001, at_most=0.999
@@ -170,7 +170,7 @@ def _default(section: str):
 class VariantConfig:
     """One row of the comparison. What `teacher`, `transfer` and `student` may hold is said by what they choose."""
 
-    name: str = "compressed"
+    name: str = setting("compressed", "in tables")
     teacher: ChoiceSettings = _default("teacher")
     compressor: CompressorConfig = field(default_factory=CompressorConfig)
     transfer: ChoiceSettings = _default("transfer")
@@ -193,9 +193,9 @@ class RunConfig:
     32
     """
 
-    name: str = setting("run")
-    seeds: tuple[int, ...] = setting((0, 1, 2))
-    device: str = setting("cpu")
+    name: str = setting("run", "in reports")
+    seeds: tuple[int, ...] = setting((0, 1, 2), "one student of each variant and fold for each")
+    device: str = setting("cpu", "cpu, cuda, cuda:1")
     threads: int = setting(1, "per worker", at_least=1)
     workers: int = setting(0, "processes; 0 is one per free core", at_least=0)
     data: DataConfig = field(default_factory=DataConfig)

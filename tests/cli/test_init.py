@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -202,6 +203,11 @@ def test_the_whole_way_without_writing_a_csv(tmp_path):
     done = call("predict", run, one, "--format", "audacity")
     assert done.returncode == 0 and done.stdout.split("\t")[2].strip() in ("high", "low"), done.stderr
     assert "validation score" in done.stderr
+    exported = call("export", run, "--to", "c", "--out", tmp_path / "student.c")
+    same = [line for line in done.stderr.splitlines() if "validation score" in line]
+    assert same and same[0] in exported.stderr
+    if shutil.which("cc") or shutil.which("gcc"):
+        assert exported.returncode == 0 and (tmp_path / "student.c").exists(), exported.stderr
 
 
 def test_a_teacher_and_unlabelled_clips_are_written_down(sounds, tmp_path):
