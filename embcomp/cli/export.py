@@ -21,6 +21,11 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
     is_flag=True,
     help="Quantise to 8 bits; needs --calibrate, except for c, whose weights alone are quantised.",
 )
+@click.option(
+    "--finetune",
+    is_flag=True,
+    help="With --int8: fine-tune the student for 8 bits on clips of --calibrate, without labels; onnx and c.",
+)
 @click.option("--calibrate", type=common.MANIFEST, help="Manifest with the calibration clips for --int8.")
 @click.option(
     "--check",
@@ -59,6 +64,7 @@ def export(
     to: str,
     out: Path,
     int8: bool,
+    finetune: bool,
     calibrate: Path | None,
     check: Path | None,
     given: str,
@@ -108,6 +114,7 @@ def export(
         to,
         options=ExportOptions(given, samples, embedding, threshold),
         int8=int8,
+        finetune=finetune,
         check=manifest(check, splits),
         calibrate=manifest(calibrate, () if check is not None else splits),
         limits=Limits(min_agreement, max_loss, min_cosine),
@@ -123,6 +130,13 @@ def export(
         click.echo(f"  on a device: {flash:.1f} kB of flash for weights and tables, {ram:.1f} kB of RAM")
     if written.info.float_layers:
         click.echo(f"  layers in float: {', '.join(written.info.float_layers)}")
+    if found := written.info.about.get("finetuned"):
+        (agreed, agrees), (erred, errs) = found["agreement"], found["error"]
+        outcome = "kept" if found["kept"] else "not kept"
+        click.echo(
+            f"  fine-tuning: {outcome}; on validation clips same class {agreed:.2%} before, {agrees:.2%} after, "
+            f"mean error {erred:.2g} before, {errs:.2g} after"
+        )
     for clip in written.bad:
         click.echo(f"  left out: {clip}", err=True)
     if written.parity.failures:

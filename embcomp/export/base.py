@@ -26,10 +26,16 @@ class Calibration:
         Waveforms (samples,) in [-1, 1] from which the ranges of activations are taken, class-balanced.
     validation : list of ndarray
         Further clips, on which the layers that stay in float are chosen; where there are none, `rows`.
+    training : list of ndarray
+        Clips that a student is fine-tuned on, see `embcomp.export.finetune`; none: it is not.
+    seed : int
+        Of the order of these.
     """
 
     rows: list[np.ndarray]
     validation: list[np.ndarray] = field(default_factory=list)
+    training: list[np.ndarray] = field(default_factory=list)
+    seed: int = 0
 
 
 class Format(ABC):
@@ -53,6 +59,8 @@ class Format(ABC):
         Whether it can hold 8-bit numbers.
     calibrated : bool
         Whether those are rounded by what clips show.
+    finetunes : bool
+        Whether a student can be fine-tuned for them.
     """
 
     name: ClassVar[str]
@@ -63,6 +71,7 @@ class Format(ABC):
     sources: ClassVar[tuple[str, ...]] = ("classifier",)
     int8: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
+    finetunes: ClassVar[bool] = True
 
     def check(self, source: Source, path: Path, int8: bool) -> None:
         """Refuse before anything runs.

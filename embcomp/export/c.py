@@ -7,16 +7,21 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from embcomp.errors import ArtifactError, ConfigError, DataError, MissingDependencyError
 from embcomp.export.base import Calibration, Format
-from embcomp.export.c_network import check_network, flatten
+from embcomp.export.c_network import Network, check_network, flatten
 from embcomp.export.c_source import c_source
+from embcomp.export.finetune import finetune
 from embcomp.export.info import ModelInfo
+from embcomp.export.int8 import finetune_notes, quantised
 from embcomp.export.runtime import ExportedModel
 from embcomp.export.source import Source
 
@@ -28,7 +33,7 @@ class CFormat(Format):
     """C99 without allocation: tables, weights, inference and test vectors in one file, for ``ds_cnn``.
 
     In 8 bits weights alone are rounded, by output channel; activations stay float, so that no clips are needed to
-    calibrate on.
+    calibrate on, unless the student is fine-tuned.
     """
 
     name = "c"
@@ -49,17 +54,45 @@ class CFormat(Format):
 
     def write(self, source: Source, path: Path, calibration: Calibration | None = None) -> ModelInfo:
         int8 = calibration is not None
-        found = c_source(source.info, flatten(source.classifier.network, int8), source.front, int8)
+        network, notes = flatten(source.classifier.network, int8), {}
+        if int8 and calibration.training:
+            network, notes = _tuned(network, source, calibration)
+        found = c_source(source.info, network, source.front, int8)
         path.write_text(found.text, encoding="ascii")
         return replace(
             source.info,
             fixed_samples=round(source.info.window * source.info.sample_rate),
             precision="int8" if int8 else "float32",
-            about=source.info.about | {"flash": found.flash, "ram": found.ram},
+            about=source.info.about | {"flash": found.flash, "ram": found.ram} | notes,
         )
 
     def open(self, path: Path, info: ModelInfo) -> CModel:
         return CModel(path, info)
+
+
+def _tuned(network: Network, source: Source, calibration: Calibration) -> tuple[Network, dict]:
+    """The layers with fine-tuned weights, if these are closer to the student on the validation clips, and notes on that."""
+    original = source.classifier.network
+    further = [source.features(row) for row in calibration.validation]
+    tuned = finetune(
+        original,
+        [source.features(row)[0] for row in calibration.training],
+        [row[0] for row in further],
+        activations=False,
+        seed=calibration.seed,
+    ).network
+    expected = _probabilities(original, further, source)
+    found = [
+        quantised(one, (), expected, _probabilities(one.reference, further, source), source.decide)
+        for one in (network, flatten(tuned, True))
+    ]
+    return max(found, key=lambda one: one.rank).model, finetune_notes(*found)
+
+
+def _probabilities(network: nn.Module, rows: Sequence[np.ndarray], source: Source) -> np.ndarray:
+    with torch.inference_mode():
+        logits = torch.cat([network(torch.from_numpy(row), None).logits for row in rows])
+        return source.classifier.probabilities(logits).numpy()
 
 
 class CModel(ExportedModel):

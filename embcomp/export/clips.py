@@ -17,6 +17,8 @@ from embcomp.export.info import ModelInfo
 
 CALIBRATION_CLIPS = 200
 CHECK_CLIPS = 2000
+TRAINING_CLIPS = 500  # to fine-tune on; that many stay in memory
+VALIDATION_SHARE = 0.25  # by group, of the clips that remain where a student is fine-tuned
 CHECK_SHARE = 0.5  # of the manifest calibrated on, by group, where no other is given to check on
 
 
@@ -36,6 +38,8 @@ class ClipChoice:
         Class-balanced.
     validation : Clips, or None
         Further clips of the same manifest, in neither of the others.
+    training : Clips, or None
+        To fine-tune on: those to calibrate on and more, of other groups than `validation`.
     bad : tuple of BadClip
         Left out.
     """
@@ -45,6 +49,7 @@ class ClipChoice:
     audio: str = "generated tones, noise and sweeps"
     calibration: Clips | None = None
     validation: Clips | None = None
+    training: Clips | None = None
     bad: tuple[BadClip, ...] = field(default=())
 
 
@@ -56,6 +61,7 @@ def choose_clips(
     seen: frozenset[str] = frozenset(),
     calibration_clips: int = CALIBRATION_CLIPS,
     check_clips: int = CHECK_CLIPS,
+    finetune: bool = False,
     skip_bad: bool = False,
     seed: int = 0,
 ) -> ClipChoice:
@@ -70,6 +76,8 @@ def choose_clips(
         Content hashes of the clips the model was trained on; how many of those checked are among them is said.
     calibration_clips, check_clips : int
         At most so many; more are drawn from, equally often from each class.
+    finetune : bool, default=False
+        Choose clips to fine-tune on, too, and the validation clips from other groups.
 
     Raises
     ------
@@ -83,7 +91,7 @@ def choose_clips(
     if check is None and calibrate is None:
         return ClipChoice()
     rng = np.random.default_rng(seed)
-    calibration = validation = None
+    calibration = validation = training = None
     used: set[str] = set()
     bad: list[BadClip] = []
     if calibrate is not None:
@@ -92,14 +100,22 @@ def choose_clips(
         labels = _labels(clips.manifest, info)
         pool = np.arange(len(clips))
         if check is None:
-            pool, held = _by_group(clips.manifest, labels, seed)
+            pool, held = _by_group(clips.manifest, labels, pool, CHECK_SHARE, seed)
             check = clips.manifest.select(held)
+        apart = None
+        if finetune:
+            pool, apart = _by_group(clips.manifest, labels, pool, VALIDATION_SHARE, seed)
         drawn = _balanced(labels.for_splits, pool, calibration_clips, rng)
-        rest = _balanced(labels.for_splits, np.setdiff1d(pool, drawn), calibration_clips, rng)
+        others = np.setdiff1d(pool, drawn)
+        rest = _balanced(labels.for_splits, others if apart is None else apart, calibration_clips, rng)
+        more = (
+            _balanced(labels.for_splits, others, max(0, TRAINING_CLIPS - len(drawn)), rng) if finetune else others[:0]
+        )
         hashes = clips.hashes()
-        used = {hashes[row] for row in (*drawn, *rest)}
+        used = {hashes[row] for row in (*drawn, *rest, *more)}
         calibration = _part(clips, drawn)
         validation = _part(clips, rest) if len(rest) else None
+        training = _part(clips, np.concatenate([drawn, more])) if finetune else None
     clips, left_out = _clips(check, info).usable(skip_bad)
     bad += [clip for clip in left_out if clip not in bad]
     hashes = clips.hashes()
@@ -114,7 +130,7 @@ def choose_clips(
     audio = clips.manifest.name + (f", {len(drawn)} of its {len(free)} clips" if len(drawn) < len(free) else "")
     if known := len(seen_among(seen)([hashes[row] for row in drawn])):
         audio += f", {known} of them trained on"
-    return ClipChoice(_part(clips, drawn), labels.select(drawn), audio, calibration, validation, tuple(bad))
+    return ClipChoice(_part(clips, drawn), labels.select(drawn), audio, calibration, validation, training, tuple(bad))
 
 
 def waveforms(clips: Clips) -> Iterator[np.ndarray]:
@@ -142,14 +158,16 @@ def _clips(manifest: Manifest, info: ModelInfo) -> Clips:
     return Clips(manifest, info.sample_rate, info.window, info.audio.get("channel", "mix"))
 
 
-def _by_group(manifest: Manifest, labels: Labels, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in two parts that share no group."""
+def _by_group(
+    manifest: Manifest, labels: Labels, rows: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`rows` in two parts that share no group, the second about `share` of them."""
     try:
-        return validation_split(labels.for_splits, manifest.groups, CHECK_SHARE, seed)
+        parts = validation_split(labels.for_splits[rows], manifest.groups[rows], share, seed)
     except ManifestError as error:
-        raise DataError(
-            f"the clips to calibrate on cannot be parted by group ({error}); give --check a manifest of its own"
-        ) from None
+        mend = "give --check a manifest of its own" if share == CHECK_SHARE else "--finetune needs clips of more groups"
+        raise DataError(f"the clips to calibrate on cannot be parted by group ({error}); {mend}") from None
+    return rows[parts[0]], rows[parts[1]]
 
 
 def _balanced(strata: np.ndarray, rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

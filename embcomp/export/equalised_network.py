@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,15 +12,17 @@ from torch import Tensor, nn
 
 from embcomp.errors import DataError
 from embcomp.export.equalise import equalise
-from embcomp.export.onnx import body_graph
+from embcomp.export.finetune import NORMS, WEIGHED
+from embcomp.export.onnx_body import body_graph
 from embcomp.export.source import Source
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-WEIGHED = (nn.Conv1d, nn.Conv2d, nn.Linear)
+if TYPE_CHECKING:
+    import onnx
+
 CLOSE = 1e-3  # of the outputs; rounding is far below, a weight in a wrong place far above
 
 
-def equalised_network(source: Source, features: Sequence[np.ndarray]) -> nn.Module:
+def equalised_network(source: Source, features: Sequence[np.ndarray], body: onnx.ModelProto | None = None) -> nn.Module:
     """A copy of a student's body with batch norms folded and channels equalised; see `embcomp.export.equalise`.
 
     Folded batch norms remain as modules that add a bias.
@@ -30,6 +33,8 @@ def equalised_network(source: Source, features: Sequence[np.ndarray]) -> nn.Modu
         A student.
     features : sequence of ndarray of shape (1, n_mels, frames)
         To measure activations on.
+    body : ModelProto, optional
+        What `body_graph` gave for `source`, where that was asked before.
 
     Raises
     ------
@@ -38,27 +43,27 @@ def equalised_network(source: Source, features: Sequence[np.ndarray]) -> nn.Modu
     """
     from onnx import numpy_helper
 
-    graph = equalise(body_graph(source), features)
+    graph = equalise(body_graph(source) if body is None else body, features)
     weights = {
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.graph.initializer
     }
-    body = copy.deepcopy(source.masked_body).eval()
+    changed = copy.deepcopy(source.masked_body).eval()
     example = torch.from_numpy(features[0])
     length = torch.tensor([example.shape[-1]])
-    norms = _norms_after(body.network, example, length)
+    norms = _norms_after(changed.network, example, length)
     with torch.no_grad():
-        expected = body(example, length)
+        expected = changed(example, length)
         try:
-            for name, module in body.network.named_modules():
+            for name, module in changed.network.named_modules():
                 if isinstance(module, WEIGHED):
                     _fill(module, norms.get(module), name, weights)
         except KeyError as error:
-            raise _Failed(body, f"weights {error} are not in its graph") from None
-        found = body(example, length)
+            raise _Failed(changed, f"weights {error} are not in its graph") from None
+        found = changed(example, length)
     for before, after in zip(expected, found):
         if not torch.allclose(before, after, atol=CLOSE * float(before.abs().max()), rtol=CLOSE):
-            raise _Failed(body, "it no longer computes what it did")
-    return body
+            raise _Failed(changed, "it no longer computes what it did")
+    return changed
 
 
 class _Failed(DataError):

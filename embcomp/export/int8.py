@@ -24,11 +24,19 @@ class Quantised:
         Layers that stay in float.
     agreement : float
         Share of the validation clips with the same decision as in float.
+    error : float
+        Mean absolute difference of their outputs from those in float.
     """
 
     model: Any
     floats: tuple[str, ...]
     agreement: float
+    error: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The greater, the better: agreement first, as far as it is asked for, then closeness."""
+        return min(self.agreement, AGREEMENT), -self.error
 
 
 def mixed_precision(
@@ -57,7 +65,7 @@ def mixed_precision(
     """
     floats = list(dict.fromkeys([layers[0], layers[-1]]))
     model, found = attempt(floats)
-    best = Quantised(model, tuple(floats), _agreement(decide, expected, found))
+    best = quantised(model, floats, expected, found, decide)
     if best.agreement >= AGREEMENT:
         return best
     rest = [name for name in layers if name not in floats]
@@ -65,14 +73,33 @@ def mixed_precision(
     for name in sorted(rest, key=errors.__getitem__)[: max(0, int(MOST_FLOAT * len(layers)) - len(floats))]:
         floats.append(name)
         model, found = attempt(floats)
-        agreement = _agreement(decide, expected, found)
-        if agreement > best.agreement:
-            best = Quantised(model, tuple(floats), agreement)
-        if agreement >= AGREEMENT:
+        last = quantised(model, floats, expected, found, decide)
+        if last.agreement > best.agreement:
+            best = last
+        if last.agreement >= AGREEMENT:
             break
     return best
 
 
-def _agreement(decide: Callable[[np.ndarray], np.ndarray], expected: np.ndarray, found: np.ndarray) -> float:
+def quantised(
+    model: Any,
+    floats: Sequence[str],
+    expected: np.ndarray,
+    found: np.ndarray,
+    decide: Callable[[np.ndarray], np.ndarray],
+) -> Quantised:
+    """`model` with what its outputs `found` show, compared with those `expected`; see `mixed_precision`."""
     same = decide(expected) == decide(found)
-    return float(same.reshape(len(same), -1).all(axis=1).mean())
+    agreement = float(same.reshape(len(same), -1).all(axis=1).mean())
+    return Quantised(model, tuple(floats), agreement, float(np.abs(expected - found).mean()))
+
+
+def finetune_notes(before: Quantised, after: Quantised) -> dict[str, Any]:
+    """What a file says of its fine-tuning: whether it was kept, and what the validation clips showed."""
+    return {
+        "finetuned": {
+            "kept": after.rank > before.rank,
+            "agreement": [before.agreement, after.agreement],
+            "error": [before.error, after.error],
+        }
+    }

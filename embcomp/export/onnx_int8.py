@@ -25,10 +25,12 @@ def quantise(
     calibration: Sequence[np.ndarray],
     validation: Sequence[np.ndarray],
     decide: Callable[[np.ndarray], np.ndarray],
+    expected: np.ndarray | None = None,
 ) -> Quantised:
     """Quantise statically: weights for each channel they write, activations for each tensor.
 
-    Channels are equalised first (`embcomp.export.equalise`). What precedes the first convolution, the normalisation of
+    Channels are equalised first (`embcomp.export.equalise`), unless they are already, as those of a network that was
+    fine-tuned. What precedes the first convolution, the normalisation of
     log-mels, stays in float, and so do the layers that `mixed_precision` chooses.
 
     Parameters
@@ -39,18 +41,20 @@ def quantise(
         Inputs of one row each, (1, ...).
     decide : callable
         From the first output (n, width) to what must agree, (n, ...).
+    expected : ndarray of shape (n, width), optional
+        First outputs of the student for `validation`, where `body` is a copy of it that was equalised and fine-tuned.
 
     Returns
     -------
     Quantised
         Its model is a ModelProto in the QDQ form: pairs of quantisation and dequantisation nodes that a runtime fuses.
     """
-    equalised = equalise(body, calibration)
-    expected = _first_output(body, validation)
+    equalised = equalise(body, calibration) if expected is None else body
+    expected = first_output(body, validation) if expected is None else expected
 
     def attempt(floats: list[str]) -> tuple[onnx.ModelProto, np.ndarray]:
         model = _static(equalised, calibration, floats)
-        return model, _first_output(model, validation)
+        return model, first_output(model, validation)
 
     return mixed_precision(
         [node.name for node in body.graph.node if node.op_type in WEIGHED], attempt, expected, decide
@@ -94,7 +98,8 @@ def _static(model: onnx.ModelProto, calibration: Sequence[np.ndarray], floats: l
         return onnx.load(path)
 
 
-def _first_output(model: onnx.ModelProto, rows: Sequence[np.ndarray]) -> np.ndarray:
+def first_output(model: onnx.ModelProto, rows: Sequence[np.ndarray]) -> np.ndarray:
+    """The first output (n, width) of a graph for inputs of one row each."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -33,6 +33,7 @@ class TfliteFormat(Format):
     extra = "litert"
     modules = ("litert_torch", "ai_edge_litert", "ai_edge_quantizer", "onnx", "onnxscript", "onnxruntime")
     sources = ("classifier",)
+    finetunes = False
 
     def write(self, source: Source, path: Path, calibration: Calibration | None = None) -> ModelInfo:
         body = source.masked_body

@@ -52,6 +52,7 @@ def export_artifact(
     *,
     options: ExportOptions | None = None,
     int8: bool = False,
+    finetune: bool = False,
     check: Manifest | None = None,
     calibrate: Manifest | None = None,
     limits: Limits | None = None,
@@ -73,6 +74,9 @@ def export_artifact(
         One of `embcomp.export.formats.FORMATS`.
     int8 : bool, default=False
         In 8-bit numbers; needs `calibrate`.
+    finetune : bool, default=False
+        Fine-tune the student for them on clips of `calibrate`, and keep the outcome where it is closer to the student
+        on validation clips; see `embcomp.export.finetune`.
     check : Manifest, optional
         Clips to compare on. By default half of the groups of `calibrate`, or generated sounds.
     calibrate : Manifest, optional
@@ -92,10 +96,16 @@ def export_artifact(
     report = progress or (lambda text: None)
     out = Path(out)
     form = format_named(to)
+    if finetune and not int8:
+        raise ConfigError("--finetune is for --int8: a file in float loses nothing that could be learned back")
+    if finetune and not form.finetunes:
+        raise ConfigError(f"--to {to} has no --finetune; use --to onnx or c")
+    if finetune and calibrate is None:
+        raise ConfigError("--finetune learns from clips, without their labels; give --calibrate a manifest")
     if int8 and calibrate is None and form.calibrated:
         raise ConfigError("--int8 takes its ranges from clips; give --calibrate a manifest of real ones")
-    if calibrate is not None and not form.calibrated:
-        raise ConfigError(f"--to {to} rounds weights alone, without clips; leave --calibrate out")
+    if calibrate is not None and not form.calibrated and not finetune:
+        raise ConfigError(f"--to {to} rounds weights alone, without clips; leave --calibrate out, or add --finetune")
     if calibrate is not None and not int8:
         raise ConfigError("--calibrate is for --int8; give --check to compare on real clips")
     source = open_source(artifact, options)
@@ -110,15 +120,17 @@ def export_artifact(
         seen=getattr(getattr(source, "classifier", None), "seen", frozenset()),
         calibration_clips=calibration_clips,
         check_clips=check_clips,
+        finetune=finetune,
         skip_bad=skip_bad,
         seed=seed,
     )
     calibration = Calibration([]) if int8 else None
     if chosen.calibration is not None:
         further = [] if chosen.validation is None else list(waveforms(chosen.validation))
-        calibration = Calibration(list(waveforms(chosen.calibration)), further)
+        training = [] if chosen.training is None else list(waveforms(chosen.training))
+        calibration = Calibration(list(waveforms(chosen.calibration)), further, training, seed)
     with _temporary(out) as temporary:
-        report(f"writing {form.name}")
+        report(f"fine-tuning and writing {form.name}" if finetune else f"writing {form.name}")
         info = form.write(source, temporary, calibration)
         write_json(notes_of(temporary), {"model": info.to_dict()})
         report("comparing")

@@ -9,7 +9,7 @@ from export.test_onnx import session, student, waves
 from embcomp.data.manifest import Manifest
 from embcomp.export import int8, onnx_int8
 from embcomp.export.equalise import channel_ranges, equalise
-from embcomp.export.onnx import body_graph
+from embcomp.export.onnx_body import body_graph
 from embcomp.export.runtime import open_model
 from embcomp.export.source import ExportOptions, StudentSource
 from embcomp.export.writing import export_artifact
