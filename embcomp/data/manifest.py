@@ -10,6 +10,7 @@ import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,7 @@ class Manifest:
 
     def audio_path(self, index: int) -> Path:
         """Where the audio of clip `index` lies."""
-        name = self.table["path"].iat[index]
+        name = self._paths[index]
         path = self.folder / name
         if name.isascii() or path.exists():
             return path
@@ -218,13 +219,38 @@ class Manifest:
         """Whether the audio of clip `index` lies outside the manifest's folder, links followed, and may not."""
         if self.allow_outside:
             return False
-        folder = os.path.realpath(self.folder)
-        return os.path.commonpath([folder, os.path.realpath(self.audio_path(index))]) != folder
+        path = self.audio_path(index)
+        # Of the files of a folder the way there is followed once: it takes a look at each of its parts.
+        real = self._real_folders.get(path.parent) or os.path.realpath(path.parent)
+        self._real_folders[path.parent] = real
+        if os.path.islink(path):
+            real = os.path.realpath(path)
+        return os.path.commonpath([self._real_folder, real]) != self._real_folder
 
     def interval(self, index: int) -> tuple[float | None, float | None]:
         """Start and end of clip `index` in its file, seconds; None is the file's own."""
-        start, end = self.table["start"].iat[index], self.table["end"].iat[index]
-        return (None if np.isnan(start) else float(start), None if np.isnan(end) else float(end))
+        return self._intervals[index]
+
+    # What is asked for at every clip, as lists: a cell of a table takes as long to find as a short clip to read.
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return self.table["path"].tolist()
+
+    @cached_property
+    def _intervals(self) -> list[tuple[float | None, float | None]]:
+        ends = (
+            [None if np.isnan(value) else value for value in self.table[name].tolist()] for name in ("start", "end")
+        )
+        return list(zip(*ends, strict=True))
+
+    @cached_property
+    def _real_folder(self) -> str:
+        return os.path.realpath(self.folder)
+
+    @cached_property
+    def _real_folders(self) -> dict[Path, str]:
+        return {}
 
     def select(self, rows: Sequence[int] | np.ndarray) -> Manifest:
         """The clips `rows` (numbers or a mask), in that order."""

@@ -1,6 +1,6 @@
 """How often a 95 % interval that resamples groups contains the true value, on simulated groups.
 
-    python benchmarks/coverage.py --sets 1000
+    python benchmarks/interval_coverage.py --sets 1000
 
 Each simulated set has groups of unequal size with their own difficulty, bias towards classes and mix of classes, as
 speakers have. The true value is the metric of 20,000 groups. Prints Markdown: for each metric and number of groups
