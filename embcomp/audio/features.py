@@ -12,6 +12,7 @@ from torch import Tensor
 
 from embcomp.audio.clips import Clips
 from embcomp.audio.logmel import LogMel
+from embcomp.audio.views import view_settings
 from embcomp.config import AudioConfig
 from embcomp.data.inputs import AUDIO, InputSpec
 from embcomp.storage.store import EmbeddingStore, write_store
@@ -117,7 +118,7 @@ def compute_features(
         clips.manifest.ids,
         hashes,
         audio.n_mels * max_frames + 1,
-        feature_settings(audio),
+        feature_settings(audio) | view_settings(clips),
         produce,
         batch_size=32,
         progress=progress,

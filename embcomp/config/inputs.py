@@ -12,7 +12,7 @@ from embcomp.errors import ConfigError
 STUDENT_OF = {"table": "mlp", "images": "cnn"}  # by default
 WORDS = {"audio": "audio", "table": "tables", "images": "images"}
 # Augmentations of log-mels; `roll` shifts images, too.
-AUDIO_ONLY = ("freq_mask", "time_mask", "gain", "equaliser", "mixstyle")
+AUDIO_ONLY = ("freq_mask", "time_mask", "gain", "equaliser", "mixstyle", "views", "noise")
 
 
 def off_by_default(inputs: str) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def off_by_default(inputs: str) -> dict[str, Any]:
     if inputs not in STUDENT_OF:
         return {}
     names = AUDIO_ONLY + ("roll",) * (inputs == "table")
-    return dict.fromkeys(names, 0.0) | {"freq_mask": 0}
+    return dict.fromkeys(names, 0.0) | {"freq_mask": 0, "views": 0}
 
 
 def taken_by(choice: type[Choice]) -> tuple[str, ...]:

@@ -179,10 +179,33 @@ def _check_together(variant: VariantConfig, where: str) -> None:
         raise ConfigError(
             f"{where}: training.epochs and training.minutes are two lengths of one training; set one to 0"
         )
-    if transfer.over_time and variant.training.roll:
+    _check_views(variant, where)
+    if transfer.over_time and variant.training.roll and not variant.training.views:
         raise ConfigError(
             f"{where}: training.roll shifts the student's frames away from the teacher's, which transfer.frames "
             "compares; set training.roll to 0"
+        )
+
+
+def _check_views(variant: VariantConfig, where: str) -> None:
+    """Refuse settings that do not go with views."""
+    training, teacher = variant.training, variant.teacher
+    if not training.views:
+        return
+    if training.mixstyle:
+        raise ConfigError(
+            f"{where}: training.mixstyle changes log-mels in a way that no teacher could hear, and with training.views "
+            "targets are of the changed sound; set training.mixstyle to 0"
+        )
+    if variant.transfer.source == "teacher":
+        raise ConfigError(
+            f"{where}: {variant.transfer.method} runs its teacher at every step, and training.views are embedded "
+            "beforehand; use clip_samples"
+        )
+    silent = [one.spec for one in teacher.members or [teacher] if not one.choice.runs]
+    if variant.transfer.cached and silent:
+        raise ConfigError(
+            f"{where}: the teacher {silent[0]!r} holds vectors, and cannot embed training.views; take a teacher that runs"
         )
 
 

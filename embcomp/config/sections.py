@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from embcomp.config.choices import ChoiceSettings, read_choice
 from embcomp.config.limits import seed_setting, setting
+
+OF_VIEWS = ("views", "noise", "view_seed")
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,20 @@ class TrainingConfig:
     mixup: float = setting(
         0.0, "a of Beta(a, a): mix inputs, labels and targets of pairs of clips; 0 does not", at_least=0
     )
+    views: int = setting(
+        0,
+        "changed versions of each training clip that the teacher embeds, too; gain, equaliser, roll and noise then change "
+        "the sound of these, not log-mels; 0: the target is always that of the clip itself",
+        at_least=0,
+        at_most=100,
+    )
+    noise: float = setting(
+        0.0,
+        "dB, of views: white noise so far below the clip, up to 20 dB farther; 0 adds none",
+        at_least=0,
+        at_most=120,
+    )
+    view_seed: int = seed_setting("of views")
     averaging: float = setting(
         0.0,
         "decay of a moving average of the weights, which then is the student; 0 keeps the last weights",
@@ -141,6 +158,11 @@ class TrainingConfig:
     )
     amp: bool = setting(False, "bfloat16 autocast")
     checkpoint_every: int = setting(100, "steps after which an interrupted training goes on", at_least=1)
+
+    def key(self) -> dict[str, Any]:
+        """What a student depends on; without views as before there were any, so that earlier students are found."""
+        settings = asdict(self)
+        return settings if self.views else {name: value for name, value in settings.items() if name not in OF_VIEWS}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from embcomp.pipeline.stages.joined import JoinedJob, joined_job
 from embcomp.pipeline.stages.probe import plan_embedding_probe, plan_floor, plan_student_probe
 from embcomp.pipeline.stages.scoring import Tested
 from embcomp.pipeline.stages.student import plan_student
+from embcomp.pipeline.stages.views import ViewedSet, ViewJob, view_jobs
 from embcomp.pipeline.workspace import Split
 from embcomp.teachers import TeacherSettings
 from embcomp.transfer import Source
@@ -27,7 +28,7 @@ class Plan:
     ----------
     context : RunContext
     splits : list of Split
-    features, compressors : dict of str to Job
+    features, compressors, views : dict of str to Job
         By the path of the result.
     embeddings, joined : dict of tuple of str to Job
         By the paths of the results.
@@ -40,6 +41,7 @@ class Plan:
     embeddings: dict[tuple[str, ...], EmbeddingsJob] = field(default_factory=dict)
     joined: dict[tuple[str, ...], JoinedJob] = field(default_factory=dict)
     compressors: dict[str, CompressorJob] = field(default_factory=dict)
+    views: dict[str, ViewJob] = field(default_factory=dict)
     students: list[Tested] = field(default_factory=list)
     probes: list[Tested] = field(default_factory=list)
 
@@ -86,7 +88,7 @@ class Plan:
         """The student of a variant and what it needs; probes on the vectors that are not among `probed`."""
         source = variant.transfer.source
         if source == Source.NONE:
-            return plan_student(self.context, variant, split, [], None)
+            return plan_student(self.context, variant, split, [], None, views=self._views(variant, split, []))
         embeddings = self._embeddings(variant, split)
         compressor = self._compressor(variant, split, embeddings)
         if self.context.config.evaluation.probe:
@@ -101,7 +103,18 @@ class Plan:
                         )
                     )
         joined = self._embeddings_job(variant, split).teacher if variant.teacher.members else None
-        return plan_student(self.context, variant, split, embeddings, compressor, joined)
+        views = self._views(variant, split, embeddings, joined)
+        return plan_student(self.context, variant, split, embeddings, compressor, joined, views)
+
+    def _views(
+        self, variant: VariantConfig, split: Split, embeddings: list[Path], joined: str | None = None
+    ) -> list[ViewedSet]:
+        found = []
+        for one, jobs in view_jobs(self.context, variant, split, self.splits, embeddings, joined):
+            found.append(one)
+            for job in jobs:
+                self.views.setdefault(job.path, job)
+        return found
 
     def _embeddings(self, variant: VariantConfig, split: Split) -> list[Path]:
         return [Path(path) for path in self._embeddings_job(variant, split).paths]

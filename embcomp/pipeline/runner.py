@@ -27,6 +27,7 @@ from embcomp.pipeline.stages.features import make_features
 from embcomp.pipeline.stages.joined import make_joined
 from embcomp.pipeline.stages.probe import make_probe
 from embcomp.pipeline.stages.student import make_student
+from embcomp.pipeline.stages.views import make_view
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
 from embcomp.storage.ownership import check_results, mark_results
@@ -226,6 +227,8 @@ def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:
     yield "embeddings", make_embeddings, list(plan.embeddings.values())
     if plan.joined:
         yield "joined embeddings", make_joined, list(plan.joined.values())
+    if plan.views:
+        yield "views", make_view, list(plan.views.values())
     yield "compressors", make_compressor, list(plan.compressors.values())
     yield "students", make_student, [student.job for student in plan.students]
     # After the students: some probes are fitted on their embeddings.

@@ -13,6 +13,7 @@ import numpy as np
 
 from embcomp.audio.clips import Clips
 from embcomp.audio.decoding import MAX_RATE, MIN_RATE
+from embcomp.audio.views import view_settings
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError, TeacherError
 from embcomp.storage.store import EmbeddingStore, write_store
@@ -180,7 +181,7 @@ def _rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callab
 
 def store_settings(clips: Clips, teacher: Teacher) -> dict[str, Any]:
     """What the rows of a store are made with: the teacher, or all that it joins, and how clips are decoded for it."""
-    own = {"teacher": teacher.name, "weights": teacher.fingerprint()}
+    own = {"teacher": teacher.name, "weights": teacher.fingerprint(), **view_settings(clips)}
     if getattr(teacher, "members", ()):
         made_of = [store_settings(clips, one) | {"dim": one.dim} for one in teacher.members]
         return own | {"members": made_of}

@@ -74,6 +74,8 @@ class Lesson:
     ----------
     fit, validation : Part
         Labelled, or partly.
+    views : sequence of Part
+        Changed versions of the clips of `fit`, all of them in the same order, and the vectors of these versions.
     unlabelled : sequence of Part
         Further clips that take part in the transfer loss alone; none where the method learns from no cached vector.
     compressor : Compressor, optional
@@ -89,6 +91,7 @@ class Lesson:
     unlabelled: Sequence[Part] = ()
     compressor: Compressor | None = None
     teacher: Callable[[np.ndarray], np.ndarray] | None = None
+    views: Sequence[Part] = ()
 
 
 def used(variant: VariantConfig, fit: Part) -> Part:
@@ -130,11 +133,17 @@ def train_student(
     Raises
     ------
     ConfigError
-        The method needs embeddings, a compressor or a teacher and got none.
+        The method needs embeddings, a compressor or a teacher and got none; or there are not as many views as the
+        training is to have.
     """
     started = time.perf_counter()
     fit = used(variant, lesson.fit)
-    parts = [fit, *(lesson.unlabelled if variant.transfer.cached else ())]
+    views = [used(variant, view) for view in lesson.views]
+    if len(views) != variant.training.views:
+        raise ConfigError(
+            f"training.views is {variant.training.views}, and the clips come in {len(views)} views; a run makes them"
+        )
+    parts = [fit, *views, *(lesson.unlabelled if variant.transfer.cached else ())]
     examples = Examples.join([part.examples(fit.labels) for part in parts])
     targets, start = _targets(variant, parts, lesson.compressor)
     classifier, result = _trained(

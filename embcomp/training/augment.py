@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,14 @@ def augmented(features: Tensor, lengths: Tensor, config: TrainingConfig, generat
     lengths : Tensor of shape (n,)
     generator : torch.Generator
         On the CPU, so that one seed gives the same draws on every device.
+
+    Notes
+    -----
+    With ``config.views`` the sound was changed already, and the target is that of the changed sound: only what hides
+    a part from the student is left to do here.
     """
+    if config.views:
+        config = replace(config, gain=0.0, equaliser=0.0, mixstyle=0.0, roll=0.0)
     if features.ndim == 4:
         return shifted(features, config.roll, generator) if config.roll else features
     return augment(features, lengths, config, generator)

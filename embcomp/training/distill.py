@@ -103,6 +103,8 @@ def distill(
             f"transfer method {variant.transfer.method!r} learns nothing from unlabelled clips; leave --unlabelled out, "
             "or use a method that learns from targets"
         )
+    if variant.training.views:
+        raise ConfigError("training.views are made in a run (embcomp run); set training.views to 0")
     given = _given(manifest, audio, data, skip_bad)
     hashes, manifest = given.hashes, given.manifest
     pools = [_given(pool, audio, data, skip_bad) for pool, _ in unlabelled]
@@ -118,7 +120,8 @@ def distill(
     key = fingerprint(
         [
             [manifest.ids, hashes, manifest.labels, manifest.groups.tolist(), validation, seed, device],
-            {name: section for name, section in to_dict(variant).items() if name not in ("name", "teacher")},
+            {name: section for name, section in to_dict(variant).items() if name not in ("name", "teacher")}
+            | {"training": variant.training.key()},
             given.settings,
             targets.settings if reads else teacher.fingerprint() if source == Source.TEACHER else None,
             *([pool.hashes, store.settings] for pool, (_, store) in zip(pools, unlabelled)),

@@ -74,9 +74,10 @@ def steps_of(config: TrainingConfig, labels: Labels) -> int:
     """How many steps a training takes: as set, or as many as ``epochs`` passes over the labelled clips."""
     if not config.epochs:
         return config.steps
-    labelled = int(np.count_nonzero(labels.labelled))
+    labelled = np.count_nonzero(labels.labelled)
     share = 1.0 if labelled == len(labels) else max(config.labelled, labelled / len(labels))
-    return max(1, math.ceil(config.epochs * labelled / (config.batch_size * share)))
+    clips = labelled / (1 + config.views)  # each is there as itself and in its views
+    return max(1, math.ceil(config.epochs * clips / (config.batch_size * share)))
 
 
 def sampling_weights(labels: Labels, balanced: bool, labelled: float = 0.0) -> Tensor:

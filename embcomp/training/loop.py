@@ -110,7 +110,7 @@ def train(
     DataError
         There is no labelled clip to validate on, or the loss is not finite.
     """
-    if transfer.over_time and config.roll:
+    if transfer.over_time and config.roll and not config.views:
         raise ConfigError(
             "training.roll shifts the student's frames away from the teacher's, which transfer.frames compares; "
             "set training.roll to 0"
@@ -121,7 +121,7 @@ def train(
     checkpoint = Path(checkpoint) if checkpoint is not None else None
     key = fingerprint(
         {
-            "config": asdict(config),
+            "config": config.key(),
             "seed": seed,
             "clips": len(fit.labels),
             "shapes": [list(p.shape) for p in run.parameters],

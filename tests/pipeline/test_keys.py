@@ -175,11 +175,39 @@ def test_training(base):
     for name, section in each_setting(base.config.variants[0].training):
         if name != "unlabelled":
             config = with_section(base.config, "training", section, "raw")
-            assert changed(base, config=config) == students(base, "raw"), name
+            expected = (
+                set() if name in ("noise", "view_seed") else students(base, "raw")
+            )  # of views, and there are none
+            assert changed(base, config=config) == expected, name
     # All variants are changed, lest there be two teachers: it learns from the unlabelled clips too.
     without = replace(base.config.variants[0].training, unlabelled=False)
     found = changed(base, config=with_section(base.config, "training", without, *EVERYONE))
     assert found == embedded(base) | students(base, *EVERYONE)
+
+
+def test_views(base):
+    def planned(training, **changes) -> tuple[set[str], dict[str, str]]:
+        parts = SimpleNamespace(
+            **{**vars(base), "config": with_section(base.config, "training", training, "raw"), **changes}
+        )
+        plan = Plan(RunContext(Workspace(base.folder), parts.config, parts.sets[:2], parts.sets[2:]), parts.splits)
+        return set(plan.views), paths(base, config=parts.config, **changes)
+
+    training = replace(base.config.variants[0].training, views=2)
+    views, before = planned(training)
+    assert len(views) == 2 * 2 * 2  # numbers, sets, kinds
+    for name, section in each_setting(training):
+        if name in ("gain", "equaliser", "roll", "noise", "view_seed"):
+            others, after = planned(section)
+            assert not others & views, name
+            assert {one for one in before if before[one] != after[one]} == students(base, "raw"), name
+    others, after = planned(replace(training, views=3))
+    assert others > views and before["student raw"] != after["student raw"]
+    for number, clip in ((0, base.splits[0].fit[0]), (2, base.sets[2].manifest.ids[0])):
+        others, _ = planned(training, sets=with_hash(base, number, clip))
+        # A teacher that is learned hears them all.
+        assert len(others & views) == 2
+    assert planned(training, sets=with_label(base, 0, base.splits[0].fit[0]))[0] == views
 
 
 @pytest.mark.parametrize("kind", [one.name for one in STUDENTS])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embcomp.compression import Compressor
@@ -15,6 +15,7 @@ from embcomp.pipeline.stages.embeddings import ready_teacher
 from embcomp.pipeline.stages.features import inputs_version, stored_features
 from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
+from embcomp.pipeline.stages.views import ViewedSet, viewed_part, views_key
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
@@ -44,6 +45,8 @@ class StudentJob(TestedJob):
     path : str
     joined : str or None
         Path of the teacher, where it joins several.
+    views : list of ViewedSet
+        Of the clips that are learned from, without those of validation.
     """
 
     variant: str
@@ -52,6 +55,12 @@ class StudentJob(TestedJob):
     compressor: str | None
     path: str
     joined: str | None = None
+    views: list[ViewedSet] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        views = [one if isinstance(one, ViewedSet) else ViewedSet(**one) for one in self.views]
+        object.__setattr__(self, "views", views)
 
     @property
     def outputs(self) -> list[str]:
@@ -81,9 +90,10 @@ def student_key(
             compressor.name if compressor is not None else None,
             to_dict(variant.transfer),
             to_dict(variant.student),
-            asdict(variant.training),
+            variant.training.key(),
             context.config.device,
             *inputs_version(),
+            *views_key(variant),
         ]
     )
 
@@ -95,6 +105,7 @@ def plan_student(
     embeddings: Sequence[Path],
     compressor: Path | None,
     joined: str | None = None,
+    views: Sequence[ViewedSet] = (),
 ) -> Tested:
     """The student of a variant and its tests; `embeddings` of all data sets and pools, none without a teacher."""
     key = student_key(context, variant, split, embeddings, compressor)
@@ -109,6 +120,7 @@ def plan_student(
         compressor=str(compressor) if compressor is not None else None,
         path=str(path),
         joined=joined,
+        views=list(views),
     )
     return Tested(variant.name, split, columns(context, variant, split), job, path)
 
@@ -140,6 +152,9 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     fit, validation = (replace(part, labels=split.labels(source, list(part.ids))) for part in (fit, validation))
     unlabelled = zip(pools_for(context, variant, Learner.STUDENT), job.pool_embeddings)
     pools = [_part(context, pool.dataset, pool.ids, path) for pool, path in unlabelled]
+    pool_of = {pool.number: part for pool, part in zip(pools_for(context, variant, Learner.STUDENT), pools)}
+    views = [viewed_part(context, one, fit) for one in job.views if not one.number]
+    pool_views = [viewed_part(context, one, pool_of[one.number]) for one in job.views if one.number]
     teacher = None
     if variant.transfer.source == Source.TEACHER:
         if job.joined is not None:
@@ -151,7 +166,7 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     train_student(
         variant,
         config.audio,
-        Lesson(fit, validation, pools, compressor, teacher),
+        Lesson(fit, validation, [*pools, *pool_views], compressor, teacher, views),
         job.path,
         about={"variant": variant.name, "fold": split.fold, **columns(context, variant, split)},
         seed=split.seed,
