@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -55,7 +55,14 @@ class Features:
 
     def load(self, ids: list[str]) -> tuple[Tensor, Tensor]:
         """Log-mels of `ids` (n, n_mels, frames) and valid frames (n,); frames past the longest are cut."""
-        rows = self.store.take(ids)
+        return self._parts(self.store.take(ids))
+
+    def reader(self, ids: Sequence[str]) -> Callable[[np.ndarray], tuple[Tensor, Tensor]]:
+        """A function from numbers among `ids`, int64 (k,), to what `load` gives of them, read from disk each time."""
+        read = self.store.reader(ids)
+        return lambda numbers: self._parts(read(numbers))
+
+    def _parts(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         lengths = torch.from_numpy(rows[:, -1].astype(np.int64))
         features = torch.from_numpy(rows[:, :-1].reshape(len(rows), self.n_mels, -1))
         return features[..., : int(lengths.max())].contiguous(), lengths

@@ -31,6 +31,61 @@ def open_array(path: str | os.PathLike) -> np.memmap:
         raise ArtifactError(f"cannot read {path}: {imposter(head_of(path), archives=False) or error}") from None
 
 
+class RowFile:
+    """Rows of a ``.npy`` file, read when they are asked for.
+
+    Nothing of the file stays in this process. Of a memory map every page that was touched counts as the process's
+    own for as long as the system has room, so that random rows of a large file look like all of it.
+
+    Parameters
+    ----------
+    path : path
+        Of an array (n, width) in C order.
+
+    Raises
+    ------
+    ArtifactError
+        Missing, not a plain file, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        about = open_array(path)
+        if about.ndim != 2 or not about.flags.c_contiguous:
+            raise ArtifactError(f"{path} is no table of rows in C order: shape {about.shape}")
+        self.path, self.shape, self.dtype, self._start = Path(path), about.shape, about.dtype, about.offset
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115, closed with the object
+        if hasattr(os, "posix_fadvise"):
+            # Reading ahead would read rows that nobody asked for.
+            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `rows`, int64 (k,), as an array (k, width) of the file's type.
+
+        Raises
+        ------
+        IndexError
+            There is no such row.
+        ArtifactError
+            The file ended early or cannot be read.
+        """
+        if len(rows) and not 0 <= int(np.min(rows)) <= int(np.max(rows)) < self.shape[0]:
+            raise IndexError(f"rows {np.min(rows)} to {np.max(rows)} of {self.path}, which has {self.shape[0]}")
+        found = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
+        size = found.strides[0]
+        try:
+            for place in np.argsort(rows, kind="stable"):  # forwards through the file
+                self._file.seek(self._start + int(rows[place]) * size)
+                if self._file.readinto(found[place].data) != size:
+                    raise ArtifactError(f"{self.path} ends before its row {rows[place]}; make it again")
+        except OSError as error:
+            raise ArtifactError(f"cannot read {self.path}: {error.strerror or error}") from None
+        return found
+
+
 class PartialRows:
     """A store in writing: ``data.npy``, and ``done.npy`` with a 1 for each row that is there.
 

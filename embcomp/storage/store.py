@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from embcomp.errors import ArtifactError, DataError, StoreError
-from embcomp.storage.arrays import PartialRows, WriterLock, open_array
+from embcomp.storage.arrays import PartialRows, RowFile, WriterLock, open_array
 from embcomp.storage.files import (
     check_regular,
     fingerprint,
@@ -149,6 +149,17 @@ class EmbeddingStore:
             return rows
         vectors = rows.reshape(len(rows), self.frames, self.dim)
         return vectors if over_time else vectors.mean(1)
+
+    def reader(self, ids: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from numbers among `ids`, int64 (k,), to their rows, float32 (k, width), read from disk each time.
+
+        Raises
+        ------
+        StoreError
+            Some ids are not in the store.
+        """
+        rows, file = self.rows(ids), RowFile(self.path / "data.npy")
+        return lambda numbers: file.take(rows[numbers]).astype(np.float32, copy=False)
 
 
 def check_settings(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

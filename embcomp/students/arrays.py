@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from embcomp.data.inputs import InputRows, InputSpec
 from embcomp.storage.store import EmbeddingStore, write_store
+
+Reader = Callable[[np.ndarray], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class ArrayFeatures:
         """Inputs of `ids` (n, *shape), and the length of their last axis, the same for all, (n,)."""
         return as_tensors(self.store.take(ids).reshape(len(ids), *self.spec.shape))
 
+    def reader(self, ids: Sequence[str]) -> Reader:
+        """A function from numbers among `ids`, int64 (k,), to what `load` gives of them, read from disk each time."""
+        read, shape = self.store.reader(ids), self.spec.shape
+        return lambda numbers: as_tensors(read(numbers).reshape(len(numbers), *shape))
+
 
 @dataclass(frozen=True)
 class FileFeatures:
@@ -55,6 +62,10 @@ class FileFeatures:
     def load(self, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
         """As of `ArrayFeatures`."""
         return as_tensors(self.rows.take(ids))
+
+    def reader(self, ids: Sequence[str]) -> Reader:
+        """As of `ArrayFeatures`, of what the file was read into."""
+        return lambda numbers: self.load([ids[number] for number in numbers])
 
 
 def as_tensors(values: np.ndarray) -> tuple[Tensor, Tensor]:

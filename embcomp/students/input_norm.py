@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from embcomp.errors import ConfigError, nearest
+from embcomp.students.moments import merged
 from embcomp.students.output import frame_mask, masked
 
 SMALLEST = 1e-2  # added to deviations: a silent or one-frame clip becomes zeros, not noise
@@ -57,10 +60,12 @@ class InputNorm(nn.Module):
 
     def fit(self, features: Tensor, lengths: Tensor) -> None:
         """Learn the statistics of ``global`` from training clips (n, n_mels, frames)."""
-        mask = frame_mask(lengths, features.shape[-1]).unsqueeze(1)
-        count = mask.sum()
-        mean = (features * mask).sum((0, 2)) / count
-        variance = ((features - mean.view(1, -1, 1)).square() * mask).sum((0, 2)) / count
+        self.fit_parts([(features, lengths)])
+
+    def fit_parts(self, parts: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """As `fit`, of clips that come part by part; only the first is looked at where the statistics are not used."""
+        found = (_moments(*part) for part in parts)
+        mean, variance = merged(found if self.kind == "global" else islice(found, 1))
         self.mean.copy_(mean)
         self.deviation.copy_(variance.sqrt() + 1e-5)
 
@@ -92,6 +97,14 @@ class InputNorm(nn.Module):
         each = masked(features - bands, mask)
         variance = each.square().sum(-1, keepdim=True) / count
         return RESIDUAL * normalised + each / (variance.sqrt() + SMALLEST)
+
+
+def _moments(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and variance of each band (n_mels,) over the valid frames."""
+    mask = frame_mask(lengths, features.shape[-1]).unsqueeze(1)
+    count = mask.sum()
+    mean = (features * mask).sum((0, 2)) / count
+    return count, mean, ((features - mean.view(1, -1, 1)).square() * mask).sum((0, 2)) / count
 
 
 class Pcen(nn.Module):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+
 import torch
 from torch import Tensor, nn
 
 from embcomp.errors import ConfigError, nearest
+from embcomp.students.moments import merged
 
 
 class Standardise(nn.Module):
@@ -38,9 +42,12 @@ class Standardise(nn.Module):
 
     def fit(self, features: Tensor, lengths: Tensor | None = None) -> None:
         """Learn the statistics of ``global`` from training rows (n, size, ...); their lengths play no part."""
-        axes = [axis for axis in range(features.ndim) if axis != 1]
-        # Large numbers of little variation, years say, would lose it in float32.
-        variance, mean = torch.var_mean(features.double(), axes, correction=0)
+        self.fit_parts([(features, lengths)])
+
+    def fit_parts(self, parts: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """As `fit`, of rows that come part by part; only the first is looked at where the statistics are not used."""
+        found = (_moments(features) for features, _ in parts)
+        mean, variance = merged(found if self.kind == "global" else islice(found, 1))
         deviation = variance.sqrt()
         constant = deviation <= 1e-6 * mean.abs()
         self.mean.copy_(mean)
@@ -56,3 +63,11 @@ class Standardise(nn.Module):
             return (features - mean) / (variance.sqrt() + 1e-5 * (1 + mean.abs()))
         shape = [1, -1] + [1] * (features.ndim - 2)
         return (features - self.mean.view(shape)) / self.deviation.view(shape)
+
+
+def _moments(features: Tensor) -> tuple[int, Tensor, Tensor]:
+    """Count, mean and variance (size,) of each column or channel."""
+    axes = [axis for axis in range(features.ndim) if axis != 1]
+    # Large numbers of little variation, years say, would lose it in float32.
+    variance, mean = torch.var_mean(features.double(), axes, correction=0)
+    return features.numel() // features.shape[1], mean, variance

@@ -24,7 +24,7 @@ from embcomp.errors import ConfigError
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.arrays import ArrayFeatures, FileFeatures
 from embcomp.students.classifier import Classifier
-from embcomp.training.examples import Examples
+from embcomp.training.examples import Drawable, Examples, Joined, Streamed
 from embcomp.training.loop import TrainingResult, train
 from embcomp.transfer import Source, build_transfer
 
@@ -59,11 +59,17 @@ class Part:
 
     def examples(self, like: Labels) -> Examples:
         """What a student gets of these clips; without labels, of the classes of `like` and all unknown."""
-        labels = self.labels
-        if labels is None:
-            unknown = np.full((len(self.ids), len(like.classes)), np.nan, dtype=np.float32)
-            labels = Labels(like.classes, unknown, like.multi_label)
-        return Examples(*self.features.load(list(self.ids)), labels)
+        return Examples(*self.features.load(list(self.ids)), self._labels(like))
+
+    def streamed(self, like: Labels) -> Streamed:
+        """The same, read from disk batch by batch."""
+        return Streamed(self.features.reader(list(self.ids)), self._labels(like))
+
+    def _labels(self, like: Labels) -> Labels:
+        if self.labels is not None:
+            return self.labels
+        unknown = np.full((len(self.ids), len(like.classes)), np.nan, dtype=np.float32)
+        return Labels(like.classes, unknown, like.multi_label)
 
 
 @dataclass(frozen=True)
@@ -143,14 +149,17 @@ def train_student(
         raise ConfigError(
             f"training.views is {variant.training.views}, and the clips come in {len(views)} views; a run makes them"
         )
-    parts = [fit, *views, *(lesson.unlabelled if variant.transfer.cached else ())]
-    examples = Examples.join([part.examples(fit.labels) for part in parts])
+    pools = list(lesson.unlabelled) if variant.transfer.cached else []
+    parts, labelled = [fit, *views, *pools], fit.examples(fit.labels)
+    # What has no label may be far more than memory holds, and views are several times the labelled clips.
+    streamed = [part.streamed(fit.labels) for part in parts[1:]]
+    examples = Joined([labelled, *streamed]) if streamed else labelled
     targets, start = _targets(variant, parts, lesson.compressor)
     classifier, result = _trained(
         variant, audio, fit.features.spec, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
         seed=seed, device=device, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
-    seen = [*lesson.fit.hashes, *lesson.validation.hashes, *(key for part in parts[1:] for key in part.hashes)]
+    seen = [*lesson.fit.hashes, *lesson.validation.hashes, *(key for pool in pools for key in pool.hashes)]
     classifier.seen = frozenset(seen)
     classifier.about = about
     outcome = {
@@ -175,10 +184,10 @@ def _targets(
         )
     found = []
     for part in parts:
-        vectors = part.embeddings.take(list(part.ids), transfer.over_time)
-        if compressor is not None and not transfer.joint:
-            vectors = compressor.transform(vectors)
-        found.append(vectors)
+        if compressor is None or transfer.joint:
+            found.append(part.embeddings.take(list(part.ids), transfer.over_time))
+        else:
+            found.append(compressor.transform(_in_blocks(part)))
     widths = {vectors.shape[-1] for vectors in found}
     if len(widths) > 1:
         raise ConfigError(
@@ -188,11 +197,19 @@ def _targets(
     return np.concatenate(found), compressor.to_module() if transfer.joint and compressor is not None else None
 
 
+def _in_blocks(part: Part) -> np.ndarray:
+    """Vectors of a part (n, dim): those of a whole store as its memory map, which a compressor reads block by block."""
+    store = part.embeddings
+    rows = store.rows(part.ids)
+    whole = store.frames == 1 and np.array_equal(rows, np.arange(len(store)))
+    return store.data if whole else store.take(part.ids)
+
+
 def _trained(
     variant: VariantConfig,
     audio: AudioConfig,
     inputs: InputSpec,
-    fit: Examples,
+    fit: Drawable,
     validation: Examples,
     targets: np.ndarray | None,
     start: nn.Module | None,

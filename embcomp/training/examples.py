@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from embcomp.config import TrainingConfig
 from embcomp.data.labels import Labels
 
+BLOCK = 256  # clips read at once where all of them are looked at
 
-@dataclass(frozen=True)
-class Examples:
-    """Clips as a student sees them.
+
+class Drawable:
+    """Clips that batches are drawn from.
 
     Attributes
     ----------
-    features : Tensor of shape (n, n_mels, frames)
-        Or of a table (n, columns, 1), of images (n, channels, height, width).
-    lengths : Tensor of shape (n,)
-        Valid frames.
     labels : Labels
+    device : str or torch.device
+        Where batches go.
     """
 
-    features: Tensor
-    lengths: Tensor
     labels: Labels
+    device: str | torch.device = "cpu"
 
-    @classmethod
-    def join(cls, parts: Sequence[Examples]) -> Examples:
-        """The clips of all parts, one part after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        frames = max(part.features.shape[-1] for part in parts)
-        first = parts[0].labels
-        return cls(
-            torch.cat([F.pad(part.features, (0, frames - part.features.shape[-1])) for part in parts]),
-            torch.cat([part.lengths for part in parts]),
-            Labels(first.classes, np.concatenate([part.labels.matrix for part in parts]), first.multi_label),
-        )
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips `rows`, int64 (k,) on the CPU: features (k, n_mels, longest), and lengths (k,)."""
+        raise NotImplementedError
 
-    def to(self, device: str) -> Examples:
-        """The same on another device."""
-        return Examples(self.features.to(device), self.lengths.to(device), self.labels)
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features and lengths of all clips, in order, in parts that fit in memory."""
+        raise NotImplementedError
 
     def draw(self, weights: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Clips drawn with replacement, each by its weight.
@@ -65,9 +54,132 @@ class Examples:
         lengths : Tensor of shape (count,)
         features : Tensor of shape (count, n_mels, longest)
         """
-        rows = torch.multinomial(weights, count, replacement=True, generator=generator).to(self.features.device)
+        rows = torch.multinomial(weights, count, replacement=True, generator=generator)
+        features, lengths = self.at(rows)
+        return rows.to(self.device), lengths, features
+
+
+@dataclass(frozen=True)
+class Examples(Drawable):
+    """Clips as a student sees them.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n, n_mels, frames)
+        Or of a table (n, columns, 1), of images (n, channels, height, width).
+    lengths : Tensor of shape (n,)
+        Valid frames.
+    labels : Labels
+    """
+
+    features: Tensor
+    lengths: Tensor
+    labels: Labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.features.device
+
+    def to(self, device: str) -> Examples:
+        """The same on another device."""
+        return Examples(self.features.to(device), self.lengths.to(device), self.labels)
+
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `Drawable`."""
+        rows = rows.to(self.device)
         lengths = self.lengths[rows]
-        return rows, lengths, self.features[rows][..., : int(lengths.max())]
+        return self.features[rows][..., : int(lengths.max())], lengths
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """As of `Drawable`: all at once."""
+        yield self.features, self.lengths
+
+
+@dataclass(frozen=True)
+class Streamed(Drawable):
+    """Clips whose features stay on disk until a batch draws them.
+
+    Attributes
+    ----------
+    read : callable
+        Row numbers, int64 (k,), to features and lengths: the `reader` of what students get.
+    labels : Labels
+    device : str
+    """
+
+    read: Callable[[np.ndarray], tuple[Tensor, Tensor]]
+    labels: Labels
+    device: str = "cpu"
+
+    def to(self, device: str) -> Streamed:
+        """The same for batches on another device."""
+        return Streamed(self.read, self.labels, device)
+
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `Drawable`."""
+        features, lengths = self.read(rows.numpy())
+        return features.to(self.device), lengths.to(self.device)
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """As of `Drawable`."""
+        for rows in torch.arange(len(self.labels)).split(BLOCK):
+            yield self.at(rows)
+
+
+@dataclass(frozen=True)
+class Joined(Drawable):
+    """Clips of several parts, one part after the other.
+
+    Attributes
+    ----------
+    pieces : sequence of Examples or Streamed
+        On one device, none of them empty.
+    """
+
+    pieces: Sequence[Examples | Streamed]
+
+    @functools.cached_property
+    def labels(self) -> Labels:
+        """Of all clips."""
+        first = self.pieces[0].labels
+        matrix = np.concatenate([piece.labels.matrix for piece in self.pieces])
+        return Labels(first.classes, matrix, first.multi_label)
+
+    @property
+    def device(self) -> str | torch.device:
+        """Where batches go."""
+        return self.pieces[0].device
+
+    def to(self, device: str) -> Joined:
+        """The same on another device."""
+        return Joined([piece.to(device) for piece in self.pieces])
+
+    @functools.cached_property
+    def starts(self) -> Tensor:
+        """Number of the first clip of each piece (pieces,)."""
+        return torch.tensor([0, *(len(piece.labels) for piece in self.pieces)])[:-1].cumsum(0)
+
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `Drawable`."""
+        owner = torch.searchsorted(self.starts, rows, right=True) - 1
+        found = []
+        for number in owner.unique().tolist():
+            places = torch.nonzero(owner == number).squeeze(1)
+            found.append((places.to(self.device), *self.pieces[number].at(rows[places] - self.starts[number])))
+        longest = max(features.shape[-1] for _, features, _ in found)
+        _, features, lengths = found[0]
+        joined = features.new_zeros(len(rows), *features.shape[1:-1], longest)
+        counts = lengths.new_zeros(len(rows))
+        for places, features, lengths in found:
+            joined[places, ..., : features.shape[-1]] = features
+            counts[places] = lengths
+        return joined, counts
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """As of `Drawable`."""
+        for piece in self.pieces:
+            yield from piece.parts()
 
 
 def steps_of(config: TrainingConfig, labels: Labels) -> int:

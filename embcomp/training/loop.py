@@ -30,7 +30,7 @@ from embcomp.students.inference import predict_logits
 from embcomp.students.output import unless_full
 from embcomp.training.augment import augmented, mixed
 from embcomp.training.averaging import AveragedWeights
-from embcomp.training.examples import Examples, sampling_weights, steps_of
+from embcomp.training.examples import Drawable, Examples, sampling_weights, steps_of
 from embcomp.training.steps import Descent
 from embcomp.transfer import Batch, Mixing, Transfer
 
@@ -77,7 +77,7 @@ def validate(student: nn.Module, examples: Examples, monitor: str) -> tuple[floa
 def train(
     student: nn.Module,
     transfer: Transfer,
-    fit: Examples,
+    fit: Drawable,
     validation: Examples,
     config: TrainingConfig,
     *,
@@ -152,14 +152,14 @@ class _Run:
     """State of one training: everything a checkpoint must hold."""
 
     def __init__(
-        self, student: nn.Module, transfer: Transfer, fit: Examples, config: TrainingConfig, seed: int, device: str
+        self, student: nn.Module, transfer: Transfer, fit: Drawable, config: TrainingConfig, seed: int, device: str
     ):
         self.student, self.transfer, self.config, self.device = student.to(device), transfer.to(device), config, device
         torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        if hasattr(student, "norm"):
-            student.norm.fit(fit.features.to(device), fit.lengths.to(device))
         self.fit = fit.to(device)
+        if hasattr(student, "norm"):
+            student.norm.fit_parts(self.fit.parts())
         self.labels = torch.from_numpy(fit.labels.matrix).to(device)
         drawn = transfer.sampling_weights()
         self.weights = sampling_weights(fit.labels, config.balanced, config.labelled) if drawn is None else drawn

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from helpers.runs import tiny
 from helpers.tones import write_tones
@@ -23,7 +24,7 @@ from embcomp.pipeline import run
 from embcomp.storage.store import write_store
 from embcomp.students.classifier import Classifier
 from embcomp.training.distill import distill
-from embcomp.training.examples import Examples
+from embcomp.training.examples import Joined
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +145,14 @@ def test_joined_examples_keep_their_clips(sets):
     from helpers.transfer_cases import examples
 
     first, second = examples(6, frames=20), examples(4, frames=30, unlabelled=4)
-    joined = Examples.join([first, second])
+    joined = Joined([first, second])
     assert joined.labels.labelled.tolist() == [True] * 6 + [False] * 4
+    features, lengths = joined.at(torch.arange(10))
     for part, offset in ((first, 0), (second, 6)):
         for row in range(len(part.labels)):
             length = int(part.lengths[row])
-            assert int(joined.lengths[offset + row]) == length
-            assert (joined.features[offset + row, :, :length] == part.features[row, :, :length]).all()
+            assert int(lengths[offset + row]) == length
+            assert (features[offset + row, :, :length] == part.features[row, :, :length]).all()
 
 
 def test_what_is_learned_without_labels_is_learned_from_the_pool_too(sets, tmp_path):

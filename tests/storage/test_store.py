@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers.stores import HASHES, IDS, SETTINGS, VECTORS, Producer, write
 
-from embcomp.errors import DataError, EmbcompError, StoreError
-from embcomp.storage.store import EmbeddingStore, check_settings
+from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError
+from embcomp.storage.store import EmbeddingStore, check_settings, write_store
 
 
 @pytest.fixture
@@ -306,3 +306,31 @@ def test_a_folder_of_other_things_is_not_written_over(path):
 def test_a_missing_store_is_named(tmp_path):
     with pytest.raises(StoreError, match=r"no store at .*none: the folder does not exist"):
         EmbeddingStore.open(tmp_path / "none")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_are_read_from_disk_as_they_are_taken(tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 7)).astype(np.float32)
+    names = [f"clip {row}" for row in range(20)]
+    store = write_store(tmp_path / "store", names, names, 7, {}, lambda rows: values[rows], dtype=dtype)
+    chosen = [names[row] for row in (13, 2, 5, 19)]
+    read = store.reader(chosen)
+    for numbers in ([0], [3, 0, 3, 1], []):
+        found = read(np.array(numbers, dtype=np.int64))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, store.take([chosen[number] for number in numbers]))
+    with pytest.raises(IndexError):
+        read(np.array([4]))
+    with pytest.raises(StoreError, match="lacks 1 of 1 clips"):
+        store.reader(["other"])
+
+
+def test_a_file_that_became_shorter_is_named(tmp_path):
+    names = [f"{row}" for row in range(9)]
+    store = write_store(tmp_path / "store", names, names, 3, {}, lambda rows: np.ones((len(rows), 3)))
+    read = store.reader(names)
+    with open(tmp_path / "store/data.npy", "r+b") as file:
+        file.truncate(file.seek(0, 2) - 4)
+    with pytest.raises(ArtifactError, match="ends before its row 8; make it again"):
+        read(np.array([8]))
