@@ -32,6 +32,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
     type=common.MANIFEST,
     help="Manifest to compare on.  [default: half of the groups of --calibrate, or generated sounds]",
 )
+@click.option("--inputs", type=common.FILE, help="Table or images of --check, for a student that takes these.")
 @click.option(
     "--input", "given", default="waveform", show_default=True, help="waveform, or logmel for a graph without front end."
 )
@@ -67,6 +68,7 @@ def export(
     finetune: bool,
     calibrate: Path | None,
     check: Path | None,
+    inputs: Path | None,
     given: str,
     samples: str,
     embedding: bool,
@@ -87,7 +89,7 @@ def export(
 
     Of a run, the student with the best validation score is taken.
 
-    The file contains the front end and takes waveforms. Every export is compared with its source: if the two agree on
+    The file contains the front end and takes waveforms; of a student that takes a table or images, rows of these. Every export is compared with its source: if the two agree on
     too few clips, or the score drops, the file is kept as NAME.lossy and the exit code is 4. --split selects clips
     of --check, or of --calibrate if that is the only manifest.
 
@@ -115,6 +117,7 @@ def export(
         options=ExportOptions(given, samples, embedding, threshold),
         int8=int8,
         finetune=finetune,
+        inputs=inputs,
         check=manifest(check, splits),
         calibrate=manifest(calibrate, () if check is not None else splits),
         limits=Limits(min_agreement, max_loss, min_cosine),

@@ -13,7 +13,7 @@ import numpy as np
 
 from embcomp.data.input_tables import read_table
 from embcomp.data.manifest import Manifest
-from embcomp.errors import BadClip, EmbcompWarning, StoreError, choose
+from embcomp.errors import BadClip, ConfigError, EmbcompWarning, StoreError, choose
 from embcomp.storage.ids import ids_of_rows, spelled_otherwise
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.vectors import read_arrays
@@ -169,6 +169,45 @@ def kind_of_inputs(path: str | os.PathLike) -> str:
     if path.suffix.lower() in TABLES or (path / "meta.json").exists():
         return "table"
     return "table" if read_arrays(path)[0].ndim == 2 else "images"
+
+
+def rows_for(spec: InputSpec, file: str | os.PathLike | None, manifest: Manifest | None = None) -> InputRows | None:
+    """The inputs in a file for a student that takes `spec`; None of one that takes audio.
+
+    Parameters
+    ----------
+    file : path, optional
+        From the working directory on, or else from the manifest's folder.
+
+    Raises
+    ------
+    ConfigError
+        The student takes audio and there is a file, or another input and there is none.
+    StoreError
+        The file is missing or damaged, or holds other inputs than the student takes.
+    """
+    if spec.kind == "audio":
+        if file is not None:
+            raise ConfigError("this student takes audio; leave --inputs out")
+        return None
+    if file is None:
+        raise ConfigError(f"this student takes {described(spec)}; give the file that holds them: --inputs FILE")
+    path = Path(file)
+    if manifest is not None and not path.exists():
+        path = input_path(path, manifest)
+    rows = read_inputs(spec.kind, path, None if manifest is None else manifest.ids, spec.columns)
+    if rows.spec.shape != spec.shape:
+        raise ConfigError(f"{path} holds {described(rows.spec)}; this student takes {described(spec)}")
+    return rows
+
+
+def described(spec: InputSpec) -> str:
+    """Inputs in words."""
+    if spec.kind == "images":
+        channels, height, width = spec.shape
+        return f"images of {channels} x {height} x {width} (channels, height, width)"
+    shown: Sequence[str] = spec.columns[:5]
+    return f"a table with {len(spec.columns)} columns ({', '.join(shown)}{', ...' * (len(spec.columns) > 5)})"
 
 
 def read_inputs(

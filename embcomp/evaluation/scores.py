@@ -14,6 +14,7 @@ import pandas as pd
 from embcomp.compression import Compressor
 from embcomp.config import EvaluationConfig
 from embcomp.data.guards import refuse_seen, seen_among
+from embcomp.data.inputs import rows_for
 from embcomp.data.labels import Labels, MappedLabels, encode, map_labels
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError
@@ -23,7 +24,7 @@ from embcomp.storage.files import check_regular, write_text
 from embcomp.storage.ownership import remake
 from embcomp.students.adapt import reestimate as reestimated_on
 from embcomp.students.classifier import Classifier
-from embcomp.students.given import given_audio, given_rows, rows_for
+from embcomp.students.given import given_audio, given_rows
 from embcomp.students.inference import predict_logits
 
 HEADLINE = "balanced_accuracy"

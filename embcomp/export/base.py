@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from embcomp.errors import ConfigError, MissingDependencyError
-from embcomp.export.info import ModelInfo
+from embcomp.export.info import ROWS, ModelInfo
 from embcomp.export.runtime import ExportedModel, open_model
 from embcomp.export.source import Source
 
@@ -55,6 +55,8 @@ class Format(ABC):
         What must import.
     sources : tuple of str
         Kinds of `ModelInfo` it can hold.
+    rows : bool
+        Whether it can hold students that take tables or images.
     int8 : bool
         Whether it can hold 8-bit numbers.
     calibrated : bool
@@ -69,6 +71,7 @@ class Format(ABC):
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ("classifier",)
+    rows: ClassVar[bool] = False
     int8: ClassVar[bool] = True
     calibrated: ClassVar[bool] = True
     finetunes: ClassVar[bool] = True
@@ -95,6 +98,10 @@ class Format(ABC):
             raise ConfigError(
                 f"--to {self.name} takes a {' or '.join(self.sources)}, not a {source.info.kind}; use --to onnx"
             )
+        if source.info.input in ROWS and not self.rows:
+            raise ConfigError(f"--to {self.name} is for students that take audio; use --to onnx")
+        if int8 and source.info.input in ROWS:
+            raise ConfigError("--int8 is for students that take audio; leave it out")
         if int8 and (not self.int8 or source.info.kind != "classifier"):
             raise ConfigError(f"--int8 is of students, not of a {source.info.kind}; leave it out")
         if path.suffix != self.suffix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from embcomp.audio.clips import Clips
 from embcomp.data.guards import seen_among
+from embcomp.data.inputs import InputSpec, rows_for, usable_rows
 from embcomp.data.labels import Labels, map_labels
 from embcomp.data.manifest import Manifest
 from embcomp.data.splits import validation_split
@@ -131,6 +133,37 @@ def choose_clips(
     if known := len(seen_among(seen)([hashes[row] for row in drawn])):
         audio += f", {known} of them trained on"
     return ClipChoice(_part(clips, drawn), labels.select(drawn), audio, calibration, validation, training, tuple(bad))
+
+
+def choose_rows(
+    info: ModelInfo,
+    check: Manifest,
+    inputs: str | os.PathLike | None,
+    *,
+    check_clips: int = CHECK_CLIPS,
+    skip_bad: bool = False,
+    seed: int = 0,
+) -> tuple[np.ndarray, Labels, str]:
+    """Inputs (n, *shape) of the rows of a manifest to check on, their labels, and what they are, in words.
+
+    Parameters
+    ----------
+    inputs : path
+        The file with the table or the images.
+
+    Raises
+    ------
+    ConfigError, StoreError
+        It is not given, missing, or holds other inputs than the model takes.
+    """
+    spec = InputSpec(info.input, (*info.shape, *[1] * (info.input == "table")), info.columns)
+    rows = rows_for(spec, inputs, check)
+    usable, _ = usable_rows(check, rows, skip_bad)
+    labels = _labels(usable, info)
+    drawn = np.sort(_balanced(labels.for_splits, np.arange(len(usable)), check_clips, np.random.default_rng(seed)))
+    values = rows.take([usable.ids[row] for row in drawn])
+    audio = check.name + (f", {len(drawn)} of its {len(usable)} rows" if len(drawn) < len(usable) else "")
+    return values.reshape(len(values), *info.shape), labels.select(drawn), audio
 
 
 def waveforms(clips: Clips) -> Iterator[np.ndarray]:

@@ -10,8 +10,9 @@ from typing import Any
 from embcomp.errors import ArtifactError
 
 FORMAT = 1
-TUPLES = ("outputs", "labels", "float_layers")
-INPUTS = ("waveform", "logmel", "embedding")
+TUPLES = ("outputs", "labels", "float_layers", "columns")
+INPUTS = ("waveform", "logmel", "embedding", "table", "images")
+ROWS = ("table", "images")
 SAMPLES = ("float32", "int16")
 THRESHOLD = 0.5
 
@@ -24,7 +25,7 @@ class ModelInfo:
     ----------
     kind : {"classifier", "teacher", "compressor"}
         What comes out first: probabilities, an embedding, or a target.
-    input : {"waveform", "logmel", "embedding"}
+    input : {"waveform", "logmel", "embedding", "table", "images"}
     outputs : tuple of str
         Names, in order.
     samples : {"float32", "int16"}
@@ -46,6 +47,10 @@ class ModelInfo:
     precision : {"float32", "int8"}
     float_layers : tuple of str
         Of a network in 8 bits: layers that are not.
+    shape : tuple of int
+        Of one input that is a row of a table, (columns,), or an image, (channels, height, width); else empty.
+    columns : tuple of str
+        Of a table, in order.
     audio : dict
         The front end, as `embcomp.config.AudioConfig` names it.
     parameters, macs : int
@@ -69,6 +74,8 @@ class ModelInfo:
     fixed_samples: int = 0
     precision: str = "float32"
     float_layers: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
     audio: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     macs: int = 0
@@ -111,7 +118,7 @@ class ModelInfo:
             raise ArtifactError(f"{source} has format {found!r}; this version of embcomp reads format {FORMAT}")
         damaged = ArtifactError(f"{source}: its metadata are damaged; export it again")
         try:
-            for name in TUPLES:
+            for name in (*TUPLES, "shape"):
                 content[name] = tuple(content.get(name, ()))
             info = cls(**content)
         except TypeError:
@@ -125,7 +132,10 @@ class ModelInfo:
                 raise damaged
         fits = info.input in INPUTS and info.samples in SAMPLES and bool(info.outputs)
         fits &= info.kind != "classifier" or (len(info.labels) == info.width > 1 and 0 < info.threshold < 1)
-        fits &= info.input == "embedding" or (1000 <= info.sample_rate <= 384_000 and 0 < info.window <= 3600)
+        dimensions = {"table": 1, "images": 3}.get(info.input, 0)
+        fits &= len(info.shape) == dimensions and all(type(size) is int and size > 0 for size in info.shape)
+        fits &= info.input != "table" or info.shape == (len(info.columns),)
+        fits &= info.input in (*ROWS, "embedding") or (1000 <= info.sample_rate <= 384_000 and 0 < info.window <= 3600)
         if not fits or not isinstance(info.audio, dict):
             raise damaged
         return info

@@ -12,6 +12,7 @@ import numpy as np
 from embcomp.audio.mono import CHANNELS
 from embcomp.config import AudioConfig
 from embcomp.errors import ArtifactError, ConfigError, MissingDependencyError
+from embcomp.export.info import ROWS
 from embcomp.export.runtime import ExportedModel, is_exported, open_model
 from embcomp.prediction.labeller import Labeller, RowLabeller
 from embcomp.prediction.predicted import Predicted, label_files
@@ -34,6 +35,8 @@ class ExportedLabeller(Labeller):
         info = model.info
         if info.kind != "classifier":
             raise ArtifactError(f"{model.path} is an exported {info.kind}, which gives no labels; export a student")
+        if info.input in ROWS:
+            raise ArtifactError(f"{model.path} takes {info.input}, not audio; label those with embcomp predict")
         if info.input != "waveform":
             raise ArtifactError(
                 f"{model.path} takes log-mels, not audio; export the student again with --input waveform"
@@ -47,6 +50,23 @@ class ExportedLabeller(Labeller):
 
     def probabilities(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         return self.model.probabilities(waveforms)
+
+
+class ExportedRowLabeller(RowLabeller):
+    """An exported student that takes a table or images."""
+
+    def __init__(self, model: ExportedModel):
+        from embcomp.config.inputs import WORDS
+        from embcomp.data.inputs import InputSpec
+
+        info = model.info
+        self.model, self.takes = model, WORDS[info.input]
+        self.inputs = InputSpec(info.input, (*info.shape, *[1] * (info.input == "table")), info.columns)
+        self.classes, self.multi_label, self.threshold = info.labels, info.multi_label, info.threshold
+        self.audio = AudioConfig()
+
+    def row_probabilities(self, values: np.ndarray) -> np.ndarray:
+        return self.model.probabilities(list(values.reshape(len(values), *self.model.info.shape)))
 
 
 def open_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int = 1) -> Labeller:
@@ -69,7 +89,8 @@ def open_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int
     if isinstance(model, (str, os.PathLike)):
         path = Path(model)
         if not path.is_dir() and (path.exists() or is_exported(path)):
-            return ExportedLabeller(open_model(path, threads))
+            opened = open_model(path, threads)
+            return (ExportedRowLabeller if opened.info.input in ROWS else ExportedLabeller)(opened)
     needs_torch(model)
     from embcomp.students.classifier import Classifier
     from embcomp.students.rows import RowClassifier

@@ -29,6 +29,7 @@ class OnnxFormat(Format):
     extra = "onnx"
     modules = ("onnx", "onnxscript", "onnxruntime")
     sources = ("classifier", "teacher", "compressor")
+    rows = True
 
     def write(self, source: Source, path: Path, calibration: Calibration | None = None) -> ModelInfo:
         import onnx

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def body_graph(source: Source, body: nn.Module | None = None) -> onnx.ModelProto:
-    """The network: from ``logmel`` (n, n_mels, frames), or ``embedding`` (n, dim), to the outputs; batch norms folded.
+    """The network: from ``logmel`` (n, n_mels, frames), or what the source takes, to the outputs; batch norms folded.
 
     Parameters
     ----------
@@ -29,12 +29,13 @@ def body_graph(source: Source, body: nn.Module | None = None) -> onnx.ModelProto
         Instead of ``source.body``, a changed copy of it.
     """
     from_audio = bool(source.info.sample_rate)
+    # The number of columns, or the size of images, is that of the student.
     dims = {0: torch.export.Dim("n")} | ({2: torch.export.Dim("frames")} if from_audio else {})
     with _quiet():
         program = torch.onnx.export(
             _Outputs(source.body if body is None else body),
             (source.example(),),
-            input_names=["logmel" if from_audio else "embedding"],
+            input_names=["logmel" if from_audio else source.info.input],
             output_names=list(source.info.outputs),
             dynamic_shapes=(dims,),
             dynamo=True,

@@ -121,7 +121,7 @@ def measure(
     Parameters
     ----------
     rows : iterable of ndarray
-        Waveforms (samples,) in [-1, 1]; of a compressor, embeddings (dim,). Only some are held at a time.
+        Waveforms (samples,) in [-1, 1], or what else the source takes. Only some are held at a time.
     audio : str
         Where they come from, for the report.
     labels : Labels, optional
@@ -170,9 +170,16 @@ def measure(
 def generated_rows(source: Source, count: int = GENERATED) -> list[np.ndarray]:
     """Sounds to compare on where there are no clips: tones, noise and sweeps of many levels and lengths.
 
-    Of a compressor, random embeddings about its mean.
+    Of a compressor, random embeddings about its mean; of a student that takes no audio, random inputs with the mean
+    and deviation of its training rows, as far as it keeps them.
     """
     rng = np.random.default_rng(0)
+    if source.info.shape:
+        norm = source.classifier.network.norm
+        axes = (-1, *[1] * (len(source.info.shape) - 1))
+        mean, deviation = (part.numpy().reshape(axes) for part in (norm.mean, norm.deviation))
+        rows = mean + deviation * rng.normal(size=(count, *source.info.shape))
+        return list(rows.astype(np.float32))
     if not source.info.sample_rate:
         return list(rng.normal(size=(count, source.body.in_features)).astype(np.float32))
     longest = round(source.info.window * source.info.sample_rate)

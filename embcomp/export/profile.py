@@ -143,7 +143,8 @@ def _candidates(
         return
     source = open_source(path, ExportOptions())
     if not isinstance(source, StudentSource):
-        raise ArtifactError(f"{path} holds a {source.info.kind}; profile takes students and exported files")
+        kind = "student that takes no audio" if source.info.shape else source.info.kind
+        raise ArtifactError(f"{path} holds a {kind}; profile takes students that take audio, and exported files")
     for name in runtimes:
         yield name, lambda name=name: _of_student(path, source, name, folder / name, threads)
 

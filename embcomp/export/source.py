@@ -17,11 +17,13 @@ from embcomp.audio.features import front_end
 from embcomp.audio.logmel import LogMel
 from embcomp.compression import Compressor
 from embcomp.config import AudioConfig
+from embcomp.config.inputs import WORDS
 from embcomp.errors import ArtifactError, ConfigError, choose
 from embcomp.export.info import INPUTS, SAMPLES, THRESHOLD, ModelInfo
 from embcomp.export.kmeans import KMeansBody
 from embcomp.storage.files import read_json
 from embcomp.students import count_parameters
+from embcomp.students.arrays import as_tensors
 from embcomp.students.classifier import Classifier
 from embcomp.students.cost import count_macs
 from embcomp.teachers.kmeans import N_MELS, KMeansTeacher
@@ -70,7 +72,7 @@ class Source(ABC):
     logmel : LogMel, or None
         The same where it is to be inside the graph, else None.
     body : nn.Module
-        From log-mels (n, n_mels, frames), or embeddings (n, dim), to a tuple of the outputs. All rows are full:
+        From log-mels (n, n_mels, frames), embeddings (n, dim) or `ModelInfo.shape`, to a tuple of the outputs. All rows are full:
         clips of different length go in one by one, or in batches of one length.
     masked_body : nn.Module, or None
         The same of a second input, valid frames (n,), for formats whose rows have one fixed length.
@@ -89,7 +91,8 @@ class Source(ABC):
         Parameters
         ----------
         rows : list of ndarray
-            Waveforms (samples,) in [-1, 1], of any length; of a compressor, embeddings (dim,).
+            Waveforms (samples,) in [-1, 1], of any length; of a compressor, embeddings (dim,); of a student that takes
+            neither, inputs of `ModelInfo.shape`.
         """
 
     def features(self, row: np.ndarray) -> np.ndarray:
@@ -103,7 +106,9 @@ class Source(ABC):
 
     def example(self, rows: int = 2, frames: int = 57) -> Tensor:
         """An input of `body`."""
-        shape = (rows, self.info.audio["n_mels"], frames) if self.info.sample_rate else (rows, self.body.in_features)
+        shape = (rows, *self.info.shape)
+        if not self.info.shape:
+            shape += (self.info.audio["n_mels"], frames) if self.info.sample_rate else (self.body.in_features,)
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -164,6 +169,57 @@ class StudentSource(Source):
         return columns[: len(self.info.outputs)]
 
 
+class RowSource(Source):
+    """A student that takes a table or images: probabilities, and its embedding if asked for.
+
+    Attributes
+    ----------
+    classifier : Classifier
+    """
+
+    def __init__(self, classifier: Classifier, options: ExportOptions):
+        if (options.input, options.samples) != ("waveform", "float32"):
+            raise ConfigError(f"this student takes {WORDS[classifier.inputs.kind]}; leave --input and --samples out")
+        self.classifier = classifier
+        spec, network = classifier.inputs, classifier.network.cpu().eval()
+        table = spec.kind == "table"
+        self.body = _RowBody(_StudentBody(network, classifier.multi_label, options.embedding), table).eval()
+        example = torch.zeros(1, *spec.shape)
+        self.info = ModelInfo(
+            "classifier",
+            spec.kind,
+            ("probabilities", "embedding")[: 1 + options.embedding],
+            labels=classifier.classes,
+            multi_label=classifier.multi_label,
+            threshold=options.threshold,
+            width=len(classifier.classes),
+            shape=spec.shape[:1] if table else spec.shape,
+            columns=spec.columns,
+            parameters=count_parameters(network),
+            macs=count_macs(network, example, torch.tensor([example.shape[-1]])),
+            about={name: value for name, value in classifier.about.items() if name != "key"},
+            versions=versions(),
+        )
+
+    def reference(self, rows: list[np.ndarray]) -> list[np.ndarray]:
+        values, lengths = as_tensors(np.stack(rows).reshape(len(rows), *self.classifier.inputs.shape))
+        with torch.inference_mode():
+            output = self.classifier.network(values, lengths)
+            found = [self.classifier.probabilities(output.logits).numpy(), output.embedding.numpy()]
+        return found[: len(self.info.outputs)]
+
+
+class _RowBody(nn.Module):
+    """Students take the columns of a table as bands of one frame."""
+
+    def __init__(self, body: nn.Module, table: bool):
+        super().__init__()
+        self.body, self.table = body, table
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.body(x.unsqueeze(2) if self.table else x)
+
+
 class TeacherSource(Source):
     """A k-means teacher: waveforms to embeddings."""
 
@@ -215,8 +271,12 @@ class CompressorSource(Source):
         return [self.compressor.transform(np.stack(rows))]
 
 
+def _student(classifier: Classifier, options: ExportOptions) -> Source:
+    return (StudentSource if classifier.inputs.kind == "audio" else RowSource)(classifier, options)
+
+
 SOURCES = {
-    "student": lambda path, options: StudentSource(Classifier.load(path), options),
+    "student": lambda path, options: _student(Classifier.load(path), options),
     "kmeans teacher": lambda path, options: TeacherSource(KMeansTeacher.load(path), options),
     "compressor": lambda path, options: CompressorSource(Compressor.load(path), options),
 }

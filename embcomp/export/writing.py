@@ -14,9 +14,9 @@ import numpy as np
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, BadClip, ConfigError, EmbcompError
 from embcomp.export.base import Calibration
-from embcomp.export.clips import CALIBRATION_CLIPS, CHECK_CLIPS, choose_clips, waveforms
+from embcomp.export.clips import CALIBRATION_CLIPS, CHECK_CLIPS, choose_clips, choose_rows, waveforms
 from embcomp.export.formats import format_named
-from embcomp.export.info import ModelInfo
+from embcomp.export.info import ROWS, ModelInfo
 from embcomp.export.parity import Limits, Parity, generated_rows, measure
 from embcomp.export.runtime import NOTES, notes, notes_of
 from embcomp.export.source import ExportOptions, open_source
@@ -53,6 +53,7 @@ def export_artifact(
     options: ExportOptions | None = None,
     int8: bool = False,
     finetune: bool = False,
+    inputs: str | os.PathLike | None = None,
     check: Manifest | None = None,
     calibrate: Manifest | None = None,
     limits: Limits | None = None,
@@ -77,6 +78,8 @@ def export_artifact(
     finetune : bool, default=False
         Fine-tune the student for them on clips of `calibrate`, and keep the outcome where it is closer to the student
         on validation clips; see `embcomp.export.finetune`.
+    inputs : path, optional
+        Of a student that takes a table or images: the file with those of `check`.
     check : Manifest, optional
         Clips to compare on. By default half of the groups of `calibrate`, or generated sounds.
     calibrate : Manifest, optional
@@ -110,9 +113,17 @@ def export_artifact(
         raise ConfigError("--calibrate is for --int8; give --check to compare on real clips")
     source = open_source(artifact, options)
     form.check(source, out, int8)
-    if not source.info.sample_rate and check is not None:
+    if source.info.input == "embedding" and check is not None:
         raise ConfigError("a compressor takes no audio; leave --check out")
+    if inputs is not None and (check is None or source.info.input not in ROWS):
+        raise ConfigError("--inputs holds the rows of --check, for a student that takes a table or images")
     _refuse_other(out)
+    rows: Iterable[np.ndarray] | None = None
+    if check is not None and source.info.input in ROWS:
+        rows, labels, audio = choose_rows(
+            source.info, check, inputs, check_clips=check_clips, skip_bad=skip_bad, seed=seed
+        )
+        check = None
     chosen = choose_clips(
         source.info,
         check,
@@ -134,9 +145,10 @@ def export_artifact(
         info = form.write(source, temporary, calibration)
         write_json(notes_of(temporary), {"model": info.to_dict()})
         report("comparing")
-        rows: Iterable[np.ndarray]
-        rows = generated_rows(source) if chosen.check is None else waveforms(chosen.check)
-        parity = measure(source, form.open(temporary, info), rows, chosen.audio, chosen.labels, limits)
+        if rows is None:
+            rows = generated_rows(source) if chosen.check is None else waveforms(chosen.check)
+            labels, audio = chosen.labels, chosen.audio if source.info.sample_rate else "generated rows"
+        parity = measure(source, form.open(temporary, info), rows, audio, labels, limits)
         path = out.with_name(f"{out.stem}{LOSSY}{out.suffix}") if parity.failures else out
         _refuse_other(path)
         write_json(notes_of(path), {"model": info.to_dict(), "parity": parity.to_dict()})

@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from embcomp.config import AudioConfig
 from embcomp.errors import BadClip, ConfigError
+
+if TYPE_CHECKING:
+    from embcomp.data.inputs import InputSpec
 
 THRESHOLD = 0.5
 BATCH = 64  # pieces of audio at a time, fewer where they are long
@@ -62,9 +65,12 @@ class RowLabeller(Labeller):
     ----------
     takes : str
         What, in words.
+    inputs : InputSpec
+        The same exactly.
     """
 
     takes: str
+    inputs: InputSpec
 
     def probabilities(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         self.refuse("labelling audio")
@@ -79,14 +85,32 @@ class RowLabeller(Labeller):
         raise ConfigError(f"{what} is for students that take audio; this one takes {self.takes}")
 
     @abstractmethod
+    def row_probabilities(self, values: np.ndarray) -> np.ndarray:
+        """Of each input (n, *shape), float32, and class: (n, classes)."""
+
     def label_rows(self, path: Path) -> tuple[list[str], np.ndarray, list[BadClip]]:
         """Ids of the usable rows in a file, probabilities (n, classes) of each, and the rows that cannot be used.
 
         Raises
         ------
         StoreError
-            The file is missing or damaged, or holds other inputs than the model takes.
+            The file is missing or damaged.
+        ConfigError
+            It holds other inputs than the model takes.
         """
+        from embcomp.data.inputs import rows_for  # needs pandas, which labelling audio does without
+
+        rows = rows_for(self.inputs, path)
+        values = rows.take(rows.ids)
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        bad = [
+            BadClip(row + 1, rows.ids[row], "a number is missing or not finite")
+            for row in np.flatnonzero(~finite).tolist()
+        ]
+        found = np.empty((0, len(self.classes)), dtype=np.float32)
+        if finite.any():
+            found = self.row_probabilities(values[finite])
+        return [name for name, usable in zip(rows.ids, finite) if usable], found, bad
 
 
 def audio_with(audio: AudioConfig, channel: str | None, ffmpeg: bool | None) -> AudioConfig:
