@@ -5,7 +5,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint docs clean
+.PHONY: demo test slow lint docs bench clean
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "embcomp needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -28,6 +28,10 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed
 	EMBCOMP_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 	@echo "open site/index.html"
+
+bench: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --editable '.[bench]'
+	$(VENV)/bin/python benchmarks/run_all.py
 
 clean:
 	rm -rf $(VENV) demo runs site

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from measure import arguments, embeddings_on_disk, header, interleaved, row
+from measure import arguments, embeddings_on_disk, header, interleaved, row, scaled
 
 from embcomp.compression import Compressor
 
@@ -24,7 +24,7 @@ def adam(X: torch.Tensor, epochs: int = 30, batch_size: int = 512) -> tuple[torc
 
 def main() -> None:
     options = arguments(__doc__, repeats=3).parse_args()
-    with embeddings_on_disk(options.folder, 100_000, 512) as mapped:
+    with embeddings_on_disk(options.folder, scaled(100_000, options), 512) as mapped:
         X = torch.from_numpy(np.array(mapped))
     found = {}
     sides = {

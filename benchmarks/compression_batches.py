@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from measure import arguments, embeddings_on_disk, header, interleaved, row
+from measure import arguments, embeddings_on_disk, header, interleaved, row, scaled
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from embcomp.compression.batches import minibatches
@@ -10,7 +10,7 @@ from embcomp.compression.batches import minibatches
 
 def main() -> None:
     options = arguments(__doc__).parse_args()
-    n, size = 200_000, 256
+    n, size = scaled(200_000, options), 256
     with embeddings_on_disk(options.folder, n, 512) as mapped:
         generator = torch.Generator().manual_seed(0)
         memory = torch.from_numpy(np.array(mapped))

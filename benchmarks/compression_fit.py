@@ -1,6 +1,16 @@
 """Fit 512 -> 64 from disk: ours and scikit-learn's IncrementalPCA."""
 
-from measure import arguments, captured, covariance_of, embeddings_on_disk, header, interleaved, peak_memory, row
+from measure import (
+    arguments,
+    captured,
+    covariance_of,
+    embeddings_on_disk,
+    header,
+    interleaved,
+    peak_memory,
+    row,
+    scaled,
+)
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA, IncrementalPCA
 
@@ -12,7 +22,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000], help="the first one is compared")
     options = parser.parse_args()
     header("rows x dim", "solver", "CPU s", "extra MB", "captured", "largest angle to exact", "times IncrementalPCA")
-    for place, n in enumerate(options.rows):
+    for place, n in enumerate(scaled(rows, options) for rows in options.rows):
         with embeddings_on_disk(options.folder, n, 512) as X:
             fits = {
                 f"ours, {solver}": lambda solver=solver: Compressor(64, "pca", solver=solver).fit(X)

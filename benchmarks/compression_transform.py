@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from measure import arguments, embeddings_on_disk, header, interleaved, row
+from measure import arguments, embeddings_on_disk, header, interleaved, row, scaled
 from sklearn.decomposition import PCA
 
 from embcomp.compression import Compressor
@@ -11,7 +11,7 @@ from embcomp.compression import Compressor
 def main() -> None:
     options = arguments(__doc__).parse_args()
     header("rows x dim", "transform", "rows/s", "times scikit-learn", "mean cosine with scikit-learn", "least cosine")
-    for n, dim in ((100_000, 512), (50_000, 2048)):
+    for n, dim in ((scaled(100_000, options), 512), (scaled(50_000, options), 2048)):
         with embeddings_on_disk(options.folder, n, dim) as mapped:
             X = np.array(mapped)
         peer, ours = PCA(64, svd_solver="covariance_eigh").fit(X), Compressor(64, "pca").fit(X)

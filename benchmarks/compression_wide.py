@@ -3,7 +3,17 @@
 import faiss
 import numpy as np
 import torch
-from measure import arguments, captured, covariance_of, embeddings_on_disk, header, interleaved, peak_memory, row
+from measure import (
+    arguments,
+    captured,
+    covariance_of,
+    embeddings_on_disk,
+    header,
+    interleaved,
+    peak_memory,
+    row,
+    scaled,
+)
 from sklearn.decomposition import PCA
 
 from embcomp.compression import Compressor
@@ -23,7 +33,7 @@ def ours(X: np.ndarray, solver: str) -> np.ndarray:
 def main() -> None:
     options = arguments(__doc__, repeats=3).parse_args()
     faiss.omp_set_num_threads(torch.get_num_threads())
-    with embeddings_on_disk(options.folder, 100_000, 2048) as mapped:
+    with embeddings_on_disk(options.folder, scaled(100_000, options), 2048) as mapped:
         # The peers want rows in memory, so all get them there.
         X = np.array(mapped)
     fits = {

@@ -1,7 +1,7 @@
 """Distance correlation of a batch of 256, and ``torch.cdist`` of both its sides, with and without the backward pass."""
 
 import torch
-from measure import arguments, header, interleaved, row
+from measure import arguments, header, interleaved, row, scaled
 
 from embcomp.losses import distance_correlation
 
@@ -9,9 +9,9 @@ BATCH = 256
 INNER = 20
 
 
-def repeated(run):
+def repeated(run, times):
     """One sample long enough for the clock."""
-    return lambda: [run() for _ in range(INNER)]
+    return lambda: [run() for _ in range(times)]
 
 
 def sides(student, teacher):
@@ -32,13 +32,14 @@ def sides(student, teacher):
 def main() -> None:
     options = arguments(__doc__, repeats=15).parse_args()
     torch.set_num_threads(1)
+    inner = scaled(INNER, options)
     header("student x teacher width", "pass", "ours, ms", "cdist of both, ms", "ours / cdist")
     generator = torch.Generator().manual_seed(0)
     for width, dim in ((64, 64), (64, 1536), (512, 2048)):
         student, teacher = (torch.randn(BATCH, size, generator=generator) for size in (width, dim))
         for name, (ours, peer) in sides(student, teacher).items():
-            times = interleaved({"ours": repeated(ours), "cdist": repeated(peer)}, options.repeats)
-            ours_ms, peer_ms = (1000 * times[side] / INNER for side in ("ours", "cdist"))
+            times = interleaved({"ours": repeated(ours, inner), "cdist": repeated(peer, inner)}, options.repeats)
+            ours_ms, peer_ms = (1000 * times[side] / inner for side in ("ours", "cdist"))
             row(f"{width} x {dim}", name, f"{ours_ms:.2f}", f"{peer_ms:.2f}", f"{ours_ms / peer_ms:.2f}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from measure import arguments, header, interleaved, row
+from measure import arguments, header, interleaved, row, scaled
 
 from embcomp.audio.clips import Clips
 from embcomp.audio.features import front_end
@@ -97,10 +97,10 @@ def main() -> None:
     torch.set_num_threads(1)
     header("what", "librosa, clips/s", "ours, clips/s", "limit, clips/s", "times librosa", "share of the limit")
     for seconds, count in ((1.0, 256), (5.0, 64), (10.0, 32)):
-        alone(seconds, count, options.repeats)
+        alone(seconds, scaled(count, options), options.repeats)
     with tempfile.TemporaryDirectory() as folder:
         for number, (seconds, count, rate) in enumerate(((1.0, 256, 16_000), (1.0, 256, 8_000), (5.0, 64, 16_000), (5.0, 64, 44_100))):  # fmt: skip
-            from_files(Path(folder, str(number)), seconds, count, rate, options.repeats)
+            from_files(Path(folder, str(number)), seconds, scaled(count, options), rate, options.repeats)
 
 
 if __name__ == "__main__":

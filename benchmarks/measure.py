@@ -20,8 +20,14 @@ def arguments(description: str, repeats: int = 7) -> argparse.ArgumentParser:
     """Parser with what every script takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--repeats", type=int, default=repeats, help="runs of each side (default: %(default)s)")
+    parser.add_argument("--small", action="store_true", help="a hundredth of the data, to see that it runs")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "embcomp-benchmarks")
     return parser
+
+
+def scaled(count: int, options: argparse.Namespace) -> int:
+    """`count`, or a hundredth of it with ``--small``."""
+    return max(1, count // 100) if options.small else count
 
 
 def interleaved(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

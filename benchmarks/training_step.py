@@ -64,14 +64,14 @@ class Clips(torch.utils.data.Dataset):
         return ((x - x.mean()) / x.std()).unsqueeze(0), number % CLASSES
 
 
-def plain(features: torch.Tensor, tuned: bool) -> list[float]:
+def plain(features: torch.Tensor, tuned: bool, steps: int) -> list[float]:
     """CPU seconds of each step of the peer; tuned: channels last after the first layer, and a fused optimiser."""
     student = plain_student().train()
     if tuned:
         student.insert(1, ChannelsLast())
     optimiser = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=1e-2, fused=tuned or None)
     loader, times, started = endless(torch.utils.data.DataLoader(Clips(features), BATCH, shuffle=True)), [], 0.0
-    for _ in range(STEPS):
+    for _ in range(steps):
         started = time.process_time()
         x, labels = next(loader)
         optimiser.zero_grad()
@@ -94,12 +94,17 @@ def endless(loader: torch.utils.data.DataLoader) -> Iterator:
 
 
 def ours(
-    features: torch.Tensor, lengths: torch.Tensor, kernels: bool = True, amp: bool = False, student: type = DSCNN
+    features: torch.Tensor,
+    lengths: torch.Tensor,
+    steps: int,
+    kernels: bool = True,
+    amp: bool = False,
+    student: type = DSCNN,
 ) -> list[float]:
     """CPU seconds of each step of ours, augmentation included."""
     examples = Examples(features, lengths, encode([f"c{number % CLASSES}" for number in range(len(features))]))
     held = Examples(features[:BATCH], lengths[:BATCH], examples.labels.select(range(BATCH)))
-    config = TrainingConfig(steps=STEPS + 1, batch_size=BATCH, evaluate_every=STEPS + 1, patience=0, amp=amp)
+    config = TrainingConfig(steps=steps + 1, batch_size=BATCH, evaluate_every=steps + 1, patience=0, amp=amp)
     marks: list[float] = []
     with patch.object(fused, "kernels", fused.kernels if kernels else lambda *_: None):
         train(
@@ -111,10 +116,10 @@ def ours(
             seed=0,
             progress=lambda _: marks.append(time.process_time()),
         )
-    return [after - before for before, after in zip(marks, marks[1 : STEPS + 1])]
+    return [after - before for before, after in zip(marks, marks[1 : steps + 1])]
 
 
-def sides_of(seconds: float, published: bool) -> dict[str, Callable[[], list[float]]]:
+def sides_of(seconds: float, published: bool, steps: int) -> dict[str, Callable[[], list[float]]]:
     """What is measured on clips of a length."""
     frames = round(100 * seconds) + 1
     generator = torch.Generator().manual_seed(0)
@@ -122,15 +127,15 @@ def sides_of(seconds: float, published: bool) -> dict[str, Callable[[], list[flo
     full = torch.full((CLIPS,), frames)
     ragged = torch.randint(frames // 2, frames + 1, (CLIPS,), generator=generator)
     sides = {
-        "plain loop": lambda: plain(features, tuned=False),
-        "plain loop, channels last, fused optimiser": lambda: plain(features, tuned=True),
-        "ours, by torch's layers": lambda: ours(features, full, kernels=False),
-        "ours": lambda: ours(features, full),
-        "ours, clips of many lengths": lambda: ours(features, ragged),
-        "ours, training.amp": lambda: ours(features, full, amp=True),
+        "plain loop": lambda: plain(features, False, steps),
+        "plain loop, channels last, fused optimiser": lambda: plain(features, True, steps),
+        "ours, by torch's layers": lambda: ours(features, full, steps, kernels=False),
+        "ours": lambda: ours(features, full, steps),
+        "ours, clips of many lengths": lambda: ours(features, ragged, steps),
+        "ours, training.amp": lambda: ours(features, full, steps, amp=True),
     }
     others = [student for student in STUDENTS if published and student is not DSCNN]
-    return sides | {f"ours, {one.name}": partial(ours, features, full, student=one) for one in others}
+    return sides | {f"ours, {one.name}": partial(ours, features, full, steps, student=one) for one in others}
 
 
 def main() -> None:
@@ -142,7 +147,7 @@ def main() -> None:
     assert count_parameters(plain_student()) == count_parameters(DSCNN(CLASSES, MELS))
     header("clips", "training", "ms per step", "least", "most", "times faster than the plain loop")
     for seconds in options.seconds:
-        sides = sides_of(seconds, options.published)
+        sides = sides_of(seconds, options.published, SKIPPED + 1 if options.small else STEPS)
         times: dict[str, list[float]] = {name: [] for name in sides}
         for turn in range(options.repeats + 1):
             for name, run in sides.items():
