@@ -7,6 +7,7 @@ already catches. Messages name what is wrong and how to fix it.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -98,6 +99,30 @@ def refuse_bad(
         listing = "\n".join(f"  {written(clip)}" for clip in bad)
         advice = "" if len(bad) == count else "\nMend them, or leave them out with --skip-bad"
         raise AudioError(f"{len(bad)} of {count} {what} cannot be used:\n{listing}{advice}", bad)
+
+
+MENDS = {
+    errno.ENOSPC: "make room there and run again",
+    errno.EDQUOT: "your share of that disk is used up: make room there and run again",
+    errno.EFBIG: "no file may grow as large there: raise the limit (ulimit -f), or choose another disk",
+    errno.EACCES: "choose another place, or have its permissions changed",
+    errno.EPERM: "choose another place, or have its permissions changed",
+    errno.EROFS: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def why(error: Exception) -> str:
+    """What the system said of a file, and what to do about it.
+
+    Examples
+    --------
+    >>> why(OSError(28, "No space left on device"))
+    'No space left on device; make room there and run again'
+    """
+    said = str(getattr(error, "strerror", None) or error)
+    mend = MENDS.get(getattr(error, "errno", None) or 0)
+    return f"{said}; {mend}" if mend else said
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

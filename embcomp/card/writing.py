@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from embcomp.card.facts import UNKNOWN, Evidence
 from embcomp.card.text import compressor_card, student_card
-from embcomp.errors import ArtifactError, EmbcompError
+from embcomp.errors import ArtifactError, EmbcompError, EmbcompWarning
 from embcomp.storage.cards import CARD, is_card, marked
 from embcomp.storage.files import read_json, write_text
 
@@ -67,10 +69,19 @@ def write_card(
 
 
 def write_card_unless_edited(path: str | os.PathLike, evidence: Evidence | None = None, name: str = "") -> bool:
-    """`write_card` for work that must not end because of it: says whether a card was written."""
+    """`write_card` for work that must not end because of it: says whether a card was written.
+
+    A card that somebody edited is kept without a word; that one cannot be written, on a full disk say, is a warning.
+    """
     try:
         write_card(path, evidence, name=name)
-    except EmbcompError:
+    except ArtifactError:
+        return False
+    except EmbcompError as error:
+        note = (
+            f"no model card: {error}; the model is whole, and `embcomp card {shlex.quote(str(path))}` writes its card"
+        )
+        warnings.warn(note, EmbcompWarning, stacklevel=2)
         return False
     return True
 

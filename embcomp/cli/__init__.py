@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import click
 
 from embcomp import __version__
-from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest
+from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest, why
 
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py, with "_" for "-".
 COMMANDS = {
@@ -134,3 +134,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a disk, a folder or a network, not a mistake of the program's
+        place = f"{error.filename}: " if error.filename is not None else ""
+        click.echo(f"error: {place}{why(error)}", err=True)
+        sys.exit(2)
+    except MemoryError:
+        click.echo("error: memory ran out; close other programs, or work on less at a time", err=True)
+        sys.exit(2)

@@ -24,6 +24,10 @@ from typing import Any
 from embcomp import errors
 from embcomp.errors import EmbcompError
 
+NO_MEMORY = (
+    "memory ran out in a worker process; finished work is kept: run again with fewer workers (workers = 1) to go on"
+)
+PATIENCE = 900.0  # seconds that a worker may go without computing anything
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -129,11 +133,14 @@ class Engine:
         Processes; 0 is one per free core, 1 runs jobs in this process.
     threads : int, default=1
         Threads of each worker's numeric libraries.
+    patience : float, default=900
+        Seconds after which a worker that uses no processor time is given up, where the system tells (Linux): a job may
+        take days, but one that waits for a drive that does not answer would wait for ever.
     """
 
-    def __init__(self, workers: int = 0, threads: int = 1):
+    def __init__(self, workers: int = 0, threads: int = 1, patience: float = PATIENCE):
         self.workers = workers or max(1, free_cores() // threads)
-        self.threads = threads
+        self.threads, self.patience = threads, patience
         self._pool: list[_Worker] = []
 
     def __enter__(self) -> Engine:
@@ -176,7 +183,7 @@ class Engine:
         for worker in self._pool[: len(jobs)]:
             worker.start(name, *waiting.pop(), arrived)
         for _ in range(len(jobs)):
-            worker = arrived.get()
+            worker = self._next(arrived)
             number, answer = worker.number, worker.answer
             if "error" in answer:
                 self.__exit__()
@@ -184,6 +191,19 @@ class Engine:
             if waiting:
                 worker.start(name, *waiting.pop(), arrived)
             yield number, answer["result"]
+
+    def _next(self, arrived: queue.SimpleQueue) -> _Worker:
+        """The next worker that answers."""
+        while True:
+            try:
+                return arrived.get(timeout=min(5.0, self.patience / 4))
+            except queue.Empty:
+                if any(worker.idle() > self.patience for worker in self._pool if worker.busy):
+                    self.__exit__()
+                    raise EmbcompError(
+                        f"a worker process has done nothing for {self.patience:g} s, as where a drive does not answer; "
+                        "finished work is kept: see that the data can be read, and run again to go on"
+                    ) from None
 
 
 class _Worker:
@@ -197,11 +217,13 @@ class _Worker:
             start_new_session=True,  # Ctrl-C reaches the parent, which then stops its workers
             env={**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
         )
-        self.number = -1
+        self.number, self.busy = -1, False
         self.answer: dict[str, Any] = {}
+        self._worked: tuple[float | None, float] = (None, 0.0)
 
     def start(self, name: str, number: int, job: dict[str, Any], arrived: queue.SimpleQueue) -> None:
-        self.number = number
+        self.number, self.busy = number, True
+        self._worked = (None, time.monotonic())
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"function": name, "job": job}) + "\n")
             self.process.stdin.flush()
@@ -217,7 +239,15 @@ class _Worker:
                 "kind": "EmbcompError",
                 "error": f"a worker process died (exit code {code}); memory may have run out. Run again to go on",
             }
+        self.busy = False
         arrived.put(self)
+
+    def idle(self) -> float:
+        """Seconds since it was last seen to have used processor time."""
+        used, now = cpu_seconds(self.process.pid), time.monotonic()
+        if used is None or used != self._worked[0]:
+            self._worked = (used, now)
+        return now - self._worked[1]
 
     def stop(self) -> None:
         self.process.kill()
@@ -225,6 +255,15 @@ class _Worker:
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def cpu_seconds(process: int) -> float | None:
+    """Processor time that a process, with what it started and has ended, has used; None where the system does not tell."""
+    try:
+        numbers = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+        return sum(map(int, numbers[11:15])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
 
 
 def _end_with_parent(parent: int) -> None:
@@ -246,6 +285,11 @@ def serve() -> None:
             answer = {"result": getattr(importlib.import_module(module), function)(**request["job"])}
         except EmbcompError as error:
             answer = {"kind": type(error).__name__, "error": str(error)}
+        except (MemoryError, RuntimeError) as error:
+            # torch has no error of its own for memory of the processor; GPUs do.
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            answer = {"kind": "EmbcompError", "error": NO_MEMORY}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

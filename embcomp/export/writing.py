@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ArtifactError, BadClip, ConfigError, EmbcompError
+from embcomp.errors import ArtifactError, BadClip, ConfigError, EmbcompError, why
 from embcomp.export.base import Calibration
 from embcomp.export.clips import CALIBRATION_CLIPS, CHECK_CLIPS, choose_clips, choose_rows, waveforms
 from embcomp.export.formats import format_named
@@ -166,7 +166,7 @@ def _temporary(out: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder / out.name
     except OSError as error:
-        raise EmbcompError(f"cannot write {out}: {error.strerror or error}") from error
+        raise EmbcompError(f"cannot write {out}: {why(error)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

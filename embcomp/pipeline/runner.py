@@ -29,6 +29,7 @@ from embcomp.pipeline.stages.probe import make_probe
 from embcomp.pipeline.stages.student import make_student
 from embcomp.pipeline.stages.views import make_view
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
+from embcomp.storage.arrays import WriterLock
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.training.devices import check_device
@@ -92,7 +93,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     ArtifactError
         `out` holds files of another program that would be written over.
     ManifestError, ConfigError, StoreError, DataError
-        Say what to mend.
+        Say what to mend; StoreError also where another process is writing `out`.
 
     Examples
     --------
@@ -105,6 +106,11 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     space = Workspace(out)
     config, manifests = _manifests(config)
     check_results(space.folder, "run", FILES, _older)
+    with WriterLock(space.folder, "a run", inside=True):
+        return _run(space, config, manifests, progress)
+
+
+def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress) -> RunResult:
     datasets, bad, cut = _datasets(space, config, manifests, progress)
     mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)

@@ -9,7 +9,7 @@ import tarfile
 from importlib.resources import files
 from pathlib import Path
 
-from embcomp.errors import ConfigError, EmbcompError
+from embcomp.errors import ConfigError, EmbcompError, why
 from embcomp.export.labelling import ExportedLabeller
 from embcomp.export.runtime import OnnxModel
 from embcomp.storage.files import write_text
@@ -68,7 +68,7 @@ def write_page(
             (out / "ort" / name).write_bytes(content)
         shutil.copyfile(model, out / "model.onnx")
     except OSError as error:
-        raise EmbcompError(f"cannot write {out}: {error.strerror or error}") from error
+        raise EmbcompError(f"cannot write {out}: {why(error)}") from error
     info = labeller.model.info
     stated = {
         "labels": info.labels,

@@ -11,7 +11,7 @@ from tokenize import TokenError
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError
+from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError, why
 from embcomp.storage.files import check_regular, read_json, write_json
 from embcomp.storage.imposters import head_of, imposter
 
@@ -140,7 +140,7 @@ class PartialRows:
             write_json(folder / "plan.json", plan)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise EmbcompError(f"cannot write a store beside {folder.parent}: {error.strerror or error}") from error
+            raise EmbcompError(f"cannot write a store beside {folder.parent}: {why(error)}") from error
         except ValueError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise DataError(f"cannot make a store of {count} rows of {plan['dim']} values: {error}") from error
@@ -190,18 +190,28 @@ def _reserve(path: Path) -> None:
 
 
 class WriterLock:
-    """One writer at a time: an advisory lock that the system drops when its holder dies."""
+    """One writer at a time: an advisory lock that the system drops when its holder dies.
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.file = path.with_name(f".{path.name}.lock")
+    Parameters
+    ----------
+    path : Path
+        What is written.
+    what : str, default="a store"
+        For messages.
+    inside : bool, default=False
+        Whether `path` is a folder that is filled in place, and may hold the lock; by default the lock lies beside it.
+    """
+
+    def __init__(self, path: Path, what: str = "a store", inside: bool = False):
+        self.path, self.what = path, what
+        self.file = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
 
     def __enter__(self) -> WriterLock:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.handle = open(self.file, "w")
         except OSError as error:
-            raise StoreError(f"cannot write a store at {self.path}: {error.strerror or error}") from error
+            raise StoreError(f"cannot write {self.what} at {self.path}: {why(error)}") from error
         try:
             import fcntl
         except ImportError:  # not on Windows: there the rename at the end still keeps the store whole
@@ -211,9 +221,11 @@ class WriterLock:
             # A holder that ended in between took the file away, so that a third writer would lock another.
             if os.stat(self.file).st_ino != os.fstat(self.handle.fileno()).st_ino:
                 raise BlockingIOError
-        except OSError:
+        except BlockingIOError:
             self.handle.close()
             raise StoreError(f"another process is writing {self.path}; wait for it to end") from None
+        except OSError:
+            pass  # a file system without locks: there, too, the rename keeps it whole
         return self
 
     def __exit__(self, *exc: object) -> None:

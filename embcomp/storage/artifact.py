@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError
-from embcomp.storage.files import check_regular, new_folder, read_json, write_json
+from embcomp.storage.files import check_regular, new_folder, read_json, write_bytes, write_json
 from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.ownership import refuse_other
 
@@ -51,17 +51,13 @@ def save_artifact(
     ArtifactError
         Something else is at `path`, or the disk is full.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     own = {WEIGHTS, CONFIG, *OWN_NOTES, *(notes or {})}
     with new_folder(path, lambda there: refuse_other(there, kind, own)) as folder:
         on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        try:
-            save_file(on_cpu, folder / WEIGHTS)
-        except SafetensorError as error:  # a full disk, say
-            raise ArtifactError(f"cannot write {path}: {error}") from error
+        write_bytes(folder / WEIGHTS, save(on_cpu))
         write_json(folder / CONFIG, {"kind": kind, "format": FORMAT, **config})
         for name, content in (notes or {}).items():
             write_json(folder / name, content)

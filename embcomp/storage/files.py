@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from embcomp.errors import ArtifactError, EmbcompError
+from embcomp.errors import ArtifactError, EmbcompError, why
 from embcomp.storage.imposters import head_of, imposter
 
 MAX_JSON_BYTES = 64 << 20
@@ -54,20 +54,42 @@ def sync(path: str | os.PathLike) -> None:
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file by way of a temporary name, so that no reader sees half of it."""
+    try:
+        content = text.encode("utf-8")
+    except ValueError as error:
+        raise EmbcompError(f"cannot write {path}: {error}") from error
+    write_bytes(path, content)
+
+
+def write_bytes(path: str | os.PathLike, content: bytes | memoryview, what: str = "") -> None:
+    """Write a file by way of a temporary name, so that no reader sees half of it.
+
+    Parameters
+    ----------
+    what : str, default=""
+        Said before its path where it cannot be written: ``"the checkpoint "``.
+
+    Raises
+    ------
+    EmbcompError
+        It cannot be written; what was there before is as it was.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         recover(path)
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, ValueError) as error:
+        raise EmbcompError(f"cannot write {what}{path}: {why(error)}") from error
+    finally:
+        # After an interruption too; where all went well, the name is gone.
         with contextlib.suppress(OSError, ValueError):
             temporary.unlink()
-        raise EmbcompError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 @contextlib.contextmanager
@@ -87,7 +109,7 @@ def writing(path: str | os.PathLike) -> Iterator[IO[str]]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise EmbcompError(f"cannot write {path}: {error.strerror or error}") from error
+        raise EmbcompError(f"cannot write {path}: {why(error)}") from error
     finally:
         with contextlib.suppress(OSError, ValueError):
             temporary.unlink()
@@ -184,7 +206,7 @@ def new_folder(path: str | os.PathLike, check: Callable[[Path], None] | None = N
     try:
         temporary.mkdir(parents=True)
     except OSError as error:
-        raise EmbcompError(f"cannot create a folder beside {path}: {error.strerror or error}") from error
+        raise EmbcompError(f"cannot create a folder beside {path}: {why(error)}") from error
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -192,7 +214,7 @@ def new_folder(path: str | os.PathLike, check: Callable[[Path], None] | None = N
         check(path)
         replace_folder(temporary, path)
     except OSError as error:
-        raise EmbcompError(f"cannot write {path}: {error.strerror or error}") from error
+        raise EmbcompError(f"cannot write {path}: {why(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

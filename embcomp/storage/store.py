@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, DataError, StoreError
+from embcomp.errors import ArtifactError, DataError, StoreError, why
 from embcomp.storage.arrays import PartialRows, RowFile, WriterLock, open_array
 from embcomp.storage.files import (
     check_regular,
@@ -348,7 +348,7 @@ def _finish(partial: Path, path: Path, plan: dict, ids: Sequence[str], hashes: S
         for name in REMAINS:
             (path / name).unlink()
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StoreError(f"cannot write {path}: {why(error)}") from error
 
 
 def _quoted(text: str) -> str:

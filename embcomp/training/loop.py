@@ -8,6 +8,7 @@ two encoders on captions and has nothing to validate on. What a loop does the sa
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import time
@@ -21,11 +22,11 @@ from torch import nn
 
 from embcomp.audio.augment import mixing_shares
 from embcomp.config import TrainingConfig
-from embcomp.errors import ArtifactError, ConfigError, DataError, EmbcompError
+from embcomp.errors import ArtifactError, ConfigError, DataError
 from embcomp.learning import EarlyStopping
 from embcomp.losses import prediction_loss
 from embcomp.metrics import METRICS, monitored, score
-from embcomp.storage.files import check_regular, fingerprint, recover
+from embcomp.storage.files import check_regular, fingerprint, write_bytes
 from embcomp.students.inference import predict_logits
 from embcomp.students.output import unless_full
 from embcomp.training.augment import augmented, mixed
@@ -253,17 +254,9 @@ class _Run:
         }
         if torch.device(self.device).type == "cuda":
             content["device_rng"] = torch.cuda.get_rng_state_all()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        recover(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save(content, temporary)
-            os.replace(temporary, path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            temporary.unlink(missing_ok=True)
-            raise EmbcompError(
-                f"cannot write the checkpoint {path}: {getattr(error, 'strerror', None) or error}"
-            ) from error
+        whole = io.BytesIO()
+        torch.save(content, whole)  # not into the file: of a full disk torch says "unexpected pos 128 vs 0"
+        write_bytes(path, whole.getbuffer(), "the checkpoint ")
 
     def restore(self, path: Path, key: str) -> None:
         try:

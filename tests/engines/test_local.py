@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.jobs import chatters, dies, fails, process_id, square
+from helpers.jobs import chatters, dies, fails, hangs, hungry, hungry_tensor, process_id, square
 
-from embcomp.engines.local import Engine, available_cores, free_cores
+from embcomp.engines.local import Engine, available_cores, cpu_seconds, free_cores
 from embcomp.errors import EmbcompError, StoreError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +44,32 @@ def test_an_error_keeps_its_kind_and_words(workers):
 def test_a_dead_worker_is_told():
     with pytest.raises(EmbcompError, match="worker process died"):
         results(2, dies, 4)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on memory")
+@pytest.mark.parametrize("job", [hungry, hungry_tensor])
+def test_a_worker_without_memory_is_told_in_a_line(job, capfd):
+    with pytest.raises(EmbcompError, match=r"memory ran out in a worker process; .* fewer workers .* to go on"):
+        results(2, job, 2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_a_worker_that_hangs_is_given_up_and_what_others_did_is_kept():
+    done = []
+    with Engine(2, patience=0.4) as engine, pytest.raises(EmbcompError, match=r"done nothing for 0\.4 s.*run again"):
+        done.extend(engine.map(hangs, [{"number": number} for number in range(3)]))
+    assert engine._pool == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_time_that_a_process_computed_is_counted():
+    before = cpu_seconds(os.getpid())
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    assert cpu_seconds(os.getpid()) > before
+    assert cpu_seconds(2**30) is None
 
 
 def test_what_jobs_print_does_not_mix_with_answers():

@@ -1,4 +1,7 @@
-"""Killed at any point and called again, every stage ends with the bytes of an undisturbed call, and leaves no litter."""
+"""Killed, interrupted or out of disk at any point and called again, a command ends with the bytes of an undisturbed call.
+
+EMBCOMP_FAULT_POINTS=100 pytest -m slow tests/faults/test_kill.py disturbs every command at 100 points in each way.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.killing import call, contents, points
+from helpers.killing import KINDS, call, contents, points
 from helpers.tones import write_tones
-
-# Imported here, so that the forked children need not: they are killed in their work, not in their imports.
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc").is_dir(), reason="needs Linux processes")
 
@@ -54,6 +55,10 @@ transfer.method = "none"
 [[variants]]
 name = "compressed"
 """
+POINTS = int(os.environ.get("EMBCOMP_FAULT_POINTS", "20"))
+ENDS = {"kill": -signal.SIGKILL, "interrupt": 130, "full": 2}
+# The compiler of exported C is started with the usual signals.
+FULL = ("No space left", "File too large", "File size limit")
 # Times, and the place of the folder.
 CHANGING = ("environment.json", "result.json", "metrics.json", "report.md", "report.html", "config.toml")
 
@@ -72,9 +77,12 @@ def ready(tmp_path_factory):
         "distill": ["distill", home, "--targets", folder / "store", "--transfer", "embedding", "--out", "OUT/student", *TRAINING],
         "run": ["run", folder / "run1.toml", "--out", "OUT/run"],
         "workers": ["run", folder / "run2.toml", "--out", "OUT/run"],
+        "export": ["export", folder / "student", "--to", "c", "--out", "OUT/student.c"],
+        "onnx": ["export", folder / "student", "--to", "onnx", "--out", "OUT/student.onnx"],
     }  # fmt: skip
-    code, _, _ = call(into(commands["embed"], folder), folder / "log")
-    assert code == 0, (folder / "log").read_text()
+    for stage in ("embed", "distill"):
+        code, _, _ = call(into(commands[stage], folder), folder / "log")
+        assert code == 0, (folder / "log").read_text()
     return folder, commands
 
 
@@ -98,43 +106,62 @@ def undisturbed(ready, tmp_path_factory):
     return find
 
 
-def disturb(ready, undisturbed, stage, tmp_path, count, seed):
-    """Kill and repeat so many times; returns how many calls were killed, and how many results were equal."""
+def disturb(ready, undisturbed, stage, kind, tmp_path, count, seed):
+    """Disturb and repeat so many times; returns how many calls did not end by themselves."""
     expected, operations, seconds = undisturbed(stage)
-    killed = equal = 0
-    for number, point in enumerate(points(seed, count, operations if stage != "workers" else 0, seconds)):
+    disturbed = 0
+    for number, point in enumerate(points(seed, count, operations if stage != "workers" else 0, seconds, kind)):
         out = tmp_path / str(number)
         command = into(ready[1][stage], out)
         code, _, _ = call(command, tmp_path / "log", **point)
-        assert code in (0, -signal.SIGKILL), (point, (tmp_path / "log").read_text())
-        killed += code != 0
+        said = (tmp_path / "log").read_text()
+        assert code in (0, ENDS[kind]), (point, said)
+        check_words(kind, code, said, point)
+        disturbed += code != 0
         if code != 0:
             code, _, _ = call(command, tmp_path / "log")
             said = (tmp_path / "log").read_text()
-            # A compressor that was whole when the kill came is not fitted again.
+            # A compressor that was whole when the call was disturbed is not fitted again.
             assert code == 0 or (stage == "compress" and "already exists" in said), (point, said)
+        if "no model card: cannot write" in said:  # that alone does not fail a command
+            assert code == 0 and call(["card", out / "student"], tmp_path / "log")[0] == 0
         found = contents(out, CHANGING)
         assert found.keys() == expected.keys(), point
         assert found == expected, (point, [name for name in found if found[name] != expected[name]])
-        equal += 1
         shutil.rmtree(out)
-    return killed, equal
+    return disturbed
 
 
-@pytest.mark.parametrize("stage", ["embed", "compress", "distill", "run"])
-def test_a_killed_stage_goes_on_to_the_same_bytes(ready, undisturbed, stage, tmp_path):
-    killed, equal = disturb(ready, undisturbed, stage, tmp_path, 2, seed=7)
-    assert equal == 2 and killed >= 1
+def check_words(kind, code, said, point):
+    """What is said about an interruption or a full disk: a line, and what to do."""
+    assert "Traceback" not in said and "Exception ignored" not in said, (point, said)
+    if kind == "interrupt" and code:
+        assert "interrupted; finished work is kept: run the same command again to continue" in said, (point, said)
+    if kind == "full" and code:
+        (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert ("cannot write" in line or "does not compile" in line) and any(word in line for word in FULL), (
+            point,
+            said,
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stage", ["embed", "compress", "distill", "export", "run"])
+def test_a_disturbed_command_goes_on_to_the_same_bytes(ready, undisturbed, stage, kind, tmp_path):
+    disturb(ready, undisturbed, stage, kind, tmp_path, 1 if stage == "run" else 2, seed=7)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stage", "count"), [("embed", 25), ("compress", 25), ("distill", 25), ("run", 20), ("workers", 5)]
-)
-def test_killed_a_hundred_times_nothing_is_lost(ready, undisturbed, stage, count, tmp_path):
-    killed, equal = disturb(ready, undisturbed, stage, tmp_path, count, seed=11)
-    sys.stderr.write(f"{stage}: {count} points, {killed} killed, {equal} equal\n")
-    assert equal == count and killed >= count // 2
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stage", ["embed", "compress", "distill", "export", "onnx", "run", "workers"])
+def test_disturbed_a_hundred_times_nothing_is_lost(ready, undisturbed, stage, kind, tmp_path):
+    if (stage, kind) == ("workers", "full"):
+        pytest.skip("which of two workers meets the limit first is left to chance")
+    count = max(1, POINTS // (10 if stage in ("onnx", "workers") else 1))
+    disturbed = disturb(ready, undisturbed, stage, kind, tmp_path, count, seed=11)
+    sys.stderr.write(f"{stage}, {kind}: {count} points, {disturbed} disturbed, {count} equal\n")
+    assert disturbed >= count // 2
 
 
 def test_a_kill_between_any_two_file_operations_of_a_store_loses_no_row(ready, undisturbed, tmp_path):
@@ -143,7 +170,7 @@ def test_a_kill_between_any_two_file_operations_of_a_store_loses_no_row(ready, u
     for at in range(operations - 6, operations + 1):
         out = tmp_path / str(at)
         command = into(ready[1]["embed"], out)
-        assert call(command, tmp_path / "log", kill_at=at)[0] == -signal.SIGKILL
+        assert call(command, tmp_path / "log", at=at)[0] == -signal.SIGKILL
         assert call(command, tmp_path / "log")[0] == 0
         assert contents(out) == expected, at
 
@@ -158,7 +185,7 @@ def test_a_signal_ends_a_stage_with_words_and_the_same_command_goes_on(
     command = into(ready[1]["distill"], tmp_path / "out")
     for part in (0.5, 0.3, 0.1):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
-        found, _, _ = call(command, tmp_path / "log", kill_after=part * seconds, number=number)
+        found, _, _ = call(command, tmp_path / "log", after=part * seconds, number=number)
         if found != 0:  # on a busy machine it may have been the quicker
             break
     said = (tmp_path / "log").read_text()
@@ -170,7 +197,7 @@ def test_a_signal_ends_a_stage_with_words_and_the_same_command_goes_on(
 
 def test_a_signal_ends_the_workers_too(ready, tmp_path):
     command = into(ready[1]["workers"], tmp_path / "out")
-    found, _, _ = call(command, tmp_path / "log", kill_after=3.0, number=signal.SIGTERM)
+    found, _, _ = call(command, tmp_path / "log", after=3.0, number=signal.SIGTERM)
     assert found in (0, 143)
     deadline = time.time() + 20
     while (left := working(tmp_path)) and time.time() < deadline:

@@ -21,9 +21,10 @@ from embcomp.audio.clips import Clips
 from embcomp.audio.features import compute_features
 from embcomp.cli import group
 from embcomp.compression import Compressor
-from embcomp.config import AudioConfig
+from embcomp.config import AudioConfig, load
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, EmbcompError, StoreError
+from embcomp.pipeline import run
 from embcomp.storage import arrays, files
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers import KMeansTeacher, embed
@@ -298,6 +299,37 @@ def test_of_many_writers_of_one_store_each_is_refused_or_finds_it_whole(tmp_path
     assert set(codes) <= {0, 3} and 0 in codes
     np.testing.assert_array_equal(EmbeddingStore.open(tmp_path / "s").data, VECTORS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
+
+
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_writes(tones, tmp_path):
+    (tmp_path / "run.toml").write_text(
+        "seeds = [0]\nworkers = 1\n[data]\ntrain = 'tones/manifest.csv'\n[audio]\nseconds = 0.3\nn_mels = 16\n[split]\nfolds = 2\n"
+        "[teacher]\ncentroids = 4\nwhitened = 8\npatches = 300\n[student]\nwidth = 8\n[training]\nsteps = 2\n[transfer]\nmethod = 'none'\n"
+    )
+    for place in (tmp_path / "out", Path(os.path.relpath(tmp_path / "out"))):
+        seen = []
+
+        def second(stage, done, total, place=place, seen=seen):
+            if not seen:
+                seen.append(CliRunner().invoke(group, ["run", str(tmp_path / "run.toml"), "--out", str(place)]))
+
+        result = run(load(tmp_path / "run.toml"), tmp_path / "out", second)
+        assert len(result.scores)
+        assert isinstance(seen[0].exception, StoreError)
+        assert "another process is writing" in str(seen[0].exception) and "wait for it to end" in str(seen[0].exception)
+        assert not (tmp_path / "out" / ".lock").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX locks")
+def test_a_file_system_without_locks_is_no_other_writer(tmp_path, monkeypatch):
+    import fcntl
+
+    def none(handle, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    fill(tmp_path / "s")
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 def dead():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -36,3 +37,20 @@ def chatters(number):
 def writes_and_waits(folder):
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)
+
+
+def hungry(number):
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+    return len(bytearray(1 << 30))
+
+
+def hungry_tensor(number):
+    import torch
+
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+    return torch.zeros(1 << 30).numel()
+
+
+def hangs(number):
+    time.sleep(60 if number == 1 else 0)
+    return number

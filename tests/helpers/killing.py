@@ -1,34 +1,63 @@
-"""Commands run in a child of this process and killed at a chosen point."""
+"""Commands run in a child of this process and disturbed at a chosen point: killed, interrupted, or out of disk."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib
 import os
 import random
+import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
-# What changes a folder; a process is killed just before one of these.
+# What changes a folder; a process is disturbed just before one of these.
 EVENTS = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
+GROWS = ("open", "os.mkdir", "os.rename")  # what a full disk refuses
+KINDS = ("kill", "interrupt", "full")
+SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}
+# What commands import when they are called: imported before the fork, a child is disturbed in its work.
+HEAVY = ("soundfile", "soxr", "sklearn.decomposition", "sklearn.linear_model", "torch._dynamo", "safetensors.torch",
+         "embcomp.compression", "embcomp.teachers", "embcomp.training.distill", "embcomp.training.compress", "embcomp.pipeline.runner",
+         "embcomp.export.writing", "embcomp.export.c", "embcomp.cli.embed", "embcomp.cli.compress", "embcomp.cli.distill", "embcomp.cli.export",
+         "embcomp.cli.run")  # fmt: skip
 
 
-class _Killer:
-    """Counts the file operations of this process, and ends it by SIGKILL at number `at`."""
+class _Fault:
+    """Counts the file operations of this process, and disturbs it at number `at`.
 
-    def __init__(self, at: int):
-        self.at, self.count = at, 0
+    A disk that is ``full`` lets every file grow to `room` bytes from then on; where `room` is negative, nothing can be
+    created or renamed.
+    """
+
+    def __init__(self, kind: str, at: int, room: int):
+        self.kind, self.at, self.room, self.count, self.full = kind, at, room, 0, False
 
     def __call__(self, event: str, arguments: tuple) -> None:
         writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
-        if writes or event in EVENTS:
-            self.count += 1
-            if self.count == self.at:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if not writes and event not in EVENTS:
+            return
+        self.count += 1
+        if self.count == self.at:
+            if self.kind == "full":
+                self.full = True
+                if self.room >= 0:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (self.room, resource.RLIM_INFINITY))
+            else:
+                os.kill(os.getpid(), SIGNALS[self.kind])
+        if self.full and self.room < 0 and event in GROWS and arguments[0] != os.devnull:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), arguments[0])
+
+    def stop(self) -> None:
+        if self.full and self.room >= 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        self.at, self.full = 0, False
 
 
-def call(arguments: list, output: Path, kill_at: int = 0, kill_after: float = 0.0, number=signal.SIGKILL) -> tuple[int, int, float]:  # fmt: skip
+def call(arguments: list, output: Path, *, kind: str = "kill", at: int = 0, room: int = 0, after: float = 0.0, number: int = 0) -> tuple[int, int, float]:  # fmt: skip
     """Run the command line in a forked child, whose imports are done.
 
     Parameters
@@ -36,11 +65,16 @@ def call(arguments: list, output: Path, kill_at: int = 0, kill_after: float = 0.
     arguments : list
         Of ``embcomp``.
     output : Path
-        Where its standard output and error go.
-    kill_at : int, default=0
-        Kill it before this file operation, counted from 1; 0 does not.
-    kill_after : float, default=0.0
-        Send it, and the workers it started, a signal after so many seconds; 0 does not.
+        Gets its standard output and error.
+    kind : {"kill", "interrupt", "full"}
+    at : int, default=0
+        Disturb it before this file operation, counted from 1; 0 does not.
+    room : int, default=0
+        Bytes that a file may have on a full disk; negative is none, and no new file.
+    after : float, default=0.0
+        Send it a signal after so many seconds, with SIGKILL its workers too; 0 does not.
+    number : int, optional
+        Of that signal, by default the one of `kind`.
 
     Returns
     -------
@@ -50,19 +84,37 @@ def call(arguments: list, output: Path, kill_at: int = 0, kill_after: float = 0.
         File operations it did, where it ended by itself; else 0.
     seconds : float
     """
+    for name in HEAVY:
+        importlib.import_module(name)
     started = time.perf_counter()
     counted = output.with_suffix(".count")
+    # A pipe: a file for the output would run into the limit of a full disk too.
+    outlet, inlet = os.pipe()
     child = os.fork()
     if child == 0:
-        _run(arguments, output, counted, kill_at)
-    if kill_after:
+        os.close(outlet)
+        _run(arguments, inlet, counted, _Fault(kind, at, room))
+    os.close(inlet)
+    said: list[bytes] = []
+    reader = threading.Thread(target=_drain, args=(outlet, said), daemon=True)
+    reader.start()
+    if after:
         with contextlib.suppress(_Ended):
-            _wait(child, started + kill_after)
-            _signal(child, number)
+            _wait(child, started + after)
+            _signal(child, number or SIGNALS[kind])
     _, status = os.waitpid(child, 0)
+    seconds = time.perf_counter() - started
+    reader.join(60)  # workers may hold the pipe for a moment
+    output.write_bytes(b"".join(said))
     operations = int(counted.read_text()) if counted.exists() else 0
     counted.unlink(missing_ok=True)
-    return os.waitstatus_to_exitcode(status), operations, time.perf_counter() - started
+    return os.waitstatus_to_exitcode(status), operations, seconds
+
+
+def _drain(outlet: int, said: list[bytes]) -> None:
+    while piece := os.read(outlet, 1 << 16):
+        said.append(piece)
+    os.close(outlet)
 
 
 class _Ended(Exception):
@@ -84,42 +136,49 @@ def _signal(child: int, number: int) -> None:
             os.kill(process, number)
 
 
-def _run(arguments: list, output: Path, counted: Path, kill_at: int) -> None:
+def _run(arguments: list, inlet: int, counted: Path, fault: _Fault) -> None:
     code = 70
     try:
-        handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
+        os.dup2(inlet, 1)
+        os.dup2(inlet, 2)
+        os.close(inlet)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["embcomp", *map(str, arguments)]
         # A test run in the background may have been told to ignore it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         from embcomp.cli import main
 
-        killer = _Killer(kill_at)
-        sys.addaudithook(killer)
+        sys.addaudithook(fault)
         try:
             main()
             code = 0
         except SystemExit as end:
             code = end.code or 0
-        killer.at = 0
-        counted.write_text(str(killer.count))
+        fault.stop()
+        counted.write_text(str(fault.count))
+    except BaseException as error:
+        import traceback
+
+        fault.stop()
+        traceback.print_exception(error)
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
 
 
-def points(seed: int, count: int, operations: int, seconds: float) -> list[dict]:
-    """Seeded points to kill at, by turns at a file operation and after a time."""
-    rng = random.Random(seed)
+def points(seed: int, count: int, operations: int, seconds: float, kind: str = "kill") -> list[dict]:
+    """Seeded points to disturb at: by turns at a file operation and, for a signal, after a time."""
+    rng = random.Random(f"{seed} {kind}")
     found: list[dict] = []
     for number in range(count):
-        if number % 2 == 0 and operations:
-            found.append({"kill_at": rng.randint(1, operations)})
+        if kind == "full":
+            room = rng.choice([-1, 0, rng.randint(1, 300), rng.randint(300, 20_000)])
+            found.append({"kind": kind, "at": rng.randint(1, operations), "room": room})
+        elif number % 2 == 0 and operations:
+            found.append({"kind": kind, "at": rng.randint(1, operations)})
         else:
-            found.append({"kill_after": rng.uniform(0.01, 1.0) * seconds})
+            found.append({"kind": kind, "after": rng.uniform(0.01, 1.0) * seconds})
     return found
 
 
