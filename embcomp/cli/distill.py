@@ -23,6 +23,14 @@ from embcomp.cli.choices import listing
     help="Further clips without labels and their targets, made as --targets; repeatable.",
 )
 @click.option(
+    "--views",
+    "views",
+    multiple=True,
+    type=common.FOLDER,
+    metavar="STORE",
+    help="Targets of a view of the clips, or of the unlabelled ones, from embed --views; repeatable.",
+)
+@click.option(
     "--teacher", "spec", metavar="NAME:ARGUMENT", help="Teacher to run at every step, needed by clip_teacher."
 )
 @click.option("--transfer", "method", default="compressed", show_default=True, help="Transfer method, see below.")
@@ -59,6 +67,7 @@ def distill(
     manifest: Path,
     targets: Path | None,
     pools: tuple[str, ...],
+    views: tuple[Path, ...],
     spec: str | None,
     method: str,
     inputs: str,
@@ -109,6 +118,7 @@ def distill(
             variant=variant,
             targets=EmbeddingStore.open(targets) if targets is not None else None,
             unlabelled=[_pool(text, allow_outside) for text in pools],
+            views=[EmbeddingStore.open(path) for path in views],
             teacher=teacher,
             audio=config.audio,
             data=config.data,

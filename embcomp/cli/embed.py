@@ -35,6 +35,14 @@ from embcomp.cli.choices import listing
     type=click.Choice(["float32", "float16"]),
     help="Of the stored numbers.",
 )
+@click.option(
+    "--views",
+    "count",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 100),
+    help="Also embed so many changed versions of each clip, for training, as OUT.view1 and so on.",
+)
 @common.split_option
 @common.group_column_option
 @common.set_option
@@ -48,6 +56,7 @@ def embed(
     out: Path,
     seconds: float,
     dtype: str,
+    count: int,
     splits,
     group_column,
     overrides,
@@ -62,7 +71,8 @@ def embed(
     labels and saved as OUT.teacher; use --teacher kmeans:OUT.teacher for other
     clips. Several teachers, A + B, are put side by side with equal shares of the
     variance, and the result is saved as OUT.teacher, too; use joined:OUT.teacher for
-    other clips. --set changes settings of the section teacher. With --teacher store:PATH,
+    other clips. --set changes settings of the section teacher, and with --views those
+    of training that say how clips are changed: gain, equaliser, roll, noise, view_seed. With --teacher store:PATH,
     vectors are taken from a file, and no audio need be there.
 
     \b
@@ -70,12 +80,13 @@ def embed(
       embcomp embed train.csv --teacher kmeans --out embeddings
     """
     import embcomp
+    from embcomp.audio.views import views_of
     from embcomp.config import parse_overrides
     from embcomp.config.schema import toml_value
     from embcomp.engines.local import set_threads
 
     set_threads(threads)
-    config = parse_overrides([f"teacher.spec={toml_value(spec)}", *overrides])
+    config = parse_overrides([f"teacher.spec={toml_value(spec)}", f"training.views={count}", *overrides])
     settings = config.variants[0].teacher
     if "seed" in settings.options():
         settings = replace(settings, seed=seed)
@@ -88,6 +99,7 @@ def embed(
         audio=config.audio,
         dtype=dtype,
         skip_bad=skip_bad,
+        views=views_of(config.variants[0].training),
         progress=common.stage_progress(),
     )
     store = found.store
@@ -99,6 +111,8 @@ def embed(
     )
     if not found.has_audio:
         click.echo("  no row names an audio file; rows are identified by their vectors", err=True)
+    for one in found.views:
+        click.echo(f"view {one.settings['view']['number']}: {one.path}")
     for clip in found.bad:
         click.echo(f"  left out: {clip}", err=True)
     if found.cut:

@@ -28,12 +28,18 @@ class Given:
         What the inputs depend on, beside the clips.
     features : callable
         From a path, where log-mels are kept, to the inputs.
+    clips : Clips or None
+        Their audio; None where students get something else.
+    front : AudioConfig or None
+        How log-mels are made.
     """
 
     manifest: Manifest
     hashes: list[str]
     settings: dict[str, Any]
     features: Callable[[str | os.PathLike], Features | FileFeatures]
+    clips: Clips | None = None
+    front: AudioConfig | None = None
 
 
 def given_audio(manifest: Manifest, audio: AudioConfig, skip_bad: bool, front: AudioConfig | None = None) -> Given:
@@ -52,7 +58,12 @@ def given_audio(manifest: Manifest, audio: AudioConfig, skip_bad: bool, front: A
     clips, _ = Clips.of(manifest, audio).usable(skip_bad)
     hashes, front = clips.hashes(), front or audio
     return Given(
-        clips.manifest, hashes, audio_settings(front), lambda path: compute_features(clips, hashes, front, path)
+        clips.manifest,
+        hashes,
+        audio_settings(front),
+        lambda path: compute_features(clips, hashes, front, path),
+        clips,
+        front,
     )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.audio.clips import Clips, names_audio
+from embcomp.audio.views import View, ViewedClips
 from embcomp.config import AudioConfig, read_choice
 from embcomp.data.manifest import Manifest
-from embcomp.errors import BadClip
+from embcomp.errors import BadClip, ConfigError
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ownership import refuse_foreign
 from embcomp.storage.store import EmbeddingStore
@@ -36,6 +37,8 @@ class Embedded:
         Clips longer than `seconds`, of which only the start was embedded.
     has_audio : bool
         False if no row names an audio file and all vectors were looked up by id.
+    views : tuple of EmbeddingStore
+        Of changed versions of the clips.
     """
 
     store: EmbeddingStore
@@ -43,6 +46,7 @@ class Embedded:
     bad: tuple[BadClip, ...]
     cut: int
     has_audio: bool
+    views: tuple[EmbeddingStore, ...] = ()
 
 
 def embed_manifest(
@@ -56,6 +60,7 @@ def embed_manifest(
     audio: AudioConfig | None = None,
     dtype: str = "float32",
     skip_bad: bool = False,
+    views: Sequence[View] = (),
     progress: Progress | None = None,
 ) -> Embedded:
     """Compute embeddings of the clips of a manifest and store them.
@@ -84,6 +89,8 @@ def embed_manifest(
         Of the stored numbers.
     skip_bad : bool, default=False
         Leave out unusable clips instead of raising.
+    views : sequence of View, optional
+        Changed versions of every clip to embed, too, in stores beside `out`: ``OUT.view1`` and so on, by their numbers.
     progress : callable, optional
         Called as ``progress(stage, done, total)``, stage ``check`` or ``embed``.
 
@@ -94,7 +101,7 @@ def embed_manifest(
     Raises
     ------
     ConfigError
-        There is no such teacher or option.
+        There is no such teacher or option, or views are asked of one that does not run.
     AudioError
         Clips cannot be used (all are named) and `skip_bad` is false.
     ManifestError, StoreError, ArtifactError
@@ -110,6 +117,11 @@ def embed_manifest(
     refuse_foreign(out, "store")
     progress = progress or (lambda stage, done, total: None)
     settings = read_choice("teacher", {"spec": teacher, **(options or {})}) if isinstance(teacher, str) else teacher
+    places = {view: Path(out).with_name(f"{Path(out).name}.view{view.number}") for view in views}
+    if silent := [one.spec for one in settings.members or [settings] if places and not one.choice.runs]:
+        raise ConfigError(f"the teacher {silent[0]!r} holds vectors, and cannot embed views; take a teacher that runs")
+    for place in places.values():
+        refuse_foreign(place, "store")
     chosen = manifest.with_splits(splits)
     clips = Clips.of(chosen, audio or AudioConfig(), seconds)
     if not settings.choice.runs and not names_audio(manifest):
@@ -122,15 +134,21 @@ def embed_manifest(
     if settings.members:
         counted = _counted(progress, "embed", len(clips) * len(settings.members))
         opened, store = embed_joined(clips, hashes, settings, out, manifest=manifest, progress=counted, dtype=dtype)
-        return Embedded(store, opened, tuple(checked.bad), checked.longer if opened.runs else 0, True)
-    if settings.learns:
-        key = fingerprint([settings.options(), hashes, seconds])
-        path = Path(out)
-        opened = learned_teacher(clips, settings, path.with_name(f"{path.name}.teacher"), key)
     else:
-        opened = open_teacher(settings, manifest)
-    store = embed(clips, hashes, opened, out, progress=_counted(progress, "embed", len(clips)), dtype=dtype)
-    return Embedded(store, opened, tuple(checked.bad), checked.longer if opened.runs else 0, True)
+        if settings.learns:
+            key = fingerprint([settings.options(), hashes, seconds])
+            path = Path(out)
+            opened = learned_teacher(clips, settings, path.with_name(f"{path.name}.teacher"), key)
+        else:
+            opened = open_teacher(settings, manifest)
+        store = embed(clips, hashes, opened, out, progress=_counted(progress, "embed", len(clips)), dtype=dtype)
+    counted = _counted(progress, "views", len(clips) * len(places))
+    changed = [
+        embed(ViewedClips.viewed(clips, view), hashes, opened, place, progress=counted, dtype=dtype)
+        for view, place in places.items()
+    ]
+    cut = checked.longer if opened.runs else 0
+    return Embedded(store, opened, tuple(checked.bad), cut, True, tuple(changed))
 
 
 def _counted(progress: Progress, stage: str, total: int) -> Callable[[int], None]:

@@ -173,6 +173,8 @@ def _rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callab
         return lambda rows: teacher.join([part(rows) for part in parts])
     ids = clips.manifest.ids
     if not getattr(teacher, "runs", True):
+        if view_settings(clips):
+            raise TeacherError(f"the teacher {teacher.name} holds vectors, and cannot embed views of clips")
         return lambda rows: teacher.rows([ids[row] for row in rows])
     clips = clips.at(teacher.sample_rate)
     batch = clips.batch if hashes is None else clips.unchanged(hashes)

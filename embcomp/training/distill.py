@@ -24,6 +24,7 @@ from embcomp.teachers import Teacher, embedder
 from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.training.compress import fit_compressor
 from embcomp.training.devices import check_device
+from embcomp.training.viewing import with_views
 from embcomp.transfer import Source
 
 
@@ -34,6 +35,7 @@ def distill(
     variant: VariantConfig,
     targets: EmbeddingStore | None = None,
     unlabelled: Sequence[tuple[Manifest, EmbeddingStore]] = (),
+    views: Sequence[EmbeddingStore] = (),
     teacher: Teacher | None = None,
     audio: AudioConfig | None = None,
     data: DataConfig | None = None,
@@ -57,6 +59,10 @@ def distill(
     unlabelled : sequence of (Manifest, EmbeddingStore), optional
         Further clips, whose labels if any are not read, and their vectors, made as `targets` were. They take part in
         the transfer loss; ``training.labelled`` is the share of a batch that has labels.
+    views : sequence of EmbeddingStore, optional
+        Targets of changed versions of the clips, or of the unlabelled ones, one store for each version; see
+        `embcomp.teachers.embed_manifest.embed_manifest`. The student gets the same changes. A method that learns from
+        labels alone needs none, and gets the views of ``training.views``.
     teacher : Teacher, optional
         Runs at every step; ``clip_teacher`` needs it, and no targets.
     data : DataConfig, optional
@@ -103,8 +109,6 @@ def distill(
             f"transfer method {variant.transfer.method!r} learns nothing from unlabelled clips; leave --unlabelled out, "
             "or use a method that learns from targets"
         )
-    if variant.training.views:
-        raise ConfigError("training.views are made in a run (embcomp run); set training.views to 0")
     given = _given(manifest, audio, data, skip_bad)
     hashes, manifest = given.hashes, given.manifest
     pools = [_given(pool, audio, data, skip_bad) for pool, _ in unlabelled]
@@ -116,6 +120,7 @@ def distill(
             dict(zip(pool.manifest.ids, pool.hashes)),
             f"the labelled clips and the unlabelled ones of {pool.manifest.name}",
         )
+    variant, viewed = with_views(variant, views, [given, *pools])
     labels = encode(manifest.labels)
     key = fingerprint(
         [
@@ -125,6 +130,7 @@ def distill(
             given.settings,
             targets.settings if reads else teacher.fingerprint() if source == Source.TEACHER else None,
             *([pool.hashes, store.settings] for pool, (_, store) in zip(pools, unlabelled)),
+            *(["view", number, *one.key()] for number, some in enumerate(viewed) for one in some),
         ]
     )
     # Its name says what it is of: another method must not go on from it.
@@ -150,8 +156,14 @@ def distill(
         Part(pool.manifest.ids, pool.hashes, pool.features(f"{cached}-{number}"), vectors)
         for number, (pool, (_, vectors)) in enumerate(zip(pools, unlabelled), 1)
     ]
+    parts += [
+        one.part(f"{cached}-{number}.view{one.view.number}", part)
+        for number, (part, some) in enumerate(zip(list(parts), viewed[1:]), 1)
+        for one in some
+    ]
     rows, held = validation_split(labels.for_splits, manifest.groups, validation, seed)
     fit = used(variant, everything.select(rows))
+    fit_views = [one.part(f"{cached}.view{one.view.number}", everything, rows) for one in viewed[0]]
     compressor = in_loop = None
     if variant.transfer.joint:
         vectors = targets.take(list(fit.ids))
@@ -170,7 +182,7 @@ def distill(
     classifier = train_student(
         variant,
         audio,
-        Lesson(fit, everything.select(held), parts, compressor, in_loop),
+        Lesson(fit, everything.select(held), parts, compressor, in_loop, fit_views),
         out,
         about=about,
         seed=seed,
