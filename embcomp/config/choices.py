@@ -178,8 +178,10 @@ SECTIONS = {
         aliases="embcomp.teachers.catalogue:specs",
         joined_by="joined",
     ),
-    "transfer": Section("method", "transfer method", "embcomp.transfer:METHODS", "compressed"),
-    "student": Section("kind", "student", "embcomp.students:STUDENTS", "ds_cnn"),
+    "transfer": Section(
+        "method", "transfer method", "embcomp.transfer:METHODS", "compressed", group="embcomp.transfer"
+    ),
+    "student": Section("kind", "student", "embcomp.students:STUDENTS", "ds_cnn", group="embcomp.students"),
 }
 
 

@@ -149,3 +149,37 @@ def test_each_choice_has_a_file_of_its_own(registry, folder):
     modules = [one.__module__ for one in registry]
     assert len(set(modules)) == len(modules)
     assert all(module.startswith(f"embcomp.{folder}.") for module in modules)
+
+
+@pytest.mark.parametrize(
+    ("section", "made"),
+    [
+        (
+            "transfer",
+            "from embcomp.transfer import Transfer\nclass Added(Transfer):\n    name, summary = 'added', 'labels'",
+        ),
+        ("student", "from embcomp.students import DSCNN\nclass Added(DSCNN):\n    name, summary = 'added', 'the same'"),
+    ],
+)
+def test_packages_add_methods_and_students_by_an_entry_point(section, made, tmp_path, monkeypatch):
+    from embcomp.config.choices import SECTIONS, added_choices
+
+    (tmp_path / f"adds_{section}.py").write_text(made)
+    about = tmp_path / f"adds_{section}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: adds-{section}\nVersion: 1.0\n")
+    group = {"transfer": "embcomp.transfer", "student": "embcomp.students"}[section]
+    (about / "entry_points.txt").write_text(f"[{group}]\nadded = adds_{section}:Added\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    added_choices.cache_clear()
+    try:
+        variant = parse({section: {SECTIONS[section].key: "added"}}).variants[0]
+        assert getattr(variant, section).choice.__module__ == f"adds_{section}"
+        if section == "student":
+            built = build_student(variant.student, 3, 24)
+            assert built(torch.zeros(2, 24, 9), torch.tensor([9, 9])).logits.shape == (2, 3)
+        else:
+            assert build_transfer(variant.transfer, False).name == "added"
+    finally:
+        added_choices.cache_clear()
+        monkeypatch.delitem(__import__("sys").modules, f"adds_{section}", raising=False)
