@@ -28,6 +28,7 @@ EXPORTS = (
     ("student.int8.onnx", "onnx", ("--int8",)),
     ("student.tflite", "tflite", ()),
     ("student.int8.tflite", "tflite", ("--int8",)),
+    ("student.pte", "executorch", ()),
     ("student.c", "c", ()),
     ("student.int8.c", "c", ("--int8",)),
 )

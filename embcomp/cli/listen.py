@@ -35,7 +35,7 @@ def listen(
 ) -> None:
     """Label what the microphone records with MODEL, a line for each window, until Ctrl-C.
 
-    MODEL is an exported file, .onnx or .tflite, or the folder of a student.
+    MODEL is an exported file, .onnx, .tflite or .pte, or the folder of a student.
 
     \b
     Example:

@@ -77,7 +77,7 @@ def predict(
 
     MODEL is the folder of a student, or of a finished run, of which the student
     with the best validation score is taken, or a file that embcomp export wrote:
-    .onnx or .tflite. Of a student that takes a table or images, AUDIO is a file of
+    .onnx, .tflite or .pte. Of a student that takes a table or images, AUDIO is a file of
     these, and each row is labelled by its id.
 
     Files longer than the clips the student was trained on are cut to that length,

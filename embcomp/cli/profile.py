@@ -15,7 +15,7 @@ from embcomp.cli import common
     "--runtime",
     "runtimes",
     multiple=True,
-    help="For students: eager, compiled, onnx, onnx-int8, tflite or tflite-int8; repeatable.  [default: all]",
+    help="For students: eager, compiled, onnx, onnx-int8, tflite, tflite-int8 or executorch; repeatable.  [default: all]",
 )
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1), help="Measurements of each.")
 @click.option("--out", type=common.FILE, help="CSV file to write, too.")

@@ -39,7 +39,7 @@ def serve(
 ) -> None:
     """Answer POST requests with audio by the labels that MODEL gives, as JSON.
 
-    MODEL is an exported file, .onnx or .tflite, or the folder of a student. There is
+    MODEL is an exported file, .onnx, .tflite or .pte, or the folder of a student. There is
     no password: keep the default host unless every machine of the network may ask.
 
     \b

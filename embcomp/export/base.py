@@ -92,7 +92,7 @@ class Format(ABC):
             except (ImportError, OSError) as error:
                 reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not import ({error})"
                 raise MissingDependencyError(
-                    f"--to {self.name} needs {name}, which {reason}: pip install -e '.[{self.extra}]' in a clone of embcomp"
+                    f"--to {self.name} needs {name.partition('.')[0]}, which {reason}: pip install -e '.[{self.extra}]' in a clone of embcomp"
                 ) from None
         if source.info.kind not in self.sources:
             raise ConfigError(
@@ -102,7 +102,9 @@ class Format(ABC):
             raise ConfigError(f"--to {self.name} is for students that take audio; use --to onnx")
         if int8 and source.info.input in ROWS:
             raise ConfigError("--int8 is for students that take audio; leave it out")
-        if int8 and (not self.int8 or source.info.kind != "classifier"):
+        if int8 and not self.int8:
+            raise ConfigError(f"--to {self.name} has no --int8; use --to onnx, tflite or c")
+        if int8 and source.info.kind != "classifier":
             raise ConfigError(f"--int8 is of students, not of a {source.info.kind}; leave it out")
         if path.suffix != self.suffix:
             raise ConfigError(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from embcomp.errors import choose
 from embcomp.export.base import Format
 from embcomp.export.c import CFormat
+from embcomp.export.executorch import ExecutorchFormat
 from embcomp.export.onnx import OnnxFormat
 from embcomp.export.tflite import TfliteFormat
 
-FORMATS: tuple[type[Format], ...] = (OnnxFormat, TfliteFormat, CFormat)
+FORMATS: tuple[type[Format], ...] = (OnnxFormat, TfliteFormat, ExecutorchFormat, CFormat)
 
 
 def format_named(name: str) -> Format:

@@ -152,7 +152,7 @@ def predict(
     Parameters
     ----------
     student : Classifier or path
-        A student, its folder, or a file that ``embcomp export`` wrote of it (``.onnx``, ``.tflite``).
+        A student, its folder, or a file that ``embcomp export`` wrote of it (``.onnx``, ``.tflite``, ``.pte``).
     paths : path or iterable of paths
         Files, folders and glob patterns; see `embcomp.prediction.files.audio_files`. Of a student that takes a table
         or images, files of these; see `embcomp.data.inputs.read_inputs`.

@@ -16,14 +16,14 @@ import torch
 
 from embcomp.errors import ArtifactError, ConfigError, MissingDependencyError, choose
 from embcomp.export.base import Calibration
-from embcomp.export.formats import format_named
+from embcomp.export.formats import FORMATS, format_named
 from embcomp.export.info import ModelInfo
 from embcomp.export.parity import generated_rows
 from embcomp.export.runtime import ExportedModel, is_exported, notes_of, open_model
 from embcomp.export.source import ExportOptions, Source, StudentSource, open_source
 from embcomp.storage.files import write_json
 
-RUNTIMES = ("eager", "compiled", "onnx", "onnx-int8", "tflite", "tflite-int8")
+RUNTIMES = ("eager", "compiled", "onnx", "onnx-int8", "tflite", "tflite-int8", "executorch")
 BATCH = 64
 REPEATS = 30
 WARM_UP = 3
@@ -160,7 +160,9 @@ def _of_file(path: Path, threads: int) -> _Candidate:
     model = open_model(path, threads)
     if model.info.input != "waveform":
         raise ArtifactError(f"{path} takes {model.info.input}s; profile files exported with --input waveform")
-    name = path.suffix[1:] + ("-int8" if model.info.precision == "int8" else "")
+    name = next(form.name for form in FORMATS if form.suffix == path.suffix.lower()) + (
+        "-int8" if model.info.precision == "int8" else ""
+    )
     run = _runner(model)
     return _Candidate(str(path), name, "waveform", model.info, path.stat().st_size, run, run)
 

@@ -1,4 +1,4 @@
-"""Exported files opened and run. Needs numpy and the format's own runtime: neither torch nor pandas."""
+"""Exported files opened and run. Needs numpy and the format's own runtime: but for ExecuTorch's, neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from embcomp.errors import ArtifactError, DataError, MissingDependencyError, nearest
 from embcomp.export.info import ModelInfo
-from embcomp.storage.files import check_regular, read_json
+from embcomp.storage.files import check_regular, file_hash, read_json
 
 BATCH = 64  # rows at a time
 NOTES = ".json"  # appended to an exported file's name: what it is, and its parity report
@@ -89,7 +89,23 @@ class OnnxModel(ExportedModel):
         return self.session.run(list(self.info.outputs), {self.info.input: batch})
 
 
-class TfliteModel(ExportedModel):
+class RowModel(ExportedModel):
+    """A file that takes one zero-padded row of fixed length at a time, and how much of it is the clip."""
+
+    @abstractmethod
+    def run_row(self, row: np.ndarray, length: int) -> list[np.ndarray]:
+        """Outputs (width,) for one row (1, ..., fixed length)."""
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        length = batch.shape[-1]
+        if length > self.info.fixed_samples:
+            raise DataError(f"{self.path.name} takes at most {self.info.fixed_samples} values a row, not {length}")
+        padded = np.zeros((*batch.shape[:-1], self.info.fixed_samples), dtype=batch.dtype)
+        padded[..., :length] = batch
+        return [np.stack(column) for column in zip(*(self.run_row(row[None], length) for row in padded))]
+
+
+class TfliteModel(RowModel):
     """A LiteRT file in its interpreter, with XNNPACK, on the CPU; clips run one by one."""
 
     def __init__(self, path: Path, threads: int = 1):
@@ -107,21 +123,47 @@ class TfliteModel(ExportedModel):
         if set(details) != {self.info.input, "length"} or len(shape) < 2 or shape[-1] != self.info.fixed_samples:
             raise ArtifactError(f"{path}: its inputs are not those that {notes_of(path).name} names; export it again")
 
-    def run(self, batch: np.ndarray) -> list[np.ndarray]:
-        length = batch.shape[-1]
-        if length > self.info.fixed_samples:
-            raise DataError(f"{self.path.name} takes at most {self.info.fixed_samples} values a row, not {length}")
-        padded = np.zeros((*batch.shape[:-1], self.info.fixed_samples), dtype=batch.dtype)
-        padded[..., :length] = batch
-        valid = np.array([length], dtype=np.int32)
-        found = []
-        for row in padded:
-            outputs = self.runner(**{self.info.input: row[None], "length": valid})
-            found.append([outputs[name][0] for name in self.info.outputs])
-        return [np.stack(column) for column in zip(*found)]
+    def run_row(self, row: np.ndarray, length: int) -> list[np.ndarray]:
+        outputs = self.runner(**{self.info.input: row, "length": np.array([length], dtype=np.int32)})
+        return [outputs[name][0] for name in self.info.outputs]
 
 
-READERS: dict[str, type[ExportedModel]] = {".onnx": OnnxModel, ".tflite": TfliteModel}
+class ExecutorchModel(RowModel):
+    """An ExecuTorch program in its runtime, which comes with torch, on the CPU; clips run one by one."""
+
+    def __init__(self, path: Path, threads: int = 1):
+        _imported("executorch.runtime", "executorch", path)
+        check_regular(path)
+        self.path = path
+        self.info = ModelInfo.from_dict(notes(path).get("model"), str(notes_of(path)))
+        # The runtime ends the process where a program is damaged in certain places.
+        if file_hash(path) != self.info.about.get("content"):
+            raise ArtifactError(f"{path} is not the file that {notes_of(path).name} describes; export it again")
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime
+
+        if hasattr(portable_lib, "_unsafe_reset_threadpool"):
+            portable_lib._unsafe_reset_threadpool(threads)
+        try:
+            self.program = Runtime.get().load_program(path)  # must outlive its method
+            self.method = self.program.load_method("forward")
+            shape = self.method.metadata.input_tensor_meta(0).sizes()
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"{path} is not readable as ExecuTorch ({_first_line(error)}); export it again"
+            ) from None
+        if shape[-1] != self.info.fixed_samples or self.method.metadata.num_outputs() != len(self.info.outputs):
+            raise ArtifactError(f"{path}: its inputs are not those that {notes_of(path).name} names; export it again")
+
+    def run_row(self, row: np.ndarray, length: int) -> list[np.ndarray]:
+        import torch
+
+        outputs = self.method.execute([torch.from_numpy(row), torch.tensor([length], dtype=torch.int32)])
+        # The next row is written over the same memory.
+        return [part[0].numpy().copy() for part in outputs]
+
+
+READERS: dict[str, type[ExportedModel]] = {".onnx": OnnxModel, ".tflite": TfliteModel, ".pte": ExecutorchModel}
 
 
 def is_exported(path: str | os.PathLike) -> bool:

@@ -1,0 +1,107 @@
+"""ExecuTorch programs against the students they were made from."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from export.test_onnx import student, waves
+
+import embcomp
+from embcomp.data.manifest import Manifest
+from embcomp.errors import ArtifactError, ConfigError, DataError, MissingDependencyError
+from embcomp.export.executorch import ExecutorchFormat
+from embcomp.export.runtime import notes_of, open_model
+from embcomp.export.source import ExportOptions, StudentSource
+from embcomp.export.writing import export_artifact
+from embcomp.storage.files import write_json
+
+
+@pytest.fixture
+def lowering():
+    pytest.importorskip("executorch.exir", exc_type=ImportError, reason="executorch is not installed")
+
+
+def write(source, path):
+    info = ExecutorchFormat().write(source, path)
+    write_json(notes_of(path), {"model": info.to_dict()})
+    return open_model(path)
+
+
+@pytest.mark.parametrize("kind", ["ds_cnn", "bc_resnet"])
+def test_students_for_clips_of_any_length_up_to_the_window(lowering, tmp_path, kind):
+    source = StudentSource(student(kind), ExportOptions(embedding=True))
+    model = write(source, tmp_path / "student.pte")
+    for samples in (1, 4999, 8000):
+        batch = waves(samples=samples)
+        for expected, found in zip(source.reference(list(batch)), model.run(batch), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+    with pytest.raises(DataError, match="takes at most 8000 values a row, not 8001"):
+        model.run(waves(samples=8001))
+
+
+def test_16_bit_samples_and_log_mels(lowering, tmp_path):
+    rows = [np.round(row * 32768).astype(np.float32) / 32768 for row in waves()]
+    for options in (ExportOptions(samples="int16"), ExportOptions(input="logmel")):
+        source = StudentSource(student(multi_label=True), options)
+        given = rows if options.input == "waveform" else [source.features(row)[0] for row in rows]
+        found = write(source, tmp_path / "student.pte").outputs(given)[0]
+        np.testing.assert_allclose(found, source.reference(rows)[0], atol=1e-5)
+
+
+def test_exported_with_a_report_and_labelled_with(lowering, trained, tmp_path):
+    tones = Manifest.read(trained / "tones/manifest.csv")
+    out = tmp_path / "student.pte"
+    written = export_artifact(trained / "student", out, "executorch", check=tones)
+    assert written.path == out and written.parity.agreement == 1 and written.parity.largest < 1e-4
+    clip = tones.audio_path(0)
+    expected, found = (embcomp.predict(model, clip) for model in (trained / "student", out))
+    assert found.labels == expected.labels
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
+    # The runtime would end the process over some damaged programs.
+    content = out.read_bytes()
+    out.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ArtifactError, match="is not the file that student.pte.json describes"):
+        open_model(out)
+    out.write_bytes(content)
+    notes = json.loads(notes_of(out).read_text())
+    notes["model"]["fixed_samples"] = 100
+    notes_of(out).write_text(json.dumps(notes))
+    with pytest.raises(ArtifactError, match="its inputs are not those that student.pte.json names"):
+        open_model(out)
+
+
+def test_what_it_cannot_hold_is_refused(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "executorch", None)
+    for name in ExecutorchFormat.modules:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        MissingDependencyError, match=r"needs executorch, which is not installed: pip install -e '.\[executorch\]'"
+    ):
+        export_artifact(trained / "student", tmp_path / "student.pte", "executorch")
+    for name in ("executorch", *ExecutorchFormat.modules):
+        monkeypatch.setitem(sys.modules, name, sys)
+    tones = Manifest.read(trained / "tones/manifest.csv")
+    for arguments, message in [
+        ((trained / "student", True), "--to executorch has no --int8; use --to onnx, tflite or c"),
+        ((trained / "teacher", False), "takes a classifier, not a teacher; use --to onnx"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            export_artifact(
+                arguments[0],
+                tmp_path / "student.pte",
+                "executorch",
+                int8=arguments[1],
+                calibrate=tones if arguments[1] else None,
+            )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_without_its_runtime_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "executorch", None)
+    monkeypatch.setitem(sys.modules, "executorch.runtime", None)
+    (tmp_path / "student.pte").write_bytes(b"")
+    with pytest.raises(MissingDependencyError, match="student.pte needs executorch.*pip install executorch"):
+        open_model(tmp_path / "student.pte")
