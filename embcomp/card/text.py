@@ -70,6 +70,10 @@ def student_card(
     ]
     if about.get("unlabelled"):
         lines.append(f"- Without labels: {about['unlabelled']} further clips.")
+    if about.get("transductive"):
+        lines.append(
+            f"- Transductive: learned, without labels, from sets that it is tested on ({_plain(about['transductive'])})."
+        )
     lines += ["- The licence of the data is not known to embcomp: check it before you publish the model.", ""]
     lines += _teacher(teacher, method, about)
     lines += _scores(evidence, result)

@@ -103,8 +103,32 @@ def parse(content: Mapping[str, Any], source: str = "the configuration", *, stri
         raise ConfigError(f"{source}: seeds must be a list of different whole numbers, not {list(config.seeds)}")
     if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
         raise ConfigError(f"{source}: seeds must lie in 0..{MAX_SEED}, not {list(config.seeds)}")
-    check_inputs(config, source, [_place(source, variants, number, name) for number, name in enumerate(names)])
+    places = [_place(source, variants, number, name) for number, name in enumerate(names)]
+    check_inputs(config, source, places)
+    _check_transductive(config, source, places)
     return config
+
+
+def _check_transductive(config: RunConfig, source: str, places: list[str]) -> None:
+    """Refuse learning from sets that are tested where there are none, or where clips without labels are left out."""
+    asked = [(one, place) for one, place in zip(config.variants, places) if one.training.transductive != "none"]
+    for one, place in asked:
+        if not one.training.unlabelled:
+            raise ConfigError(
+                f"{place}: training.transductive learns from clips without their labels, which training.unlabelled = false "
+                "leaves out; set one of the two"
+            )
+    which = config.data.transductive
+    if asked and which != "in-domain" and not config.data.cross:
+        raise ConfigError(
+            f"{source}: training.transductive learns from further sets, and data.cross names none; name one, or set "
+            'data.transductive = "in-domain"'
+        )
+    if asked and which != "cross" and config.split.by == "none":
+        raise ConfigError(
+            f'{source}: data.transductive = "{which}" learns from the test part of the set trained on, and split.by = "none" '
+            'leaves none; set data.transductive = "cross"'
+        )
 
 
 def _place(source: str, variants: list[dict] | None, number: int, name: str) -> str:

@@ -23,6 +23,12 @@ class DataConfig:
         "manifests of further clips for the transfer loss and for teachers and compressors that need no label; "
         "their labels are not read, none may be a test clip",
     )
+    transductive: str = setting(
+        "cross",
+        "where training.transductive asks for it, whose clips: of the further sets, of the test part of the set trained "
+        "on, or both",
+        choices=("cross", "in-domain", "both"),
+    )
     label_map: str = setting(
         "", "CSV from,to: labels of the further sets to those of `train`; or irmas-openmic, openmic-irmas"
     )
@@ -120,6 +126,12 @@ class TrainingConfig:
         at_most=1,
     )
     unlabelled: bool = setting(True, "learn from the clips of data.unlabelled too")
+    transductive: str = setting(
+        "none",
+        "learn also from sets that are tested, without their labels; such scores are in rows of their own. groups: from "
+        "half of the groups of each set, the others are scored; clips: from the clips that are scored",
+        choices=("none", "groups", "clips"),
+    )
     freq_mask: int = setting(12, "SpecAugment: at most this many bands, twice", at_least=0)
     time_mask: float = setting(0.15, "SpecAugment: at most this share of the frames, twice", at_least=0, at_most=0.5)
     roll: float = setting(
@@ -162,7 +174,9 @@ class TrainingConfig:
     def key(self) -> dict[str, Any]:
         """What a student depends on; without views as before there were any, so that earlier students are found."""
         settings = asdict(self)
-        return settings if self.views else {name: value for name, value in settings.items() if name not in OF_VIEWS}
+        unused = () if self.views else OF_VIEWS
+        unused += ("transductive",) * (self.transductive == "none")
+        return {name: value for name, value in settings.items() if name not in unused}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,36 @@ def only_groups(strata: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.array([group in pinned for group in groups], dtype=bool)
 
 
+def halves(groups: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two halves that share no group, of about as many clips each; labels play no part.
+
+    Parameters
+    ----------
+    groups : sequence of str, of length n
+    seed : int
+
+    Returns
+    -------
+    first, second : ndarray of int64
+        Rising row numbers, neither of them empty.
+
+    Raises
+    ------
+    ManifestError
+        There is one group only.
+    """
+    names, owner, counts = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise ManifestError(f"{len(groups)} clips of one group, {', '.join(names)!r}, have no halves")
+    second = np.zeros(len(names), dtype=bool)
+    size = [0, 0]
+    for name in np.random.default_rng(seed).permutation(len(names)):
+        side = int(size[1] <= size[0])
+        second[name] = side
+        size[side] += counts[name]
+    return np.flatnonzero(~second[owner]), np.flatnonzero(second[owner])
+
+
 def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[Fold]:
     """Stratified folds that keep each group whole; 0 folds leaves one group out at a time.
 

@@ -11,7 +11,7 @@ from embcomp.errors import ArtifactError
 
 TEXT = (
     *("method", "teacher", "compressor", "dim", "seed", "train_dataset", "test_dataset", "metric"),
-    *("variant", "setting", "shift", "probe", "vectors", "unit", "unseen"),
+    *("variant", "setting", "shift", "probe", "vectors", "unit", "unseen", "transductive"),
 )
 NUMBERS = ("value", "low", "high", "n")
 
@@ -30,6 +30,10 @@ class Setting(StrEnum):
         `embcomp.students.adapt`.
     ROBUSTNESS
         On unseen groups of the data set it was trained on, the clips changed as column ``shift`` says.
+    TRANSDUCTIVE
+        On a set of which clips were learned from without their labels, on clips of its other groups.
+    TRANSDUCTIVE_SAME
+        On clips that were learned from without their labels.
     AS_TRAINED
         A saved student as it is, on a manifest that `embcomp.evaluate` was given.
     VALIDATION
@@ -40,6 +44,8 @@ class Setting(StrEnum):
     CROSS_DATASET = "cross-dataset"
     ADAPTED = "adapted"
     ROBUSTNESS = "robustness"
+    TRANSDUCTIVE = "transductive"
+    TRANSDUCTIVE_SAME = "transductive, same clips"
     AS_TRAINED = "as trained"
     VALIDATION = "validation"
 
@@ -125,7 +131,7 @@ def upgraded(table: pd.DataFrame) -> pd.DataFrame:
             for method, variant, compressor in zip(table["method"], table["variant"], compressors)
         ]
         table["probe"], table["vectors"] = zip(*found) if found else (empty, empty)
-    for name in ("shift", "probe", "vectors", "unit", "unseen"):
+    for name in ("shift", "probe", "vectors", "unit", "unseen", "transductive"):
         if name in table:
             # An empty cell that pandas read is NaN, and a column of them holds numbers.
             table[name] = table[name].astype(object).where(table[name].notna(), "")

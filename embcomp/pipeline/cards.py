@@ -16,7 +16,7 @@ from embcomp.errors import ArtifactError
 from embcomp.evaluation.table import Setting, read_scores
 from embcomp.storage.files import read_json
 
-SHOWN = (Setting.IN_DOMAIN, Setting.CROSS_DATASET, Setting.ADAPTED, Setting.AS_TRAINED)
+SHOWN = tuple(setting for setting in Setting if setting not in (Setting.ROBUSTNESS, Setting.VALIDATION))
 
 
 def evidence_of(table: pd.DataFrame, guards: Mapping[str, Any] | None, variant: str = "", of: str = "") -> Evidence:

@@ -12,8 +12,11 @@ from embcomp.data.guards import (
     refuse_shared_groups,
     seen_among,
 )
+from embcomp.evaluation.table import Setting
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.base import RunContext
+from embcomp.pipeline.stages.pools import Learner, adapts, pools_for, target_parts
+from embcomp.pipeline.stages.scoring import TRANSDUCTIVE, Tested
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.artifact import load_artifact
 from embcomp.transfer.base import Source
@@ -43,7 +46,11 @@ def listed(context: RunContext) -> dict[str, list[str]]:
         checked.insert(0, "no clip of a further data set is one of the training set's under another name")
     if context.pools:
         checked.insert(0, "no unlabelled clip is a clip of the training set or of a further data set")
-    missing = []
+    words = transductive_words(context)
+    if Setting.TRANSDUCTIVE_SAME in words:
+        checked[-2:] = [f"{one}, but in rows of the setting {str(Setting.TRANSDUCTIVE_SAME)!r}" for one in checked[-2:]]
+    checked += [text for setting, text in words.items() if setting == Setting.TRANSDUCTIVE]
+    missing = [text for setting, text in words.items() if setting == Setting.TRANSDUCTIVE_SAME]
     if unit != "group":
         missing.append(
             "whether clips of one speaker, machine or recording are on both sides: the manifest gives no groups"
@@ -59,6 +66,26 @@ def listed(context: RunContext) -> dict[str, list[str]]:
     specs = dict.fromkeys(teacher.spec for teacher in each if not teacher.learns)
     missing += [f"whether the teacher {spec} was made from clips that are tested" for spec in specs]
     return {"checked": checked, "not_checked": missing}
+
+
+def transductive_words(context: RunContext) -> dict[Setting, str]:
+    """What rows of a transductive setting are, by the setting; nothing where no variant learns from tested sets."""
+    named: dict[str, list[str]] = {}
+    for one in context.config.variants:
+        if how := adapts(one):
+            named.setdefault(how, []).append(one.name)
+    words = {
+        "groups": "learned from clips of other groups of the set than those it is scored on, without their labels",
+        "clips": "learned from the very clips that it is scored on, without their labels",
+    }
+    start = {"groups": "", "clips": "whether scores hold for other clips, "}
+    return {
+        TRANSDUCTIVE[
+            how
+        ]: f"{start[how]}in rows of the setting {str(TRANSDUCTIVE[how])!r} ({', '.join(names)}): each student "
+        + words[how]
+        for how, names in named.items()
+    }
 
 
 def check_datasets(datasets: list[Dataset], config: RunConfig) -> dict[str, int]:
@@ -159,10 +186,10 @@ def check_compressors(plan: Plan) -> dict[str, int]:
     known = set()
     for one in plan.students + plan.probes:
         path = one.job.compressor
-        if path is not None and (path, one.split.key) not in known:
-            known.add((path, one.split.key))
-            seen = Compressor.load(path).seen
-            refuse_seen(f"the compressor {path} was fitted on", seen, _tested(plan, one.split))
+        tested = None if path is None else _tested(plan, one)
+        if path is not None and (path, one.split.key, *tested) not in known:
+            known.add((path, one.split.key, *tested))
+            refuse_seen(f"the compressor {path} was fitted on", Compressor.load(path).seen, tested)
     return {"compressor_seen_test": 0}
 
 
@@ -176,14 +203,50 @@ def check_students(plan: Plan) -> dict[str, int]:
     """
     for one in plan.students:
         seen = seen_among(load_artifact(one.student, "student")[0]["seen"])
-        refuse_seen(f"the student {one.student} was trained on", seen, _tested(plan, one.split))
+        refuse_seen(f"the student {one.student} was trained on", seen, _tested(plan, one))
     return {"student_seen_test": 0} if plan.students else {}
 
 
-def _tested(plan: Plan, split: Split) -> dict[str, str]:
-    """Content hash of every clip that a student of `split` is tested on, by name."""
-    source = plan.context.source
-    tested = {clip: source.hash_of[clip] for clip in split.test}
-    for dataset in plan.context.datasets[1:]:
-        tested |= {f"{dataset.manifest.name}: {clip}": key for clip, key in dataset.hash_of.items()}
+def check_transductive(plan: Plan) -> dict[str, int]:
+    """Refuse a clip that is learned from without its label and scored as if it were not, before anything is learned.
+
+    Raises
+    ------
+    ManifestError
+        Names the clips.
+    """
+    context, known, count = plan.context, set(), 0
+    for one in plan.students:
+        variant = context.variant(one.variant)
+        pools = [
+            pool
+            for pool in pools_for(context, variant, Learner.STUDENT, one.split)
+            if pool.number < len(context.datasets)
+        ]
+        asked = (adapts(variant), one.split.fold, one.split.seed if 0 in [pool.number for pool in pools] else "")
+        if not pools or asked in known:
+            continue
+        known.add(asked)
+        count = max(count, sum(len(pool.ids) for pool in pools))
+        tested = _tested(plan, one)
+        for pool in pools:
+            learned = dict(zip(pool.ids, pool.hashes))
+            where = f"the clips of {pool.dataset.manifest.name} that are learned from without labels and those that are scored"
+            refuse_shared_clips(learned, tested, where, UNITS[context.config.data.inputs])
+    return {"transductive_clips": count} if known else {}
+
+
+def _tested(plan: Plan, one: Tested) -> dict[str, str]:
+    """Content hash of every clip, by name, of whose audio a student or probe is said to have learned nothing."""
+    context, split, tested = plan.context, one.split, {}
+    for number, how in dict.fromkeys((test.dataset, test.transductive) for test in one.tests):
+        dataset = context.datasets[number]
+        if how == "clips":
+            continue  # its rows say that it learned from them
+        if how:
+            ids = target_parts(context, number, split, how)[1]
+        else:
+            ids = dataset.manifest.ids if number else split.test
+        name = f"{dataset.manifest.name}: " if number else ""
+        tested |= {f"{name}{clip}": dataset.hash_of[clip] for clip in ids}
     return tested

@@ -14,7 +14,10 @@ from embcomp.pipeline.stages.scoring import test_columns
 ABOUT = ("setting", "train_dataset", "test_dataset", "shift", "probe")
 Tested = dict[tuple[str, ...], dict[str, list[Predictions]]]
 PROBE_WORDS = {"probe": "linear probe", "k-NN": "nearest neighbours"}
-COMPARED = (Setting.IN_DOMAIN, Setting.CROSS_DATASET, Setting.ADAPTED)
+COMPARED = (
+    *(Setting.IN_DOMAIN, Setting.CROSS_DATASET, Setting.ADAPTED),
+    *(Setting.TRANSDUCTIVE, Setting.TRANSDUCTIVE_SAME),  # each among its own: only such variants have such rows
+)
 
 
 def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -47,7 +50,7 @@ def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, 
             continue
         table = compare(
             by_variant,
-            baseline if plan.context.has_students else next(iter(by_variant)),
+            baseline if plan.context.has_students and baseline in by_variant else next(iter(by_variant)),
             threshold=options.threshold,
             bootstrap=options.bootstrap,
             confidence=options.confidence,
@@ -57,7 +60,7 @@ def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, 
         tables.append(known.assign(setting=setting, train_dataset=train, test_dataset=test))
         units = {dataset.manifest.name: dataset.manifest.unit for dataset in plan.context.datasets}
         where = f"{test}, unseen {unseen}" if setting == Setting.IN_DOMAIN else f"{train} to {test}"
-        where += ", adapted" if setting == Setting.ADAPTED else ""
+        where += "" if setting in (Setting.IN_DOMAIN, Setting.CROSS_DATASET) else f", {setting}"
         found = sentence(table, units[test])
         if probe:
             where += f", {PROBE_WORDS[probe]}"

@@ -72,6 +72,10 @@ def _refuse_student_settings(config: RunConfig) -> None:
             raise ConfigError(f"{name} has the teacher {one.teacher.spec!r}, which needs audio; take store:PATH")
     for wrong, text in (
         (config.data.unlabelled, "data.unlabelled is for the loss of students"),
+        (
+            any(one.training.transductive != "none" for one in config.variants),
+            "training.transductive is for the loss of students",
+        ),
         (config.evaluation.shifts, "evaluation.shifts changes clips that students get"),
         (not config.evaluation.probe, "evaluation.probe must be true, or nothing is scored"),
     ):

@@ -31,6 +31,14 @@ SETTINGS = {
         "Adapted to the test set",
         "Normalisation statistics re-estimated on the test set's clips, without their labels. In-domain there is nothing to adapt to.",
     ),
+    Setting.TRANSDUCTIVE: (
+        "Transductive",
+        "Learned from clips of the test set too, without their labels; scored on its other groups.",
+    ),
+    Setting.TRANSDUCTIVE_SAME: (
+        "Transductive, same clips",
+        "Learned, without their labels, from the very clips that are scored.",
+    ),
 }
 
 Progress = Callable[[str, int, int], None]

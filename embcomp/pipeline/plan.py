@@ -11,6 +11,7 @@ from embcomp.pipeline.stages.compressor import CompressorJob, compressor_job
 from embcomp.pipeline.stages.embeddings import EmbeddingsJob, embeddings_job
 from embcomp.pipeline.stages.features import FeaturesJob, features_job
 from embcomp.pipeline.stages.joined import JoinedJob, joined_job
+from embcomp.pipeline.stages.pools import adapts
 from embcomp.pipeline.stages.probe import plan_embedding_probe, plan_floor, plan_student_probe
 from embcomp.pipeline.stages.scoring import Tested
 from embcomp.pipeline.stages.student import plan_student
@@ -122,7 +123,8 @@ class Plan:
     def _embeddings_job(self, variant: VariantConfig, split: Split) -> EmbeddingsJob | JoinedJob:
         members = variant.teacher.members
         # A teacher that is learned differs where the unlabelled sets are left out; a join is scaled by the fit clips.
-        known = (variant.teacher, split.key if members else split.fold, variant.training.unlabelled)
+        learned_from = (variant.training.unlabelled, adapts(variant))
+        known = (variant.teacher, split.key if members else split.fold, *learned_from)
         if known not in self._embeddings_of:
             jobs = [embeddings_job(self.context, variant, split, at) for at in range(len(members))]
             jobs = [self.embeddings.setdefault(tuple(job.paths), job) for job in jobs]

@@ -77,7 +77,15 @@ def _validation_rows(plan: Plan, variant: str, group: list[Tested]) -> list[dict
     rows = []
     metric = monitored(plan.context.variant(variant).training.monitor, plan.splits[0].multi_label)
     for one in group:
-        row = {**one.about, "variant": variant, "setting": Setting.VALIDATION, "shift": "", "probe": "", "vectors": ""}
+        row = {
+            **one.about,
+            "variant": variant,
+            "setting": Setting.VALIDATION,
+            "shift": "",
+            "probe": "",
+            "vectors": "",
+            "transductive": "",
+        }
         row["test_dataset"] = row["train_dataset"]
         value = read_json(one.student / "result.json")["validation_score"]
         rows.append(row | {"metric": metric, "value": value, "n": len(one.split.validation)})

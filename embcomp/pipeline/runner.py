@@ -123,6 +123,7 @@ def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progres
     if config.data.inputs == "none":
         config = possible_sizes(config, manifests[0], splits)
     plan = Plan(RunContext(space, config, datasets, pools), splits)
+    guards |= checks.check_transductive(plan)
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
     made = reused = 0

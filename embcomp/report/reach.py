@@ -60,6 +60,8 @@ def _heat_map(everything: pd.DataFrame, setting: str, probes: list[str], measure
     ways = {
         Setting.CROSS_DATASET: "as trained",
         Setting.ADAPTED: "adapted: with normalisation statistics re-estimated on the unlabelled clips of the other set",
+        Setting.TRANSDUCTIVE: "transductive: learned from unlabelled clips of the test set too, scored on its other groups",
+        Setting.TRANSDUCTIVE_SAME: "transductive: learned, without labels, from the very clips that are scored",
     }
     unseen = set(shown.loc[shown["setting"] == Setting.IN_DOMAIN, "unseen"]) if "unseen" in shown else {"groups"}
     same = "the groups (speakers, machines) are not" if unseen == {"groups"} else "the clips are not"

@@ -132,7 +132,7 @@ class Column(NamedTuple):
             return f"{self.test}, unseen {unseen}" if unseen else f"{self.test}, in-domain"
         if self.setting == Setting.ROBUSTNESS:
             return f"{self.test}, {self.shift}"
-        pair = f"{self.train} → {self.test}"
+        pair = f"{self.train} → {self.test}" if self.train != self.test else self.test
         return pair if self.setting == Setting.CROSS_DATASET else f"{pair}, {self.setting}"
 
     def of(self, summary: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages import compressor, embeddings, features, probe, scoring, student
 from embcomp.pipeline.stages.base import RunContext
+from embcomp.pipeline.stages.pools import adapts
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 from embcomp.students import STUDENTS
 from embcomp.teachers import KMeansTeacher
@@ -60,7 +61,7 @@ def paths(base, **changes) -> dict[str, str]:
         variant, job = plan.context.variant(one.variant), one.job
         found[f"student {one.variant}"] = str(one.student)
         if variant.transfer.source != Source.NONE:
-            known = variant.teacher, one.split.fold, variant.training.unlabelled
+            known = variant.teacher, one.split.fold, variant.training.unlabelled, adapts(variant)
             made = plan._embeddings_of[known].paths
             found |= {f"embedding of {name} for {one.variant}": path for name, path in zip(SETS, made)}
         if job.compressor:

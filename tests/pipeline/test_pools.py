@@ -45,8 +45,9 @@ def context(tmp_path_factory):
     ],
 )
 def test_who_learns_from_pools(context, learner, who):
+    (split, *_) = make_splits(context.source, context.config)
     for name in VARIANTS:
-        pools = pools_for(context, context.variant(name), learner)
+        pools = pools_for(context, context.variant(name), learner, split)
         assert [pool.dataset.manifest.name for pool in pools] == (["pool", "more"] if name in who else [])
         assert all(context.sets[pool.number] is pool.dataset for pool in pools)
         assert all(pool.hashes == list(pool.dataset.hashes) for pool in pools)
@@ -55,7 +56,8 @@ def test_who_learns_from_pools(context, learner, who):
 def test_a_frozen_teacher_learns_from_none(context):
     content = tiny(context.config.data.root, teacher={"spec": "store:vectors"}, variants=[{"name": "a"}])
     (variant,) = parse(content).variants
-    assert pools_for(context, variant, Learner.TEACHER) == []
+    (split, *_) = make_splits(context.source, context.config)
+    assert pools_for(context, variant, Learner.TEACHER, split) == []
 
 
 def test_the_key_of_a_teacher_is_made_once_a_fold(context, monkeypatch):

@@ -30,7 +30,7 @@ class CompressorJob(Job):
     embedding : str
         Path of the embeddings of the data set trained on.
     unlabelled : list of str
-        Paths of those of the unlabelled sets, where the compressor needs no label.
+        Paths of those of the sets of which unlabelled clips are learned from, where the compressor needs no label.
     path : str
     """
 
@@ -47,9 +47,9 @@ class CompressorJob(Job):
 
 
 def compressor_path(
-    context: RunContext, variant: VariantConfig, split: Split, embedding: Path, unlabelled: list[Path]
+    context: RunContext, variant: VariantConfig, split: Split, embedding: Path, pools: list[str]
 ) -> Path:
-    """Where the compressor of a variant lies, fitted on the fit clips of a split and on unlabelled sets."""
+    """Where the compressor of a variant lies, fitted on the fit clips of a split and on unlabelled clips, by their keys."""
     source = context.source
     made_of = [
         VERSION,
@@ -63,7 +63,7 @@ def compressor_path(
         variant.transfer.joint,
     ]
     # Without such sets the key is that of runs of before there were any.
-    return context.space.stage("compressors", fingerprint(made_of + [path.name for path in unlabelled]))
+    return context.space.stage("compressors", fingerprint(made_of + pools))
 
 
 def compressor_job(context: RunContext, variant: VariantConfig, split: Split, embeddings: list[Path]) -> CompressorJob:
@@ -74,8 +74,9 @@ def compressor_job(context: RunContext, variant: VariantConfig, split: Split, em
     embeddings : list of Path
         Of the data sets, the first of which is trained on, then of the unlabelled sets.
     """
-    unlabelled = [embeddings[pool.number] for pool in pools_for(context, variant, Learner.COMPRESSOR)]
-    path = compressor_path(context, variant, split, embeddings[0], unlabelled)
+    pools = pools_for(context, variant, Learner.COMPRESSOR, split)
+    unlabelled = [embeddings[pool.number] for pool in pools]
+    path = compressor_path(context, variant, split, embeddings[0], [pool.key(embeddings) for pool in pools])
     return CompressorJob(
         **context.job_fields,
         variant=variant.name,
@@ -93,7 +94,7 @@ def make_compressor(**fields) -> None:
     variant, split, source = context.variant(job.variant), context.space.load_split(job.split), context.source
     vectors = [EmbeddingStore.open(job.embedding).take(split.fit)]
     hashes = [source.hash_of[clip] for clip in split.fit]
-    for pool, path in zip(pools_for(context, variant, Learner.COMPRESSOR), job.unlabelled):
+    for pool, path in zip(pools_for(context, variant, Learner.COMPRESSOR, split), job.unlabelled):
         vectors.append(EmbeddingStore.open(path).take(pool.ids))
         hashes += pool.hashes
     fitted = fit_compressor(

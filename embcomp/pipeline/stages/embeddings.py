@@ -60,7 +60,7 @@ def teacher_key(context: RunContext, variant: VariantConfig, split: Split) -> st
     if not variant.teacher.learns:
         return ""
     clips = [context.source.hash_of[clip] for clip in learning_clips(split)]
-    clips += [one for pool in pools_for(context, variant, Learner.TEACHER) for one in pool.hashes]
+    clips += [one for pool in pools_for(context, variant, Learner.TEACHER, split) for one in pool.hashes]
     return fingerprint([TEACHER_VERSION, variant.teacher.options(), clips, *_audio_settings(context)])
 
 
@@ -102,6 +102,6 @@ def ready_teacher(context: RunContext, dataset: Dataset, split: Split, variant: 
     key = teacher_key(context, variant, split)
     clips = [
         context.clips(context.source, learning_clips(split)),
-        *(context.clips(pool.dataset, pool.ids) for pool in pools_for(context, variant, Learner.TEACHER)),
+        *(context.clips(pool.dataset, pool.ids) for pool in pools_for(context, variant, Learner.TEACHER, split)),
     ]
     return learned_teacher(clips, teacher, context.space.stage("teachers", key), key)

@@ -15,7 +15,8 @@ from embcomp.evaluation.scores import scored_predictions
 from embcomp.evaluation.table import Setting, Vectors
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.features import inputs_version, stored_features
-from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
+from embcomp.pipeline.stages.pools import Learner, learned_from_tested
+from embcomp.pipeline.stages.scoring import TRANSDUCTIVE, Tested, TestedJob, columns, tests_for, tests_to_do
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
@@ -70,11 +71,14 @@ def plan_embedding_probe(
         about |= {"compressor": "", "dim": ""}
     elif not kinds:
         name += f" > {about['compressor']} {about['dim']}"
+    learners = [Learner.TEACHER] + [Learner.COMPRESSOR] * (compressor is not None)
+    how = learned_from_tested(context, variant, split, *learners)
+    name += f", {TRANSDUCTIVE[how]}" if how else ""
     made_of = [[path.name for path in embeddings], compressor.name if compressor is not None else None]
     key = fingerprint([VERSION, split.key, *made_of, _fit_labels(context, split)])
     # A teacher's vectors of changed clips would have to be computed anew.
     vectors = Vectors.EMBEDDING if compressor is None else Vectors.TARGET
-    tests = tests_for(context, split, key, kinds or _names(name), vectors, changed_clips=False)
+    tests = tests_for(context, split, key, kinds or _names(name), vectors, changed_clips=False, how=how)
     return _plan(context, split, name, about, tests, embeddings, compressor)
 
 
@@ -82,7 +86,9 @@ def plan_student_probe(context: RunContext, student: Tested) -> Tested:
     """Probes on what a student has learned."""
     key = fingerprint([VERSION, "student", student.student.name])
     name = f"student of {student.variant}"
-    tests = tests_for(context, student.split, key, _names(name), Vectors.STUDENT)
+    variant = context.variant(student.variant)
+    how = learned_from_tested(context, variant, student.split, Learner.STUDENT)
+    tests = tests_for(context, student.split, key, _names(name), Vectors.STUDENT, how=how)
     return _plan(context, student.split, name, student.about, tests, student=student.student)
 
 

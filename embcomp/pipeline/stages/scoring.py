@@ -12,10 +12,12 @@ from embcomp.data.labels import MappedLabels, map_labels
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.features import shift_key
+from embcomp.pipeline.stages.pools import adapted_sets, target_parts
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
 from embcomp.transfer import Source
 
+TRANSDUCTIVE = {"groups": Setting.TRANSDUCTIVE, "clips": Setting.TRANSDUCTIVE_SAME}
 REESTIMATE_VERSION = 1  # raised when adaptation gives other statistics on the same clips
 
 
@@ -38,6 +40,8 @@ class Test:
         What the probe is fitted on, one of `Vectors`; empty for a student and the most frequent class.
     path : str
         Where the predictions lie.
+    transductive : str
+        How clips of the data set were learned from, see `embcomp.pipeline.stages.pools.adapts`; empty where none was.
     """
 
     dataset: int
@@ -47,6 +51,7 @@ class Test:
     probe: str
     vectors: str
     path: str
+    transductive: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,13 @@ class Tested:
 
 
 def tests_for(
-    context: RunContext, split: Split, key: str, names: dict[str, str], vectors: str = "", changed_clips: bool = True
+    context: RunContext,
+    split: Split,
+    key: str,
+    names: dict[str, str],
+    vectors: str = "",
+    changed_clips: bool = True,
+    how: str = "",
 ) -> list[Test]:
     """Every test of a student or of probes.
 
@@ -117,24 +128,31 @@ def tests_for(
         What the probes are fitted on; empty for a student.
     changed_clips : bool, default=True
         Also on changed test clips.
+    how : str
+        How it learned from sets that are tested, see `embcomp.pipeline.stages.pools.adapts`.
     """
     tests: list[Test] = []
+    adapted = adapted_sets(context, split) if how else []
     for number, dataset in enumerate(context.datasets):
         tested = fingerprint([dataset.key, context.label_map if number and context.label_map else ""])
-        for setting, shift, suffix in _settings(context, number, split, changed_clips):
+        here = how if number in adapted else ""
+        for setting, shift, suffix in _settings(context, number, split, changed_clips, here):
             for kind, variant in names.items():
                 file = f"{key}{'-' * bool(kind)}{kind}-{tested}{suffix}.csv"
                 path = context.space.stage("predictions", file)
                 looked_at = vectors if kind != "majority" else ""
-                tests.append(Test(number, setting, shift, variant, kind, looked_at, str(path)))
+                tests.append(Test(number, setting, shift, variant, kind, looked_at, str(path), here))
     return tests
 
 
 def _settings(
-    context: RunContext, number: int, split: Split, changed_clips: bool
+    context: RunContext, number: int, split: Split, changed_clips: bool, transductive: str
 ) -> Iterator[tuple[Setting, str, str]]:
     """The ways to test on data set `number`: setting, shift, and the end of the name of its predictions."""
-    if number:
+    if transductive:
+        # What was learned from its clips has no score that could pass for one without.
+        yield TRANSDUCTIVE[transductive], "", f"-{transductive}-{fingerprint([context.config.split.seed])}"
+    elif number:
         yield Setting.CROSS_DATASET, "", ""
         if context.config.evaluation.reestimate:
             yield Setting.ADAPTED, "", f"-reestimated-{REESTIMATE_VERSION}"
@@ -148,20 +166,22 @@ def tests_to_do(context: RunContext, job: TestedJob, split: Split) -> Iterator[t
     """Tests of a job whose predictions are not there, with the data set and its clips that are scored."""
     for test in job.tests:
         if not Path(test.path).exists():
-            yield test, context.datasets[test.dataset], scored_clips(context, test.dataset, split)
+            yield test, context.datasets[test.dataset], scored_clips(context, test.dataset, split, test.transductive)
 
 
-def scored_clips(context: RunContext, number: int, split: Split) -> MappedLabels:
+def scored_clips(context: RunContext, number: int, split: Split, transductive: str = "") -> MappedLabels:
     """The clips of data set `number` that a student of `split` is scored on.
 
-    All of a further data set, whose labels may need a map; the test part of the one trained on.
+    All of a further data set, whose labels may need a map; the test part of the one trained on. Of either the part that
+    is scored where a student learned from the other, see `embcomp.pipeline.stages.pools.target_parts`.
     """
     dataset = context.datasets[number]
-    if number:
+    if number and not transductive:
         return map_labels(dataset.manifest.labels, split.classes, context.label_map, split.multi_label)
-    rows = dataset.rows(split.test)
+    ids = target_parts(context, number, split, transductive)[1] if transductive else split.test
+    rows = dataset.rows(ids)
     labels = [dataset.manifest.labels[row] for row in rows]
-    mapped = map_labels(labels, split.classes, multi_label=split.multi_label)
+    mapped = map_labels(labels, split.classes, context.label_map if number else None, split.multi_label)
     return MappedLabels(mapped.labels, rows[mapped.kept], mapped.left_out, mapped.not_tested)
 
 
@@ -174,6 +194,7 @@ def test_columns(context: RunContext, test: Test) -> dict[str, str]:
         "shift": context.shifts[test.shift].words if test.shift else "",
         "probe": test.probe,
         "vectors": test.vectors,
+        "transductive": test.transductive,
         "unit": f"{manifest.unit}s",
     }
 

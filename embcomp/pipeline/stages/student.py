@@ -13,7 +13,7 @@ from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.embeddings import ready_teacher
 from embcomp.pipeline.stages.features import inputs_version, stored_features
-from embcomp.pipeline.stages.pools import Learner, pools_for
+from embcomp.pipeline.stages.pools import Learner, adapted_sets, adapts, learned_from_tested, pools_for
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
 from embcomp.pipeline.stages.views import ViewedSet, viewed_part, views_key
 from embcomp.pipeline.workspace import Dataset, Split
@@ -84,8 +84,8 @@ def student_key(
             embeddings[0].name if embeddings else None,
             # Of a stored teacher the embeddings of one pool say nothing of its clips' audio.
             [
-                [embeddings[pool.number].name, pool.dataset.audio_key]
-                for pool in pools_for(context, variant, Learner.STUDENT)
+                [pool.key(embeddings), pool.dataset.audio_key]
+                for pool in pools_for(context, variant, Learner.STUDENT, split)
             ],
             compressor.name if compressor is not None else None,
             to_dict(variant.transfer),
@@ -113,10 +113,12 @@ def plan_student(
     job = StudentJob(
         **context.job_fields,
         split=split.key,
-        tests=tests_for(context, split, key, {"": variant.name}),
+        tests=tests_for(
+            context, split, key, {"": variant.name}, how=learned_from_tested(context, variant, split, Learner.STUDENT)
+        ),
         variant=variant.name,
         embedding=str(embeddings[0]) if embeddings else None,
-        pool_embeddings=[str(embeddings[pool.number]) for pool in pools_for(context, variant, Learner.STUDENT)],
+        pool_embeddings=[str(embeddings[pool.number]) for pool in pools_for(context, variant, Learner.STUDENT, split)],
         compressor=str(compressor) if compressor is not None else None,
         path=str(path),
         joined=joined,
@@ -150,9 +152,9 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     source, config = context.source, context.config
     fit, validation = (_part(context, source, ids, job.embedding) for ids in (split.fit, split.validation))
     fit, validation = (replace(part, labels=split.labels(source, list(part.ids))) for part in (fit, validation))
-    unlabelled = zip(pools_for(context, variant, Learner.STUDENT), job.pool_embeddings)
+    unlabelled = zip(pools_for(context, variant, Learner.STUDENT, split), job.pool_embeddings)
     pools = [_part(context, pool.dataset, pool.ids, path) for pool, path in unlabelled]
-    pool_of = {pool.number: part for pool, part in zip(pools_for(context, variant, Learner.STUDENT), pools)}
+    pool_of = {pool.number: part for pool, part in zip(pools_for(context, variant, Learner.STUDENT, split), pools)}
     views = [viewed_part(context, one, fit) for one in job.views if not one.number]
     pool_views = [viewed_part(context, one, pool_of[one.number]) for one in job.views if one.number]
     teacher = None
@@ -168,7 +170,12 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
         config.audio,
         Lesson(fit, validation, [*pools, *pool_views], compressor, teacher, views),
         job.path,
-        about={"variant": variant.name, "fold": split.fold, **columns(context, variant, split)},
+        about={
+            "variant": variant.name,
+            "fold": split.fold,
+            **columns(context, variant, split),
+            **_transductive(context, variant, split),
+        },
         seed=split.seed,
         device=config.device,
         checkpoint=checkpoint,
@@ -179,3 +186,9 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
 def _part(context: RunContext, dataset: Dataset, ids: list[str], embedding: str | None) -> Part:
     embeddings = EmbeddingStore.open(embedding) if embedding is not None else None
     return Part(ids, [dataset.hash_of[clip] for clip in ids], stored_features(context, dataset), embeddings)
+
+
+def _transductive(context: RunContext, variant: VariantConfig, split: Split) -> dict[str, str]:
+    """What a student keeps of the tested sets that it learned from; nothing where there is none."""
+    names = [context.datasets[number].manifest.name for number in adapted_sets(context, split)]
+    return {"transductive": f"{adapts(variant)} of {', '.join(names)}"} if adapts(variant) and names else {}

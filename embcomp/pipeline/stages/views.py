@@ -108,7 +108,7 @@ def view_jobs(
     # What is tested is in no view, with or without its labels.
     pools = {
         pool.number: pool.ids
-        for pool in pools_for(context, variant, Learner.STUDENT)
+        for pool in pools_for(context, variant, Learner.STUDENT, split)
         if pool.number >= len(context.datasets)
     }
     for view in views_of(variant.training):
