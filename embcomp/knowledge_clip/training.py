@@ -102,7 +102,7 @@ def train(
             f"{len(examples.labels)} clips with captions for {len(captions)}, and {len(captions.texts)} different "
             f"captions with {len(vectors)} vectors, do not fit together"
         )
-    for name in ("mixup", "amp"):
+    for name in ("mixup", "amp", "views"):
         if getattr(training, name):
             raise ConfigError(f"training.{name} has no part in Knowledge-CLIP; leave it off")
     # Initial weights and dropout come from torch's global generator; the caller's is left as it was.

@@ -29,7 +29,7 @@ class Plan:
     ----------
     context : RunContext
     splits : list of Split
-    features, compressors, views : dict of str to Job
+    features, compressors, views, joined_views : dict of str to Job
         By the path of the result.
     embeddings, joined : dict of tuple of str to Job
         By the paths of the results.
@@ -43,6 +43,7 @@ class Plan:
     joined: dict[tuple[str, ...], JoinedJob] = field(default_factory=dict)
     compressors: dict[str, CompressorJob] = field(default_factory=dict)
     views: dict[str, ViewJob] = field(default_factory=dict)
+    joined_views: dict[str, ViewJob] = field(default_factory=dict)
     students: list[Tested] = field(default_factory=list)
     probes: list[Tested] = field(default_factory=list)
 
@@ -103,18 +104,20 @@ class Plan:
                             self.context, variant, split, embeddings[: len(self.context.datasets)], target
                         )
                     )
-        joined = self._embeddings_job(variant, split).teacher if variant.teacher.members else None
+        job = self._embeddings_job(variant, split)
+        joined = job if isinstance(job, JoinedJob) else None
         views = self._views(variant, split, embeddings, joined)
-        return plan_student(self.context, variant, split, embeddings, compressor, joined, views)
+        place = joined.teacher if joined else None
+        return plan_student(self.context, variant, split, embeddings, compressor, place, views)
 
     def _views(
-        self, variant: VariantConfig, split: Split, embeddings: list[Path], joined: str | None = None
+        self, variant: VariantConfig, split: Split, embeddings: list[Path], joined: JoinedJob | None = None
     ) -> list[ViewedSet]:
         found = []
         for one, jobs in view_jobs(self.context, variant, split, self.splits, embeddings, joined):
             found.append(one)
             for job in jobs:
-                self.views.setdefault(job.path, job)
+                (self.joined_views if job.joined else self.views).setdefault(job.path, job)
         return found
 
     def _embeddings(self, variant: VariantConfig, split: Split) -> list[Path]:

@@ -236,6 +236,8 @@ def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:
         yield "joined embeddings", make_joined, list(plan.joined.values())
     if plan.views:
         yield "views", make_view, list(plan.views.values())
+    if plan.joined_views:
+        yield "joined views", make_view, list(plan.joined_views.values())
     yield "compressors", make_compressor, list(plan.compressors.values())
     yield "students", make_student, [student.job for student in plan.students]
     # After the students: some probes are fitted on their embeddings.

@@ -57,6 +57,8 @@ class Teacher(Choice):
     ----------
     runs : bool
         Whether it computes embeddings from audio; one that does not looks them up, by ids.
+    runs_code : bool
+        Whether opening one runs code that its argument names.
     sample_rate : int
         Hz; known before a clip is decoded.
     dim : int
@@ -71,6 +73,7 @@ class Teacher(Choice):
     section = "teacher"
     Settings = TeacherSettings
     runs: ClassVar[bool] = True
+    runs_code: ClassVar[bool] = False
     sample_rate: int
     dim: int
     frames: int = 1

@@ -40,6 +40,7 @@ class HearTeacher(PooledTeacher):
 
     name = "hear"
     summary = "modules with the interface of the HEAR benchmark: hear:MODULE, hear:MODULE:WEIGHTS"
+    runs_code = True
 
     @dataclass(frozen=True)
     class Settings(PooledSettings):

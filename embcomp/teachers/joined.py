@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from embcomp.audio.decoding import fit_length, resample
-from embcomp.config import read_choice, seed_setting
+from embcomp.config import read_choice, seed_setting, setting
 from embcomp.config.several import JOIN, parts_of, settings_in
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, DataError, TeacherError
@@ -118,6 +119,7 @@ class JoinedTeacher(Teacher):
     @dataclass(frozen=True)
     class Settings(TeacherSettings):
         seed: int = seed_setting("of members that are learned")
+        run_code: bool = setting(False, "open joined:FOLDER also where a member runs code of its own (python, hear)")
 
         @property
         def spec(self) -> str:
@@ -169,7 +171,7 @@ class JoinedTeacher(Teacher):
 
     @classmethod
     def open(cls, settings: Settings, manifest: Manifest | None = None) -> JoinedTeacher:
-        return cls.load(settings.argument, manifest)
+        return cls.load(settings.argument, manifest, settings.run_code)
 
     def fingerprint(self) -> str:
         return joined_fingerprint([one.fingerprint() for one in self.members], self.blocks)
@@ -198,39 +200,70 @@ class JoinedTeacher(Teacher):
         save_joined(path, self.specs, self.beside, weights, self.blocks, self.learned_on)
 
     @classmethod
-    def load(cls, path: str | os.PathLike, manifest: Manifest | None = None) -> JoinedTeacher:
+    def load(
+        cls,
+        path: str | os.PathLike,
+        manifest: Manifest | None = None,
+        run_code: bool = False,
+        own: Collection[str] = (),
+    ) -> JoinedTeacher:
         """Read an artifact folder and open the members.
+
+        Parameters
+        ----------
+        run_code : bool, default=False
+            Also members that run code which the folder names; the folder may be somebody else's.
+        own : collection of str, optional
+            Members that the caller's own settings name, which may.
 
         Raises
         ------
+        ConfigError
+            A member runs code, and `run_code` is false.
         ArtifactError
             Missing, damaged, not a join, or a member is not what it was fitted with.
         """
         path = Path(path)
-        config, tensors = load_artifact(path, KIND)
-        try:
-            specs, beside, weights, dims, scales = (
-                config[name] for name in ("specs", "beside", "weights", "dims", "scales")
-            )
-            expected = {f"mean{at}": torch.empty(dim, device="meta") for at, dim in enumerate(dims)}
-            whole = len(specs) == len(beside) == len(weights) == len(dims) == len(scales) > 1
-            whole &= all(isinstance(one, str) for one in [*specs, *beside, *weights])
-            whole &= all(isinstance(one, float) and 0 < one < float("inf") for one in scales)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{path}/config.json is damaged ({error}); fit the join again") from None
-        if not whole:
-            raise ArtifactError(f"{path}/config.json is damaged; fit the join again")
-        check_tensors(path, tensors, expected)
-        members = [_opened(spec, path.parent / name if name else None, manifest) for spec, name in zip(specs, beside)]
-        for one, spec, key in zip(members, specs, weights):
+        config, blocks = read_join(path)
+        specs, beside = config["specs"], config["beside"]
+        members = [
+            _opened(spec, path.parent / name if name else None, manifest, run_code or spec in own)
+            for spec, name in zip(specs, beside)
+        ]
+        for one, spec, key in zip(members, specs, config["weights"]):
             if key and one.fingerprint() != key:
                 raise ArtifactError(
                     f"{path} was fitted with another {spec}: its weights or settings have changed; fit the join again"
                 )
-        means = tuple(tensors[name].numpy().astype(np.float32) for name in expected)
-        teacher = cls(members, specs, Blocks(means, tuple(scales)), beside)
+        teacher = cls(members, specs, blocks, beside)
         teacher.learned_on = str(config.get("learned_on", ""))
         return teacher
+
+
+def read_join(path: str | os.PathLike) -> tuple[dict[str, Any], Blocks]:
+    """What the artifact of a join says, and its means and scales; no member is opened.
+
+    Raises
+    ------
+    ArtifactError
+        Missing, damaged, or not a join.
+    """
+    config, tensors = load_artifact(path, KIND)
+    try:
+        specs, beside, weights, dims, scales = (
+            config[name] for name in ("specs", "beside", "weights", "dims", "scales")
+        )
+        expected = {f"mean{at}": torch.empty(dim, device="meta") for at, dim in enumerate(dims)}
+        whole = len(specs) == len(beside) == len(weights) == len(dims) == len(scales) > 1
+        whole &= all(isinstance(one, str) for one in [*specs, *beside, *weights])
+        whole &= all(isinstance(one, float) and 0 < one < float("inf") for one in scales)
+        whole &= all(Path(name).name == name for name in beside)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{path}/config.json is damaged ({error}); fit the join again") from None
+    if not whole:
+        raise ArtifactError(f"{path}/config.json is damaged; fit the join again")
+    check_tensors(path, tensors, expected)
+    return config, Blocks(tuple(tensors[name].numpy().astype(np.float32) for name in expected), tuple(scales))
 
 
 def check_member(spec: str, frames: int, dim: int, expected: int) -> None:
@@ -278,10 +311,18 @@ def save_joined(
     save_artifact(path, KIND, config, {f"mean{at}": torch.from_numpy(mean) for at, mean in enumerate(blocks.means)})
 
 
-def _opened(spec: str, learned: Path | None, manifest: Manifest | None) -> Teacher:
+def _opened(spec: str, learned: Path | None, manifest: Manifest | None, run_code: bool) -> Teacher:
     """A member by how it is written; `learned` is its folder where it was learned for the join."""
-    [(text, options)] = parts_of(spec)
+    (text, options), *others = parts_of(spec)
     settings = read_choice("teacher", {"spec": text, **settings_in(options)}, f"teacher {text}")
+    if others or issubclass(settings.choice, JoinedTeacher):
+        raise ArtifactError(
+            f"a join has the member {spec}, which is a join itself; fit it again, with all members by name"
+        )
+    if settings.choice.runs_code and not run_code:
+        raise ConfigError(
+            f"the join has the member {spec}, which runs code of its own: if you trust it, set teacher.run_code to true"
+        )
     if learned is not None:
         settings = replace(settings, argument=str(learned))
     return settings.choice.open(settings, manifest)

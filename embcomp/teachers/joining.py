@@ -16,7 +16,7 @@ from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
-from embcomp.teachers.joined import Blocks, JoinedTeacher, check_member, joined_fingerprint
+from embcomp.teachers.joined import Blocks, JoinedTeacher, check_member, joined_fingerprint, read_join
 
 
 def fit_blocks(stores: Sequence[EmbeddingStore], ids: Sequence[str], specs: Sequence[str]) -> Blocks:
@@ -47,6 +47,8 @@ def write_joined(
     settings: dict[str, Any] = {
         "teacher": JOIN.join(store.settings["teacher"] for store in stores),
         "weights": joined_fingerprint(weights, blocks),
+        # Of a view, each of them says so.
+        **({"view": stores[0].settings["view"]} if "view" in stores[0].settings else {}),
         "members": [store.settings | {"dim": store.dim} for store in stores],
     }
 
@@ -88,13 +90,13 @@ def embed_joined(
     out = Path(out)
     place = out.with_name(f"{out.name}.teacher")
     specs = settings.argument.split(JOIN)
-    learned_on = fingerprint([settings.argument, settings.options(), hashes, clips.seconds])
+    learned_on = fingerprint([settings.argument, settings.seed, hashes, clips.seconds])
     if place.exists():
-        teacher = JoinedTeacher.load(place, manifest)
-        if teacher.learned_on != learned_on:
+        if read_join(place)[0].get("learned_on") != learned_on:
             raise ArtifactError(
                 f"{place} was fitted to other clips or settings; use it as joined:{place}, or choose another --out"
             )
+        teacher = JoinedTeacher.load(place, manifest, own=specs)
         return teacher, embed(clips, hashes, teacher, out, progress=progress, dtype=dtype)
     # Those that are opened come first, so that a missing file is found before anything is learned.
     opened = {one: open_teacher(one, manifest) for one in settings.members if not one.learns}

@@ -54,6 +54,7 @@ class PythonTeacher(PooledTeacher):
 
     name = "python"
     summary = "a class of your own with four members: python:MODULE:FACTORY, python:FILE.py:FACTORY"
+    runs_code = True
 
     @dataclass(frozen=True)
     class Settings(PooledSettings):

@@ -263,6 +263,8 @@ def test_misuse_is_told(trained):
         train(data, captions, vectors[:5], audio=AUDIO)
     with pytest.raises(ConfigError, match="training.amp has no part"):
         train(data, captions, vectors, audio=AUDIO, training=replace(FAST, amp=True))
+    with pytest.raises(ConfigError, match="training.views has no part"):
+        train(data, captions, vectors, audio=AUDIO, training=replace(FAST, views=1))
     with pytest.raises(DataError, match="class 'dog' needs a list of one prompt or more, not 'a dog'"):
         trained.model.class_vectors({"dog": "a dog"})
     with pytest.raises(DataError, match="must be of 2 clips and 3 texts"):

@@ -15,7 +15,7 @@ from helpers.tones import write_tones
 import embcomp.training.assembly
 from embcomp.audio.clips import Clips
 from embcomp.audio.features import front_end
-from embcomp.audio.views import ViewedClips, views_of
+from embcomp.audio.views import View, ViewedClips, views_of
 from embcomp.config import TrainingConfig, parse
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
@@ -23,6 +23,7 @@ from embcomp.errors import ConfigError
 from embcomp.pipeline import run
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.classifier import Classifier
+from embcomp.teachers import JoinedTeacher, embed
 from embcomp.training.augment import augmented
 from embcomp.training.examples import steps_of
 
@@ -223,18 +224,32 @@ def test_without_views_all_is_as_before(finished, sets, tmp_path):
 
 
 def test_a_learned_and_a_joined_teacher_embed_views_of_their_fold(sets, tmp_path):
-    changed = content(sets, [VARIANTS[1]], views=1)
-    changed["teacher"] = {"spec": f"kmeans(centroids=4, whitened=8, patches=300) + python:{sets / 'own.py'}:Levels"}
+    changed = content(sets, [VARIANTS[1], VARIANTS[1] | {"name": "alone"}], views=1)
+    spec = f"kmeans(centroids=4, whitened=8, patches=300) + python:{sets / 'own.py'}:Levels"
+    changed["variants"][0] = changed["variants"][0] | {"teacher": {"spec": spec}}
     changed["data"] |= {"cross": [], "unlabelled": []}
     result = run(parse(changed), tmp_path / "out")
     stores = [EmbeddingStore.open(path) for path in (result.folder / "stages/embeddings").iterdir()]
-    [view] = [one for one in stores if "view" in one.settings]
+    [view] = [one for one in stores if "view" in one.settings and "members" in one.settings]
     [clean] = [one for one in stores if "members" in one.settings and "view" not in one.settings]
-    assert (
-        view.settings["members"][0]["view"] == view.settings["view"]
-        and view.settings["weights"] == clean.settings["weights"]
-    )
+    assert view.settings["members"][0]["view"] == view.settings["view"]
+    assert view.settings["weights"] == clean.settings["weights"]
     assert np.abs(view.take(view.ids) - clean.take(view.ids)).max() > 1e-3
+    # Members embed the view once for both variants.
+    assert sorted(one.settings["teacher"] for one in stores if "view" in one.settings) == [
+        "kmeans", "kmeans + python", "python",
+    ]  # fmt: skip
+    # The same as the joined teacher on the changed clips.
+    places = (result.folder / "stages/teachers").iterdir()
+    [place] = [one for one in places if "joined" in (one / "config.json").read_text()]
+    manifest = Manifest.read(sets / "home/manifest.csv")
+    rows = [manifest.ids.index(clip) for clip in view.ids]
+    clips = Clips.of(manifest.select(np.array(rows)), parse(changed).audio)
+    viewed = ViewedClips.viewed(clips, View(**view.settings["view"]))
+    teacher = JoinedTeacher.load(place, run_code=True)
+    alone = embed(viewed, viewed.hashes(), teacher, tmp_path / "alone")
+    assert alone.settings == view.settings
+    np.testing.assert_allclose(alone.take(view.ids), view.take(view.ids), rtol=1e-4, atol=1e-5)
 
 
 def test_the_loop_changes_no_sound_that_a_teacher_has_heard():

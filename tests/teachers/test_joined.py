@@ -64,6 +64,10 @@ def alone(manifest, out, spec):
     return embcomp.embed(Manifest.read(manifest), out, teacher=spec, seconds=0.3).store
 
 
+def trusted(manifest, out, spec):
+    return embcomp.embed(Manifest.read(manifest), out, teacher=spec, seconds=0.3, options={"run_code": True}).store
+
+
 def test_every_block_has_the_same_share_of_the_variance_and_is_centred(rng):
     wide, narrow = rng.normal(3, 50, (200, 40)), rng.normal(-1, 0.01, (200, 3)) * [1, 2, 3]
     joined = Blocks.fit([wide, narrow], "ab").join([wide, narrow])
@@ -118,10 +122,10 @@ def test_a_join_is_the_embeddings_of_each_teacher_side_by_side(made, tmp_path):
 
     # Other clips, by the join as it was fitted.
     spec = f"joined:{tmp_path / 'all.teacher'}"
-    again = alone(first, tmp_path / "again", spec)
+    again = trusted(first, tmp_path / "again", spec)
     np.testing.assert_allclose(rows(again), rows(found.store), rtol=1e-5, atol=1e-5)
     assert again.settings == found.store.settings
-    there = alone(other, tmp_path / "there", spec)
+    there = trusted(other, tmp_path / "there", spec)
     new = alone(other, tmp_path / "new", f"{own}Crossings")
     np.testing.assert_allclose(
         rows(there)[:, -3:], (rows(new) - blocks[2].mean(0)) * np.sqrt(share / blocks[2].var(0).sum()), rtol=1e-3
@@ -143,7 +147,26 @@ def test_what_a_join_was_fitted_with_must_not_change(made, tmp_path):
     embcomp.embed(Manifest.read(first), tmp_path / "x", teacher=f"python:{code}:Levels + {own}Crossings", seconds=0.3)
     code.write_text(OWN.replace("levels 1", "levels 3"))
     with pytest.raises(ArtifactError, match="Levels: its weights or settings have changed; fit the join again"):
+        open_teacher(teacher_settings(spec=f"joined:{tmp_path / 'x.teacher'}", run_code=True))
+
+
+def test_a_folder_runs_no_code_unless_it_is_asked_to(made, tmp_path):
+    first, _, own = made
+    code = tmp_path / "mine.py"
+    code.write_text(OWN)
+    spec = f"python:{code}:Levels + {own}Crossings"
+    embcomp.embed(Manifest.read(first), tmp_path / "x", teacher=spec, seconds=0.3)
+    # What the folder names now would leave a trace.
+    place = tmp_path / "x.teacher/config.json"
+    (tmp_path / "other.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n{OWN}")
+    place.write_text(place.read_text().replace(str(code), str(tmp_path / "other.py")))
+    with pytest.raises(ConfigError, match="which runs code of its own: if you trust it, set teacher.run_code to true"):
         open_teacher(teacher_settings(spec=f"joined:{tmp_path / 'x.teacher'}"))
+    with pytest.raises(ConfigError, match="runs code of its own"):  # the same call again, which names other code
+        alone(first, tmp_path / "x", spec)
+    assert not (tmp_path / "ran").exists()
+    teacher = open_teacher(teacher_settings(spec=f"joined:{tmp_path / 'x.teacher'}", run_code=True))
+    assert teacher.dim == 5 and (tmp_path / "ran").exists()
 
 
 def test_an_interrupted_call_goes_on_with_what_each_teacher_has_embedded(made, tmp_path):
@@ -186,7 +209,7 @@ def test_on_the_command_line(made, tmp_path):
     call = ["embed", str(first), "--teacher", spec, "--out", str(out), "--seconds", "0.3"]
     assert (done := CliRunner().invoke(group, call)).exit_code == 0, done.output
     assert "8 clips, 5 dimensions" in done.output
-    done = CliRunner().invoke(group, ["teachers", "check", f"joined:{out}.teacher"])
+    done = CliRunner().invoke(group, ["teachers", "check", f"joined:{out}.teacher", "--set", "teacher.run_code=true"])
     assert done.exit_code == 0 and "shape (4, 5)" in done.output and "decoded at 8000 Hz" in done.output
     assert "A + B" in CliRunner().invoke(group, ["embed", "--help"]).output
     compressor = tmp_path / "pca"
@@ -244,6 +267,13 @@ def test_a_join_that_is_damaged_or_another_thing(made, tmp_path):
     alone(first, tmp_path / "x", f"{own}Levels + {own}Crossings")
     place = tmp_path / "x.teacher"
     text = (place / "config.json").read_text()
+    for wrong in (f"joined:{place}", f"{own}Levels + {own}Crossings"):
+        (place / "config.json").write_text(text.replace(f"{own}Levels", wrong))
+        with pytest.raises(ArtifactError, match="which is a join itself"):
+            open_teacher(teacher_settings(spec=f"joined:{place}", run_code=True))
+    (place / "config.json").write_text(text.replace('"beside": [\n  ""', '"beside": [\n  "../up"'))
+    with pytest.raises(ArtifactError, match="is damaged"):
+        open_teacher(teacher_settings(spec=f"joined:{place}"))
     (place / "config.json").write_text(text.replace('"scales"', '"scale"'))
     with pytest.raises(ArtifactError, match="is damaged"):
         open_teacher(teacher_settings(spec=f"joined:{place}"))

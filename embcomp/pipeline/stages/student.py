@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embcomp.compression import Compressor
 from embcomp.config import VariantConfig, to_dict
+from embcomp.config.several import JOIN
 from embcomp.evaluation.scores import scored_predictions
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import RunContext
@@ -160,7 +161,8 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
     teacher = None
     if variant.transfer.source == Source.TEACHER:
         if job.joined is not None:
-            running = JoinedTeacher.load(job.joined, source.whole or source.manifest)
+            own = variant.teacher.argument.split(JOIN)
+            running = JoinedTeacher.load(job.joined, source.whole or source.manifest, own=own)
         else:
             running = ready_teacher(context, source, split, variant)
         teacher = embedder(context.clips(source, list(used(variant, fit).ids)), running)

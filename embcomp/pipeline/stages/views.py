@@ -6,7 +6,7 @@ Clips of a test part are in no view that a student of that fold reads, and clips
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from embcomp.audio.features import Features, compute_features
 from embcomp.audio.views import View, ViewedClips, views_of
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext, learning_clips
-from embcomp.pipeline.stages.embeddings import ready_teacher
+from embcomp.pipeline.stages.embeddings import ready_teacher, with_member
 from embcomp.pipeline.stages.features import inputs_version
+from embcomp.pipeline.stages.joined import JoinedJob
 from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
-from embcomp.teachers import JoinedTeacher, embed
+from embcomp.teachers import embed
+from embcomp.teachers.joined import read_join
+from embcomp.teachers.joining import write_joined
 from embcomp.training.assembly import Part
 
 VERSION = 1  # raised when a view sounds otherwise
@@ -43,8 +46,12 @@ class ViewJob(Job):
         Empty for log-mels.
     split : str
         Key of a split of the fold, for a teacher that is learned; empty for log-mels.
+    member : int
+        Which of the teachers that the variant's joins; -1 is the variant's own.
     joined : str or None
-        Path of the teacher, where it joins several.
+        Path of a teacher that joins several, where their embeddings of the view are to be joined.
+    members : list of str
+        Paths of these.
     """
 
     number: int
@@ -53,7 +60,9 @@ class ViewJob(Job):
     path: str
     variant: str = ""
     split: str = ""
+    member: int = -1
     joined: str | None = None
+    members: list[str] = field(default_factory=list)
 
     @property
     def outputs(self) -> list[str]:
@@ -91,9 +100,9 @@ def view_jobs(
     split: Split,
     splits: Sequence[Split],
     embeddings: Sequence[Path],
-    joined: str | None,
+    joined: JoinedJob | None,
 ) -> Iterator[tuple[ViewedSet, list[ViewJob]]]:
-    """Each view that the student of a variant learns from, with the jobs that make it.
+    """Each view that the student of a variant learns from, with the jobs that make it, in order.
 
     Parameters
     ----------
@@ -101,31 +110,41 @@ def view_jobs(
         Of the whole run: log-mels, and embeddings of a teacher that is not learned, serve all of them.
     embeddings : sequence of Path
         Of the clips as they are, of all sets; none without a teacher.
-    joined : str or None
-        Path of the teacher, where it joins several.
+    joined : JoinedJob or None
+        That of a teacher that joins several.
     """
-    per_fold = variant.teacher.learns
     # What is tested is in no view, with or without its labels.
     pools = {
         pool.number: pool.ids
         for pool in pools_for(context, variant, Learner.STUDENT, split)
         if pool.number >= len(context.datasets)
     }
+    of_run, of_fold = trained_on(splits), trained_on([split])
     for view in views_of(variant.training):
         for number in (0, *pools):
-            heard = pools[number] if number else trained_on(splits)
-            embedded = pools[number] if number else trained_on([split] if per_fold else splits)
-            made_of = [VERSION, asdict(view), context.sets[number].audio_key]
-            path = context.space.stage(
-                "views", fingerprint([made_of, context.input_settings, heard, *inputs_version()])
-            )
-            jobs = [ViewJob(**context.job_fields, number=number, view=asdict(view), ids=heard, path=str(path))]
-            vectors = None
+            ids, own = (pools[number],) * 2 if number else (of_run, of_fold)
+            settings = [VERSION, asdict(view), context.sets[number].audio_key, context.input_settings, ids]
+            path = context.space.stage("views", fingerprint([settings, *inputs_version()]))
+            first = ViewJob(**context.job_fields, number=number, view=asdict(view), ids=ids, path=str(path))
+            jobs = [first]
             if variant.transfer.cached:
-                vectors = context.space.stage("embeddings", fingerprint([made_of, embeddings[number].name, embedded]))
-                about = {"variant": variant.name, "split": split.key, "joined": joined}
-                jobs.append(replace(jobs[0], ids=embedded, path=str(vectors), **about))
-            yield ViewedSet(number, str(path), str(vectors) if vectors is not None else None), jobs
+                by_variant = replace(first, variant=variant.name, split=split.key)
+                teachers = variant.teacher.members or [variant.teacher]
+                made = [Path(paths[number]).name for paths in joined.members] if joined else [embeddings[number].name]
+                for at, (teacher, name) in enumerate(zip(teachers, made)):
+                    one = replace(by_variant, member=at if joined else -1)
+                    jobs.append(_embedding(context, one, name, own if teacher.learns else ids))
+            if joined is not None:
+                parts = [job.path for job in jobs[1:]]
+                one = replace(by_variant, joined=joined.teacher, members=parts)
+                jobs.append(_embedding(context, one, embeddings[number].name, own))
+            yield ViewedSet(number, str(path), jobs[-1].path if len(jobs) > 1 else None), jobs
+
+
+def _embedding(context: RunContext, job: ViewJob, name: str, ids: list[str]) -> ViewJob:
+    """The job for the view's embeddings of clips `ids`; `name` is that of the embeddings of the clips as they are."""
+    key = fingerprint([VERSION, job.view, context.sets[job.number].audio_key, name, ids])
+    return replace(job, ids=ids, path=str(context.space.stage("embeddings", key)))
 
 
 def views_key(variant: VariantConfig) -> list:
@@ -144,10 +163,10 @@ def make_view(**fields) -> None:
         compute_features(clips, hashes, context.config.audio, path, reuse=path.parent)
         return
     if job.joined is not None:
-        teacher = JoinedTeacher.load(job.joined)
-    else:
-        variant, split = context.variant(job.variant), context.space.load_split(job.split)
-        teacher = ready_teacher(context, dataset, split, variant)
+        write_joined(path, [EmbeddingStore.open(one) for one in job.members], job.ids, hashes, read_join(job.joined)[1])
+        return
+    variant, split = with_member(context.variant(job.variant), job.member), context.space.load_split(job.split)
+    teacher = ready_teacher(context, dataset, split, variant)
     embed(clips, hashes, teacher, path, reuse=path.parent)
 
 
