@@ -148,3 +148,35 @@ def test_pages_fit_a_phone(site, name):
         assert browser.value("document.documentElement.scrollWidth") <= 390
     finally:
         browser.close()
+
+
+def test_messages_that_are_explained_are_in_the_code():
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    first = [row.split("|")[1] for row in text.splitlines() if row.startswith("| ") and "`" in row.split("|")[1]]
+    quoted = [part for cell in first for part in re.findall(r"`([^`]+)`", cell) if " " in part]
+    code = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "embcomp").rglob("*.py"))
+    # What f-strings and lines broken by the formatter put between the words.
+    code = re.sub(r"\"\s+f?\"", "", code)
+    assert len(quoted) > 12 and not [part for part in quoted if part not in code]
+
+
+def test_settings_and_options_that_the_pages_name_exist():
+    from embcomp.config.choices import SECTIONS, keys_of
+    from embcomp.config.sections import (
+        AudioConfig,
+        CompressorConfig,
+        DataConfig,
+        EvaluationConfig,
+        SplitConfig,
+        TrainingConfig,
+    )
+
+    plain = {"data": DataConfig, "audio": AudioConfig, "split": SplitConfig, "evaluation": EvaluationConfig}
+    plain |= {"compressor": CompressorConfig, "training": TrainingConfig}
+    known = {name: set(kind.__dataclass_fields__) for name, kind in plain.items()}
+    for name, about in SECTIONS.items():
+        known[name] = {about.key, *(key for one in about.classes.values() for key in keys_of(one))}
+    for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:
+        text = page.read_text(encoding="utf-8")
+        for section, key in re.findall(rf"`({'|'.join(known)})\.([a-z_]+)\b(?![(./])", text):
+            assert key in known[section] or key in ("toml", "csv", "json", "npy"), f"{page.name}: {section}.{key}"
