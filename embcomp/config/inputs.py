@@ -82,10 +82,11 @@ def _check_student(variant: VariantConfig, kind: str, where: str) -> None:
 
 def _check_variant(variant: VariantConfig, kind: str, where: str) -> None:
     for key in off_by_default(kind):
-        if getattr(variant.training, key):
-            raise ConfigError(
-                f"{where}: training.{key} changes log-mels, not {WORDS[kind]}; set it to 0 or leave it out"
-            )
+        for name in (key, f"unlabelled_{key}"):
+            if getattr(variant.training, name, 0) > 0:
+                raise ConfigError(
+                    f"{where}: training.{name} changes log-mels, not {WORDS[kind]}; set it to 0 or leave it out"
+                )
     transfer, teacher = variant.transfer, variant.teacher
     if transfer.source != "none" and teacher.choice.runs:
         raise ConfigError(

@@ -204,6 +204,11 @@ def _check_together(variant: VariantConfig, where: str) -> None:
             f"{where}: training.epochs and training.minutes are two lengths of one training; set one to 0"
         )
     _check_views(variant, where)
+    if transfer.over_time and variant.training.of_unlabelled().roll and not variant.training.roll:
+        raise ConfigError(
+            f"{where}: training.unlabelled_roll shifts the student's frames away from the teacher's, which transfer.frames "
+            "compares; set it to 0"
+        )
     if transfer.over_time and variant.training.roll and not variant.training.views:
         raise ConfigError(
             f"{where}: training.roll shifts the student's frames away from the teacher's, which transfer.frames "
@@ -221,6 +226,12 @@ def _check_views(variant: VariantConfig, where: str) -> None:
             f"{where}: training.mixstyle changes log-mels in a way that no teacher could hear, and with training.views "
             "targets are of the changed sound; set training.mixstyle to 0"
         )
+    for name in ("gain", "equaliser", "roll", "mixstyle"):
+        if getattr(training, f"unlabelled_{name}") >= 0:
+            raise ConfigError(
+                f"{where}: training.unlabelled_{name} changes log-mels, and with training.views the sound is changed, of all "
+                "clips alike; leave it out"
+            )
     if variant.transfer.source == "teacher":
         raise ConfigError(
             f"{where}: {variant.transfer.method} runs its teacher at every step, and training.views are embedded "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from embcomp.config.choices import ChoiceSettings, read_choice
 from embcomp.config.limits import seed_setting, setting
 
+AUGMENTATIONS = ("freq_mask", "time_mask", "roll", "gain", "equaliser", "mixstyle")
 OF_VIEWS = ("views", "noise", "view_seed")
 
 
@@ -100,6 +101,11 @@ class CompressorConfig:
     dim: int = setting(64, "dimensions of the target", at_least=1)
 
 
+def _of_unlabelled(name: str, same: float, at_most: float | None = None) -> Any:
+    """A field for what an augmentation is for clips without a label."""
+    return setting(same, f"`{name}` for clips without a label; -1 is the same", at_least=-1, at_most=at_most)
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """The loop."""
@@ -145,6 +151,12 @@ class TrainingConfig:
     mixstyle: float = setting(
         0.0, "share of the clips whose band statistics are mixed with another clip's", at_least=0, at_most=1
     )
+    unlabelled_freq_mask: int = _of_unlabelled("freq_mask", -1)
+    unlabelled_time_mask: float = _of_unlabelled("time_mask", -1.0, 0.5)
+    unlabelled_roll: float = _of_unlabelled("roll", -1.0, 0.5)
+    unlabelled_gain: float = _of_unlabelled("gain", -1.0)
+    unlabelled_equaliser: float = _of_unlabelled("equaliser", -1.0)
+    unlabelled_mixstyle: float = _of_unlabelled("mixstyle", -1.0, 1)
     mixup: float = setting(
         0.0, "a of Beta(a, a): mix inputs, labels and targets of pairs of clips; 0 does not", at_least=0
     )
@@ -176,7 +188,14 @@ class TrainingConfig:
         settings = asdict(self)
         unused = () if self.views else OF_VIEWS
         unused += ("transductive",) * (self.transductive == "none")
+        own = [f"unlabelled_{name}" for name in AUGMENTATIONS]
+        unused += tuple(name for name in own if settings[name] < 0)
         return {name: value for name, value in settings.items() if name not in unused}
+
+    def of_unlabelled(self) -> TrainingConfig:
+        """The settings as they hold for clips without a label, whose augmentation may be another."""
+        own = {name: getattr(self, f"unlabelled_{name}") for name in AUGMENTATIONS}
+        return replace(self, **{name: value for name, value in own.items() if value >= 0})
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,27 @@ def augmented(features: Tensor, lengths: Tensor, config: TrainingConfig, generat
     return augment(features, lengths, config, generator)
 
 
+def augmented_apart(
+    features: Tensor, lengths: Tensor, unlabelled: Tensor, config: TrainingConfig, generator: torch.Generator
+) -> Tensor:
+    """As `augmented`, with settings of their own for clips without a label.
+
+    Parameters
+    ----------
+    unlabelled : Tensor of shape (n,), bool
+        Which clips these are.
+    """
+    other = config.of_unlabelled()
+    if other == config:
+        return augmented(features, lengths, config, generator)
+    changed = features.clone()
+    for chosen, settings in ((~unlabelled, config), (unlabelled, other)):
+        rows = chosen.nonzero().squeeze(1)
+        if len(rows):
+            changed[rows] = augmented(features[rows], lengths[rows], settings, generator)
+    return changed
+
+
 def mixed(features: Tensor, lengths: Tensor, partners: Tensor, partner_lengths: Tensor, shares: Tensor) -> Tensor:
     """Mixup; see `embcomp.audio.augment.mix`. Images mix pixel by pixel."""
     if features.ndim == 4:

@@ -29,7 +29,7 @@ from embcomp.metrics import METRICS, monitored, score
 from embcomp.storage.files import check_regular, fingerprint, write_bytes
 from embcomp.students.inference import predict_logits
 from embcomp.students.output import unless_full
-from embcomp.training.augment import augmented, mixed
+from embcomp.training.augment import augmented_apart, mixed
 from embcomp.training.averaging import AveragedWeights
 from embcomp.training.examples import Drawable, Examples, sampling_weights, steps_of
 from embcomp.training.steps import Descent
@@ -162,6 +162,7 @@ class _Run:
         if hasattr(student, "norm"):
             student.norm.fit_parts(self.fit.parts())
         self.labels = torch.from_numpy(fit.labels.matrix).to(device)
+        self.unlabelled = torch.from_numpy(~fit.labels.labelled).to(device)
         drawn = transfer.sampling_weights()
         self.weights = sampling_weights(fit.labels, config.balanced, config.labelled) if drawn is None else drawn
         self.parameters = [*student.parameters(), *transfer.parameters()]
@@ -188,13 +189,14 @@ class _Run:
         size = self.config.batch_size
         rows, lengths, features = self.fit.draw(self.weights, size, self.generator)
         labels, mixing = self.labels[rows], None
+        unlabelled = self.unlabelled[rows]
         if self.config.mixup:
             partners, partner_lengths, others = self.fit.draw(self.weights, size, self.generator)
             shares = mixing_shares(len(rows), self.config.mixup, self.generator).to(self.device)
             mixing = Mixing(partners, partner_lengths, shares)
             features = mixed(features, lengths, others, partner_lengths, shares)
             labels = mixing.of(labels, self.labels[partners])
-        features = augmented(features, lengths, self.config, self.generator)
+        features = augmented_apart(features, lengths, unlabelled, self.config, self.generator)
         return Batch(features, lengths, labels, rows, mixing, self.step / self.steps)
 
     def one_step(self) -> None:

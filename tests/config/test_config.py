@@ -86,6 +86,8 @@ def needed_with(key):
     """Other settings without which a key has no meaning."""
     if key.name == "transfer.frames":
         return {"training": {"roll": 0.0}}
+    if key.name == "training.transductive":
+        return {"data": {"cross": ["other.csv"]}}
     inputs = {"mlp": "table", "cnn": "images"}.get(key.chosen.get("kind"), "table" if key.name in OF_TABLES else "")
     if not inputs:
         return {}

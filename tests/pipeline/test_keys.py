@@ -118,6 +118,8 @@ def other(name: str, value):
     """Another value of a setting; limits do not matter to a path."""
     if isinstance(value, bool):
         return not value
+    if value == -1:  # the same as another setting
+        return type(value)(0)
     if isinstance(value, str):
         return {"mix": "left"}.get(value, value + "x")
     return (*value, 0.5) if isinstance(value, tuple) else value + (1 if isinstance(value, int) else 0.25)
