@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from measure import arguments
+from measure import arguments, interleaved
 
 AUDIO = ("audio.seconds=5.0", "audio.n_fft=1024", "audio.win_length=1024", "audio.hop_length=800")
 # Name, format, options; 8-bit exports but that to C are calibrated on training clips.
@@ -136,6 +136,24 @@ def predictions(folder: Path, student: Path, held: Path) -> Iterator[tuple[str, 
         yield model.name, f"{same:.1%}", f"{right:.1%}", f"{statistics.median(times):.2f}"
 
 
+def c_speed(folder: Path, repeats: int) -> Iterator[tuple[str, ...]]:
+    """Processor time of the C files for one clip of full length, front end included, compiled with ``-O3``; they take turns."""
+    import numpy as np
+
+    from embcomp.export.c import CModel
+    from embcomp.export.info import ModelInfo
+
+    paths = [folder / name for name, form, _ in EXPORTS if form == "c" and (folder / name).exists()]
+    models = []
+    for path in paths:
+        content = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+        models.append(CModel(path, ModelInfo.from_dict(content["model"], str(path))))
+    clips = [np.random.default_rng(0).normal(0, 0.1, (1, one.info.fixed_samples)).astype(np.float32) for one in models]
+    runs = {str(path): lambda one=one, clip=clip: one.run(clip) for path, one, clip in zip(paths, models, clips)}
+    for path, one, seconds in zip(paths, models, interleaved(runs, repeats).values()):
+        yield path.name, f"{seconds * 1e3:.2f}", f"{one.info.window / seconds:,.0f}"
+
+
 def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> None:
     """Print Markdown."""
     click.echo("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
@@ -168,6 +186,7 @@ def main() -> None:
     if given.parity:
         return
     table(("model", "same label", "accuracy", "cold start, s"), predictions(folder, student, held))
+    table(("C file", "ms, processor time", "times real time"), c_speed(folder, given.repeats))
     files = [folder / name for name, form, _ in EXPORTS if form != "c" and (folder / name).exists()]
     click.echo(must("profile", student, *files, "--repeats", given.repeats))
 

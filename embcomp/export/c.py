@@ -139,7 +139,7 @@ def compile_c(source: Path, out: Path, *options: str) -> None:
     ArtifactError
         The compiler refuses.
     """
-    command = [compiler(), "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-const-variable", *options]
+    command = [compiler(), "-std=c99", "-O3", "-Wall", "-Wextra", "-Werror", "-Wno-unused-const-variable", *options]
     try:
         done = subprocess.run(
             [*command, os.fspath(source), "-o", os.fspath(out), "-lm"], capture_output=True, text=True, timeout=SECONDS

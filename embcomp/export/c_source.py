@@ -15,6 +15,7 @@ from embcomp.export.c_network import Layer, Network
 from embcomp.export.info import ModelInfo
 
 A_LINE = 16  # numbers
+PLACES = 4  # as the template has it
 # Of each test vector: seed, right shift of the noise, half period of a square wave in samples, share of the window.
 VECTORS = ((1, 3, 40, 1.0), (2, 6, 9, 0.5), (3, 1, 200, 0.13))
 TOLERANCE = {False: 1e-4, True: 1 / 255}  # of a probability: float weights, 8-bit weights
@@ -44,7 +45,7 @@ def c_source(info: ModelInfo, network: Network, logmel: LogMel, int8: bool) -> C
     even, odd = _map_values(network, logmel, info)
     widest = max(layer.weights.shape[0] for layer in network.layers)
     flash = sum(layer.bytes for layer in network.layers) + sum(values.nbytes for values in tables.values())
-    ram = 4 * (even + odd + 2 * logmel.n_fft)
+    ram = 4 * (even + odd + logmel.n_fft + logmel.n_fft // 2 + 1 + 2 * PLACES * widest)
     pcm = info.samples == "int16"
     blocks = [
         f"    {{{_layer(block.depthwise)}, {_layer(block.pointwise)}, {len(block.depthwise.biases)}, "
@@ -162,7 +163,9 @@ def _layer(layer: Layer) -> str:
 
 
 def _weights(layer: Layer) -> str:
-    parts = [_array(f"{layer.name}_weights", layer.weights, "weight"), _array(f"{layer.name}_biases", layer.biases)]
+    # Output channels are the last axis in C; a depthwise layer has one weight for each of them at a place.
+    weights = np.moveaxis(layer.weights, 0, -1)
+    parts = [_array(f"{layer.name}_weights", weights, "weight"), _array(f"{layer.name}_biases", layer.biases)]
     if layer.weights.dtype == np.int8:
         parts.append(_array(f"{layer.name}_scales", layer.scales))
     return "\n".join(parts)

@@ -10,7 +10,7 @@
  * Samples: @SAMPLES@, @RATE@ Hz, one channel.
  *
  * Scratch memory is static, @RAM@ bytes: one call at a time. Weights and tables: @FLASH@ bytes.
- * `cc -DEMBCOMP_TEST FILE.c -lm` makes a program that compares itself with the test vectors at the end.
+ * `cc -O3 -DEMBCOMP_TEST FILE.c -lm` makes a program that compares itself with the test vectors at the end.
  */
 #include <math.h>
 #include <stdint.h>
@@ -20,6 +20,7 @@
 #define MULTI_LABEL @MULTI_LABEL@ /* each class has a probability of its own */
 #define INT8 @INT8@               /* weights are 8-bit numbers with a scale for each output channel */
 #define N_FFT @N_FFT@
+#define HALF (N_FFT / 2)
 #define HOP @HOP@
 #define N_MELS @N_MELS@
 #define FLOOR @FLOOR@ /* added to the energy of a band before the logarithm */
@@ -27,6 +28,7 @@
 #define SMALLEST 1e-2f
 #define STEM @STEM@
 #define WIDEST @WIDEST@
+#define PLACES 4 /* of a map, at a time */
 #define BLOCKS @N_BLOCKS@
 #define LAST_BANDS @LAST_BANDS@
 #define LAST @LAST@
@@ -39,8 +41,9 @@ typedef int8_t weight;
 typedef float weight;
 #endif
 
-/* A layer: weights, by output channel; what they are multiplied by if they are 8-bit numbers; biases. Batch norms are
- * folded into them. */
+/* A layer: weights; what they are multiplied by, by output channel, if they are 8-bit numbers; biases. Batch norms are folded
+ * into them. Output channels are side by side in the weights, as they are in maps: inner loops run over them, one of
+ * independent sums, for which a compiler finds vector instructions. */
 typedef struct {
     const weight *weights;
     const float *scales, *biases;
@@ -59,25 +62,18 @@ const char *const embcomp_labels[EMBCOMP_CLASSES] = {@LABELS@};
 
 /* ---- memory: two maps, each of which is read while the other is written ---- */
 static float even_map[@EVEN@], odd_map[@ODD@];
-static float real[N_FFT], imaginary[N_FFT];
-
-static float scaled(float sum, Layer layer, int channel)
-{
-#if INT8
-    sum *= layer.scales[channel];
-#endif
-    return sum + layer.biases[channel];
-}
-
-static float relu(float x) { return x > 0 ? x : 0; }
+static float real[HALF], imaginary[HALF], power[HALF + 1];
+static float rows[PLACES][WIDEST], mixed[PLACES][WIDEST];
 
 /* ---- front end ---- */
 
-/* Fast Fourier transform of `real` and `imaginary` in place: Cooley and Tukey, radix 2. */
+/* Fast Fourier transform of N_FFT real numbers (Cooley, Lewis & Welch 1970). Even ones come in `real`, odd ones in
+ * `imaginary`: one complex transform of half the size, Cooley and Tukey's with radix 2, holds both spectra, which the last
+ * loop takes apart. Leaves the power of bins 0 ... N_FFT / 2 in `power`. */
 static void transform(void)
 {
-    for (int i = 1, j = 0; i < N_FFT; i++) { /* order of reversed bits */
-        int bit = N_FFT >> 1;
+    for (int i = 1, j = 0; i < HALF; i++) { /* order of reversed bits */
+        int bit = HALF >> 1;
         for (; j & bit; bit >>= 1) j ^= bit;
         j ^= bit;
         if (i < j) {
@@ -86,16 +82,24 @@ static void transform(void)
             swap = imaginary[i], imaginary[i] = imaginary[j], imaginary[j] = swap;
         }
     }
-    for (int size = 2; size <= N_FFT; size <<= 1) {
-        for (int first = 0; first < N_FFT; first += size) {
-            for (int k = 0; k < size / 2; k++) {
-                int a = first + k, b = a + size / 2, turn = k * (N_FFT / size);
-                float re = real[b] * cosines[turn] + imaginary[b] * sines[turn];
-                float im = imaginary[b] * cosines[turn] - real[b] * sines[turn];
+    for (int size = 2; size <= HALF; size <<= 1) {
+        int half = size / 2, turn = N_FFT / size;
+        for (int k = 0; k < half; k++) {
+            float c = cosines[k * turn], s = sines[k * turn];
+            for (int a = k; a < HALF; a += size) {
+                int b = a + half;
+                float re = real[b] * c + imaginary[b] * s, im = imaginary[b] * c - real[b] * s;
                 real[b] = real[a] - re, imaginary[b] = imaginary[a] - im;
                 real[a] += re, imaginary[a] += im;
             }
         }
+    }
+    for (int k = 0, j = 0; k <= HALF / 2; k++, j = HALF - k) { /* bins k and HALF - k */
+        float even_re = (real[k] + real[j]) / 2, even_im = (imaginary[k] - imaginary[j]) / 2;
+        float odd_re = (imaginary[k] + imaginary[j]) / 2, odd_im = (real[j] - real[k]) / 2;
+        float re = odd_re * cosines[k] + odd_im * sines[k], im = odd_im * cosines[k] - odd_re * sines[k];
+        power[k] = (even_re + re) * (even_re + re) + (even_im + im) * (even_im + im);
+        power[HALF - k] = (even_re - re) * (even_re - re) + (even_im - im) * (even_im - im);
     }
 }
 
@@ -104,16 +108,16 @@ static void log_mel(const embcomp_sample *samples, int count, int frames, float 
 {
     for (int t = 0; t < frames; t++) {
         for (int i = 0; i < N_FFT; i++) {
-            int at = t * HOP - N_FFT / 2 + i;
-            real[i] = at >= 0 && at < count ? (float)samples[at] * (@SCALE@) * window[i] : 0;
-            imaginary[i] = 0;
+            int at = t * HOP - HALF + i;
+            float x = at >= 0 && at < count ? (float)samples[at] * (@SCALE@) * window[i] : 0;
+            *(i % 2 ? &imaginary[i / 2] : &real[i / 2]) = x;
         }
         transform();
         const float *filter = filters;
         for (int band = 0; band < N_MELS; band++) {
             float energy = 0;
             for (int bin = filter_begin[band]; bin < filter_end[band]; bin++)
-                energy += *filter++ * (real[bin] * real[bin] + imaginary[bin] * imaginary[bin]);
+                energy += *filter++ * power[bin];
             map[band * frames + t] = logf(energy + FLOOR);
         }
     }
@@ -148,41 +152,87 @@ static void normalise(float *map, int frames)
 
 /* ---- network: a map is (bands, frames, channels), the channels of a place side by side ---- */
 
-/* Sum of a 3x3 patch about (2 or 1 times y, x) of one channel; outside of the map are zeros. */
-static float patch(const float *map, int bands, int frames, int channels, int channel, int y, int x, const weight *w)
+/* Scale, bias and, if wanted, ReLU of the sums of all output channels of a place. */
+static void finish(Layer layer, float *sums, int channels, int relu)
 {
-    float sum = 0;
-    for (int dy = -1; dy <= 1; dy++)
-        for (int dx = -1; dx <= 1; dx++, w++)
-            if (y + dy >= 0 && y + dy < bands && x + dx >= 0 && x + dx < frames)
-                sum += map[((y + dy) * frames + x + dx) * channels + channel] * (float)*w;
-    return sum;
+    for (int c = 0; c < channels; c++) {
+#if INT8
+        float x = sums[c] * layer.scales[c] + layer.biases[c];
+#else
+        float x = sums[c] + layer.biases[c];
+#endif
+        sums[c] = relu && x < 0 ? 0 : x;
+    }
 }
 
+/* A dense layer at PLACES places: sums[p][o] = sum of in[p][i] * weights[i][o], four i at a time. */
+static void mix(Layer layer, float in[PLACES][WIDEST], int wide, float sums[PLACES][WIDEST], int narrow)
+{
+    for (int p = 0; p < PLACES; p++)
+        for (int o = 0; o < narrow; o++) sums[p][o] = 0;
+    const weight *w = layer.weights;
+    for (int i = 0; i + 4 <= wide; i += 4, w += 4 * narrow) {
+        for (int o = 0; o < narrow; o++) {
+            float w0 = w[o], w1 = w[narrow + o], w2 = w[2 * narrow + o], w3 = w[3 * narrow + o];
+            for (int p = 0; p < PLACES; p++)
+                sums[p][o] += in[p][i] * w0 + in[p][i + 1] * w1 + in[p][i + 2] * w2 + in[p][i + 3] * w3;
+        }
+    }
+    for (int i = wide / 4 * 4; i < wide; i++, w += narrow)
+        for (int o = 0; o < narrow; o++)
+            for (int p = 0; p < PLACES; p++) sums[p][o] += in[p][i] * (float)w[o];
+}
+
+/* Adds the 3x3 patch about (y, x), channel by channel; outside of the map are zeros. */
+static void depthwise(Layer layer, const float *map, int bands, int frames, int channels, int y, int x, float *sums)
+{
+    for (int c = 0; c < channels; c++) sums[c] = 0;
+    for (int dy = -1; dy <= 1; dy++) {
+        for (int dx = -1; dx <= 1; dx++) {
+            if (y + dy < 0 || y + dy >= bands || x + dx < 0 || x + dx >= frames) continue;
+            const float *in = map + ((y + dy) * frames + x + dx) * channels;
+            const weight *w = layer.weights + (3 * dy + dx + 4) * channels;
+            for (int c = 0; c < channels; c++) sums[c] += in[c] * (float)w[c];
+        }
+    }
+    finish(layer, sums, channels, 1);
+}
+
+/* The same of a map of one channel, to STEM channels. */
 static void run_stem(const float *in, float *out, int bands, int frames)
 {
-    for (int y = 0; y < bands; y += 2)
-        for (int x = 0; x < frames; x += 2)
-            for (int c = 0; c < STEM; c++)
-                *out++ = relu(scaled(patch(in, bands, frames, 1, 0, y, x, stem.weights + 9 * c), stem, c));
+    for (int y = 0; y < bands; y += 2) {
+        for (int x = 0; x < frames; x += 2, out += STEM) {
+            for (int c = 0; c < STEM; c++) out[c] = 0;
+            const weight *w = stem.weights;
+            for (int dy = -1; dy <= 1; dy++) {
+                for (int dx = -1; dx <= 1; dx++, w += STEM) {
+                    if (y + dy < 0 || y + dy >= bands || x + dx < 0 || x + dx >= frames) continue;
+                    float value = in[(y + dy) * frames + x + dx];
+                    for (int c = 0; c < STEM; c++) out[c] += value * (float)w[c];
+                }
+            }
+            finish(stem, out, STEM, 1);
+        }
+    }
 }
 
+/* PLACES places of a row at a time, so that weights are read, and made floats, once for all of them. */
 static void run_block(Block block, const float *in, float *out, int bands, int frames)
 {
-    float middle[WIDEST];
     for (int y = 0; y < bands; y += block.stride) {
-        for (int x = 0; x < frames; x += block.stride) {
-            for (int c = 0; c < block.in; c++) {
-                const weight *w = block.depthwise.weights + 9 * c;
-                middle[c] = relu(scaled(patch(in, bands, frames, block.in, c, y, x, w), block.depthwise, c));
+        for (int first = 0; first < frames; first += PLACES * block.stride) {
+            int places = (frames - first + block.stride - 1) / block.stride;
+            if (places > PLACES) places = PLACES;
+            for (int p = 0; p < places; p++) {
+                int x = first + p * block.stride;
+                depthwise(block.depthwise, in, bands, frames, block.in, y, x, rows[p]);
             }
-            const weight *w = block.pointwise.weights;
-            for (int o = 0; o < block.out; o++) {
-                float sum = 0;
-                for (int c = 0; c < block.in; c++) sum += middle[c] * (float)*w++;
-                *out = relu(scaled(sum, block.pointwise, o));
-                if (block.skip) *out += in[(y * frames + x) * block.in + o];
-                out++;
+            mix(block.pointwise, rows, block.in, mixed, block.out);
+            for (int p = 0; p < places; p++, out += block.out) {
+                finish(block.pointwise, mixed[p], block.out, 1);
+                const float *old = in + (y * frames + first + p) * block.in;
+                for (int o = 0; o < block.out; o++) out[o] = mixed[p][o] + (block.skip ? old[o] : 0);
             }
         }
     }
@@ -191,26 +241,27 @@ static void run_block(Block block, const float *in, float *out, int bands, int f
 /* One weight for each band and channel, ReLU, then the mean over time. */
 static void run_across(const float *map, int frames, float *pooled)
 {
-    for (int c = 0; c < LAST; c++) {
-        pooled[c] = 0;
-        for (int x = 0; x < frames; x++) {
-            float sum = 0;
-            for (int y = 0; y < LAST_BANDS; y++)
-                sum += map[(y * frames + x) * LAST + c] * (float)across.weights[c * LAST_BANDS + y];
-            pooled[c] += relu(scaled(sum, across, c));
+    float sums[LAST];
+    for (int c = 0; c < LAST; c++) pooled[c] = 0;
+    for (int x = 0; x < frames; x++) {
+        for (int c = 0; c < LAST; c++) sums[c] = 0;
+        for (int y = 0; y < LAST_BANDS; y++) {
+            const float *in = map + (y * frames + x) * LAST;
+            const weight *w = across.weights + y * LAST;
+            for (int c = 0; c < LAST; c++) sums[c] += in[c] * (float)w[c];
         }
-        pooled[c] /= (float)frames;
+        finish(across, sums, LAST, 1);
+        for (int c = 0; c < LAST; c++) pooled[c] += sums[c] / (float)frames;
     }
 }
 
 static void run_linear(Layer layer, const float *in, int wide, float *out, int narrow)
 {
+    for (int o = 0; o < narrow; o++) out[o] = 0;
     const weight *w = layer.weights;
-    for (int o = 0; o < narrow; o++) {
-        float sum = 0;
-        for (int i = 0; i < wide; i++) sum += in[i] * (float)*w++;
-        out[o] = scaled(sum, layer, o);
-    }
+    for (int i = 0; i < wide; i++, w += narrow)
+        for (int o = 0; o < narrow; o++) out[o] += in[i] * (float)w[o];
+    finish(layer, out, narrow, 0);
 }
 
 int embcomp_predict(const embcomp_sample *samples, int count, float *probabilities)

@@ -28,10 +28,10 @@ except MissingDependencyError as error:
 HARD = ['quo"te', "back\\slash", "??/", "日本", 'x"}; int y = system("true"); //', "%d\n"]
 
 
-def student(norm="clip", kind="ds_cnn", classes=("a", "b", "c"), multi_label=False, **audio) -> Classifier:
+def student(norm="clip", kind="ds_cnn", classes=("a", "b", "c"), multi_label=False, width=16, **audio) -> Classifier:
     """An untrained student whose batch norms and input norm are not at their start."""
     settings = AudioConfig(**{"seconds": 0.4, "n_mels": 24, **audio})
-    found = Classifier.new(classes, settings, student_settings(kind=kind, norm=norm, width=16), multi_label, 0)
+    found = Classifier.new(classes, settings, student_settings(kind=kind, norm=norm, width=width), multi_label, 0)
     generator = torch.Generator().manual_seed(1)
     for name, values in [*found.network.named_buffers(), *found.network.named_parameters()]:
         if name.endswith("running_var") or name == "norm.deviation":
@@ -65,6 +65,20 @@ def test_float_weights_are_the_student(tmp_path, norm):
     source, model, _ = written(tmp_path, student(norm))
     expected = source.reference(sounds())[0]
     assert np.ptp(expected, axis=0).max() > 0.02  # it says different things of different sounds
+    np.testing.assert_allclose(model.probabilities(sounds()), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_channels_that_are_no_multiple_of_four_and_a_short_transform(tmp_path, int8):
+    classifier = student(width=21, n_fft=64, win_length=50, hop_length=60, n_mels=13)
+    with torch.no_grad():  # else it would be certain of one class
+        classifier.network.classify.bias.zero_()
+        classifier.network.classify.weight.mul_(0.2)
+    source, model, _ = written(tmp_path, classifier, int8)
+    network = flatten(classifier.network, int8)
+    assert [len(layer.biases) % 4 for layer in network.layers[:3]] == [1, 1, 1]
+    expected = np.stack([reference(network, source.front, False, row) for row in sounds()])
+    assert np.ptp(expected, axis=0).max() > 0.01
     np.testing.assert_allclose(model.probabilities(sounds()), expected, atol=1e-4)
 
 
