@@ -29,7 +29,7 @@ def kernel(monkeypatch, tmp_path):
 
 
 def test_there_are_notebooks():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05"]
 
 
 @by_name
@@ -50,6 +50,9 @@ def test_runs_and_shows_a_figure_and_a_table(path, kernel):
     pytest.importorskip("ipykernel", reason="needs ipykernel: pip install -e '.[nb]'")
     import nbformat
 
+    if "onnx" in path.read_text(encoding="utf-8"):
+        for package in ("onnx", "onnxruntime", "onnxscript"):
+            pytest.importorskip(package, reason="needs onnx: pip install -e '.[onnx]'")
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(kernel)}})
@@ -100,7 +103,7 @@ def run_folder(tmp_path, monkeypatch):
 
 
 def test_cross_dataset_reads_a_run_of_your_own(run_folder):
-    found = execute(NOTEBOOKS[1])
+    found = execute(NOTEBOOKS[2])
     assert found["matrix"].shape == (2, 3) and found["matrix"].notna().all().all()
     assert len(found["pairs"]) == 4 * 4 and np.allclose(found["pairs"]["drop"], 0)
     assert np.allclose(found["compared"]["recovered"], 0.05)
@@ -110,11 +113,11 @@ def test_cross_dataset_says_when_there_is_none(run_folder):
     table = pd.read_csv(run_folder / "scores.csv")
     table[table["setting"] == "in-domain"].to_csv(run_folder / "scores.csv", index=False)
     with pytest.raises(ValueError, match="no score on a further data set"):
-        execute(NOTEBOOKS[1])
+        execute(NOTEBOOKS[2])
 
 
 def test_claims_are_judged_by_the_scores(run_folder):
-    measured = execute(NOTEBOOKS[3])["measured"].set_index("claim")["difference"]
+    measured = execute(NOTEBOOKS[4])["measured"].set_index("claim")["difference"]
     assert np.allclose(measured["a compressed embedding helps at all"], 0.1)
     assert np.allclose(measured["a compressed embedding is a better target than a raw one"], 0.08)
     assert len(measured["an embedding as a target helps at all"]) == 6
