@@ -104,8 +104,24 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
+def _in_utf8() -> None:
+    """Start this program again in UTF-8 mode where the locale has fewer letters than names of files and classes may need.
+
+    Python does so itself unless ``PYTHONUTF8=0`` or a locale such as Latin-1 keeps it from it.
+    """
+    arguments = sys.argv[1:]
+    own = sys.orig_argv[len(sys.orig_argv) - len(arguments) :] == arguments  # not a program that calls `main`
+    if os.name != "posix" or sys.getfilesystemencoding() == "utf-8" or sys.flags.utf8_mode or not own:
+        return
+    # What is printed stays in the terminal's encoding.
+    said = {"PYTHONIOENCODING": os.environ.get("PYTHONIOENCODING") or sys.stdout.encoding}
+    with contextlib.suppress(OSError):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1", **said})
+
+
 def main() -> None:
     """Entry point. Exit codes: 2 for bad input, 130 or 143 for an interruption; an error is one message, no traceback."""
+    _in_utf8()
     signal.signal(signal.SIGTERM, _terminate)
     # A class or a file may have a name that the terminal cannot encode; that must not lose finished work.
     for stream in (sys.stdout, sys.stderr):

@@ -42,6 +42,8 @@ def load(path: str | os.PathLike, overrides: Iterable[str] = (), *, strict: bool
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe has no end
+            raise OSError("not a regular file")
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         inside = path / "config.toml"

@@ -11,7 +11,7 @@ import numpy as np
 
 from embcomp.errors import ArtifactError, DataError, MissingDependencyError, nearest
 from embcomp.export.info import ModelInfo
-from embcomp.storage.files import check_regular, file_hash, read_json
+from embcomp.storage.files import check_regular, file_hash, path_or_content, read_json
 
 BATCH = 64  # rows at a time
 NOTES = ".json"  # appended to an exported file's name: what it is, and its parity report
@@ -76,7 +76,9 @@ class OnnxModel(ExportedModel):
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         try:
-            self.session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                path_or_content(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # onnxruntime's errors have no common base
             raise ArtifactError(f"{path} is not readable as ONNX ({_first_line(error)}); export it again") from None
         self.path = path
@@ -114,7 +116,9 @@ class TfliteModel(RowModel):
         self.path = path
         self.info = ModelInfo.from_dict(notes(path).get("model"), str(notes_of(path)))
         try:
-            self.interpreter = litert.Interpreter(os.fspath(path), num_threads=threads)
+            found = path_or_content(path)
+            given = {"model_path" if isinstance(found, str) else "model_content": found}
+            self.interpreter = litert.Interpreter(**given, num_threads=threads)
             self.runner = self.interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ArtifactError(f"{path} is not readable as LiteRT ({_first_line(error)}); export it again") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError
-from embcomp.storage.files import check_regular, new_folder, read_json, write_bytes, write_json
+from embcomp.storage.files import check_regular, new_folder, path_or_content, read_json, write_bytes, write_json
 from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.ownership import refuse_other
 
@@ -78,7 +78,7 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
         The folder is missing, of another kind or format, truncated or damaged.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     path = Path(path)
     if not path.is_dir():
@@ -93,7 +93,8 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
         )
     try:
         check_regular(path / WEIGHTS)
-        tensors = load_file(path / WEIGHTS)
+        given = path_or_content(path / WEIGHTS)
+        tensors = load_file(given) if isinstance(given, str) else load(given)
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError) as error:
         if other := imposter(head_of(path / WEIGHTS), archives=False):
             raise ArtifactError(f"{path / WEIGHTS} {other}") from error

@@ -136,6 +136,21 @@ def check_regular(path: str | os.PathLike) -> None:
         raise ArtifactError(f"cannot read {path}: not a regular file")
 
 
+def path_or_content(path: str | os.PathLike) -> str | bytes:
+    """What to give a library that opens files whose names are UTF-8 alone: the path, or the bytes of the file.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    try:
+        os.fspath(path).encode("utf-8")
+        return os.fspath(path)
+    except UnicodeEncodeError:
+        return Path(path).read_bytes()
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file of at most 64 MB.
 

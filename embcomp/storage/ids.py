@@ -96,6 +96,8 @@ def read_ids(path: Path) -> list[str]:
     StoreError
         It is not UTF-8 text, or an id is missing or occurs twice.
     """
+    if path.exists() and not path.is_file():  # a pipe has no end
+        raise StoreError(f"cannot read {path}: not a regular file")
     other = imposter(head_of(path))
     if other:
         raise StoreError(f"{path} holds no ids: it {other}")

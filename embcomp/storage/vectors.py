@@ -165,6 +165,8 @@ def read_arrays(path: Path) -> tuple[np.ndarray, list[str] | None]:
         raise StoreError(
             f"{path}: embeddings come as an embcomp store, {', '.join(readers)}, or a folder of .npy files, one a clip"
         )
+    if path.exists() and not path.is_dir() and not path.is_file():  # a pipe or a device has no end
+        raise StoreError(f"cannot read {path}: not a regular file")
     if other := "" if path.is_dir() or path.suffix == ".npz" else imposter(head_of(path)):
         raise StoreError(f"{path} holds no embeddings: it {other}")
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from embcomp.errors import TeacherError
+from embcomp.storage.files import path_or_content
 from embcomp.teachers.chain import ChainTeacher, Graph, Tensor, named
 from embcomp.teachers.describe import ModelStep
 from embcomp.teachers.optional import load, missing
@@ -107,7 +108,7 @@ def session(path: Path):
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path_or_content(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own classes share no base
         raise TeacherError(f"{path} does not open: {first_line(error)}; get the file again") from None
 

@@ -33,14 +33,22 @@ class _Fault:
     created or renamed.
     """
 
-    def __init__(self, kind: str, at: int, room: int):
+    def __init__(self, kind: str, at: int, room: int, closed: Path | None = None):
         self.kind, self.at, self.room, self.count, self.full = kind, at, room, 0, False
+        self.closed = None if closed is None else os.fsencode(closed)
 
     def __call__(self, event: str, arguments: tuple) -> None:
         writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
         if not writes and event not in EVENTS:
             return
         self.count += 1
+        if (
+            self.closed
+            and event in GROWS
+            and not isinstance(arguments[0], int)
+            and os.fsencode(arguments[0]).startswith(self.closed)
+        ):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), arguments[0])
         if self.count == self.at:
             if self.kind == "full":
                 self.full = True
@@ -48,16 +56,17 @@ class _Fault:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (self.room, resource.RLIM_INFINITY))
             else:
                 os.kill(os.getpid(), SIGNALS[self.kind])
-        if self.full and self.room < 0 and event in GROWS and arguments[0] != os.devnull:
+        created = event != "open" or "r" not in arguments[1]
+        if self.full and self.room < 0 and created and event in GROWS and arguments[0] != os.devnull:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), arguments[0])
 
     def stop(self) -> None:
         if self.full and self.room >= 0:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        self.at, self.full = 0, False
+        self.at, self.full, self.closed = 0, False, None
 
 
-def call(arguments: list, output: Path, *, kind: str = "kill", at: int = 0, room: int = 0, after: float = 0.0, number: int = 0) -> tuple[int, int, float]:  # fmt: skip
+def call(arguments: list, output: Path, *, kind: str = "kill", at: int = 0, room: int = 0, after: float = 0.0, number: int = 0, closed: Path | None = None, before=lambda: None) -> tuple[int, int, float]:  # fmt: skip
     """Run the command line in a forked child, whose imports are done.
 
     Parameters
@@ -75,6 +84,10 @@ def call(arguments: list, output: Path, *, kind: str = "kill", at: int = 0, room
         Send it a signal after so many seconds, with SIGKILL its workers too; 0 does not.
     number : int, optional
         Of that signal, by default the one of `kind`.
+    closed : Path, optional
+        Folder in which nothing can be written; root, too, is told so.
+    before : callable, optional
+        Called in the child first.
 
     Returns
     -------
@@ -93,7 +106,7 @@ def call(arguments: list, output: Path, *, kind: str = "kill", at: int = 0, room
     child = os.fork()
     if child == 0:
         os.close(outlet)
-        _run(arguments, inlet, counted, _Fault(kind, at, room))
+        _run(arguments, inlet, counted, _Fault(kind, at, room, closed), before)
     os.close(inlet)
     said: list[bytes] = []
     reader = threading.Thread(target=_drain, args=(outlet, said), daemon=True)
@@ -136,7 +149,7 @@ def _signal(child: int, number: int) -> None:
             os.kill(process, number)
 
 
-def _run(arguments: list, inlet: int, counted: Path, fault: _Fault) -> None:
+def _run(arguments: list, inlet: int, counted: Path, fault: _Fault, before) -> None:
     code = 70
     try:
         os.dup2(inlet, 1)
@@ -148,6 +161,7 @@ def _run(arguments: list, inlet: int, counted: Path, fault: _Fault) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         from embcomp.cli import main
 
+        before()
         sys.addaudithook(fault)
         try:
             main()

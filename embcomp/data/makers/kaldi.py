@@ -74,6 +74,8 @@ class Kaldi(Maker):
 
 def _lines(path: Path) -> list[tuple[str, str]]:
     try:
+        if path.exists() and not path.is_file():  # a pipe has no end
+            raise OSError("not a regular file")
         text, _ = decode_text(path.read_bytes(), path)
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror or error}") from None
