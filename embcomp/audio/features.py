@@ -17,6 +17,13 @@ from embcomp.config import AudioConfig
 from embcomp.data.inputs import AUDIO, InputSpec
 from embcomp.storage.store import EmbeddingStore, write_store
 
+CARRY = 1024
+
+
+def _counters(dtype: str) -> int:
+    """How many values hold the number of frames."""
+    return 2 if dtype == "float16" else 1
+
 
 def front_end(audio: AudioConfig) -> LogMel:
     """The log-mel module that `audio` describes."""
@@ -36,12 +43,13 @@ class Features:
     """Log-mels of n clips.
 
     A row of the store is a clip's log-mel, band by band, padded to the longest
-    clip possible, and its number of valid frames as the last value.
+    clip possible, and its number of valid frames as the last value. In float16,
+    which misses whole numbers above 2048, as the last two: how often 1024, and the rest.
 
     Attributes
     ----------
     store : EmbeddingStore
-        Of width ``n_mels * max_frames + 1``.
+        Of width ``n_mels * max_frames + 1``, in float16 ``+ 2``.
     n_mels : int
     """
 
@@ -63,8 +71,9 @@ class Features:
         return lambda numbers: self._parts(read(numbers))
 
     def _parts(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        lengths = torch.from_numpy(rows[:, -1].astype(np.int64))
-        features = torch.from_numpy(rows[:, :-1].reshape(len(rows), self.n_mels, -1))
+        counts = rows[:, rows.shape[1] - _counters(str(self.store.data.dtype)) :].astype(np.int64)
+        lengths = torch.from_numpy(counts @ np.array([CARRY, 1])[-counts.shape[1] :])
+        features = torch.from_numpy(rows[:, : -counts.shape[1]].reshape(len(rows), self.n_mels, -1))
         return features[..., : int(lengths.max())].contiguous(), lengths
 
 
@@ -89,6 +98,7 @@ def compute_features(
     path: str | os.PathLike,
     progress: Callable[[int], None] | None = None,
     reuse: str | os.PathLike | None = None,
+    dtype: str = "float32",
 ) -> Features:
     """Write the log-mels of `clips` to a store, or open the one that is there.
 
@@ -98,6 +108,8 @@ def compute_features(
         Of each clip, from `Clips.hashes`.
     reuse : path, optional
         A folder of stores to copy the rows of unchanged clips from.
+    dtype : {"float32", "float16"}
+        Of the stored numbers.
 
     Raises
     ------
@@ -107,7 +119,7 @@ def compute_features(
         A clip changed since it was hashed.
     """
     module = front_end(audio)
-    max_frames = module.frames(clips.samples)
+    max_frames, counters = module.frames(clips.samples), _counters(dtype)
     batch = clips.unchanged(hashes)
 
     def produce(rows: np.ndarray) -> np.ndarray:
@@ -118,16 +130,18 @@ def compute_features(
             logmel = module(torch.from_numpy(waveforms)).numpy()
         for row, count in enumerate(frames):
             values[row, :, :count] = logmel[row, :, :count]
-        return np.concatenate([values.reshape(len(rows), -1), frames[:, None]], axis=1)
+        counts = np.stack([frames // CARRY, frames % CARRY] if counters == 2 else [frames], axis=1)
+        return np.concatenate([values.reshape(len(rows), -1), counts], axis=1)
 
     store = write_store(
         path,
         clips.manifest.ids,
         hashes,
-        audio.n_mels * max_frames + 1,
+        audio.n_mels * max_frames + counters,
         feature_settings(audio) | view_settings(clips),
         produce,
         batch_size=32,
+        dtype=dtype,
         progress=progress,
         reuse=reuse,
     )

@@ -24,6 +24,11 @@ class DataConfig:
         "manifests of further clips for the transfer loss and for teachers and compressors that need no label; "
         "their labels are not read, none may be a test clip",
     )
+    unlabelled_dtype: str = setting(
+        "float32",
+        "numbers in which the log-mels of `unlabelled` are kept; float16 takes half the room on disk",
+        choices=("float32", "float16"),
+    )
     transductive: str = setting(
         "cross",
         "where training.transductive asks for it, whose clips: of the further sets, of the test part of the set trained "

@@ -101,3 +101,27 @@ def test_real_clips_of_mixed_length(shared, tmp_path):
     assert torch.isfinite(values).all()
     for row, length in enumerate(lengths.tolist()):
         assert values[row, :, :length].std() > 0.5 and not values[row, :, length:].any()
+
+
+def test_float16_keeps_log_mels_to_a_thirtieth_of_a_decibel_and_lengths_exactly(tmp_path):
+    """Also lengths that float16 has no number for."""
+    long = AudioConfig(seconds=4, n_mels=4, n_fft=64, win_length=64, hop_length=16)
+    rng = np.random.default_rng(0)
+    rows = ["path,label"]
+    for number, seconds in enumerate((0.3, 2.0565, 3.0713, 4.0)):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.normal(size=round(16_000 * seconds)), 16_000)
+        rows.append(f"{number}.wav,a")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    clips = Clips.of(Manifest.read(tmp_path / "manifest.csv"), long)
+    whole, half = (
+        compute_features(clips, clips.hashes(), long, tmp_path / dtype, dtype=dtype) for dtype in ("float32", "float16")
+    )
+    ids = clips.manifest.ids
+    (expected, lengths), (found, counts) = whole.load(ids), half.load(ids)
+    assert torch.equal(counts, lengths) and any(int(np.float16(count)) != count for count in lengths.tolist())
+    assert found.dtype == torch.float32 and found.shape == expected.shape
+    decibel = 10 / np.log(10) * (found - expected).abs().max()
+    assert 0 < decibel < 1 / 29
+    assert half.store.data.nbytes < 0.51 * whole.store.data.nbytes
+    features, some = half.reader(ids)(np.array([2, 0]))
+    assert torch.equal(some, lengths[[2, 0]]) and torch.equal(features, found[[2, 0]][..., : features.shape[-1]])

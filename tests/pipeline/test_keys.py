@@ -188,6 +188,11 @@ def test_training(base):
     assert found == embedded(base) | students(base, *EVERYONE)
 
 
+def test_the_numbers_of_unlabelled_inputs(base):
+    config = replace(base.config, data=replace(base.config.data, unlabelled_dtype="float16"))
+    assert changed(base, config=config) == {"inputs pool"} | students(base, *TAUGHT)
+
+
 def test_views(base):
     def planned(training, **changes) -> tuple[set[str], dict[str, str]]:
         parts = SimpleNamespace(

@@ -21,7 +21,7 @@ from embcomp.config.sections import TrainingConfig, VariantConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, ManifestError
 from embcomp.pipeline import run
-from embcomp.storage.store import write_store
+from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.students.classifier import Classifier
 from embcomp.training.distill import distill
 from embcomp.training.examples import Joined
@@ -81,6 +81,19 @@ def test_a_variant_without_the_pool_is_the_variant_of_a_run_without_it(finished,
         histories = [pd.read_csv(one.folder / "history.csv") for one in (finished, plain)]
         first, second = (one[one["variant"] == name].reset_index(drop=True) for one in histories)
         assert first.equals(second) == same
+
+
+def test_log_mels_of_the_pool_in_float16(sets, finished, tmp_path):
+    settings = content(sets) | {
+        "variants": [{"name": "with", "transfer": {"method": "compressed", "soft_labels": 0.5}}]
+    }
+    settings["data"]["unlabelled_dtype"] = "float16"
+    result = run(parse(settings), tmp_path / "out")
+    stores = [EmbeddingStore.open(path) for path in (result.folder / "stages/features").iterdir()]
+    assert sorted((len(store), str(store.data.dtype)) for store in stores) == [(16, "float32"), (18, "float16")]
+    assert sorted(map(sorted, seen(result, "with"))) == sorted(map(sorted, seen(finished, "with")))
+    one, other = (pd.read_csv(found.folder / "history.csv").query("variant == 'with'") for found in (result, finished))
+    assert np.allclose(one["prediction"], other["prediction"], atol=0.05) and not one.equals(other)
 
 
 def test_a_pool_that_holds_a_clip_of_the_training_set_is_refused_by_name(sets, tmp_path):

@@ -43,6 +43,11 @@ class RunContext:
         """The data sets, then the unlabelled ones."""
         return [*self.datasets, *self.pools]
 
+    def dtype_of(self, dataset: Dataset) -> str:
+        """In which numbers the inputs of a set are kept."""
+        of_pool = any(dataset is pool for pool in self.pools) and self.config.data.inputs == "audio"
+        return self.config.data.unlabelled_dtype if of_pool else "float32"
+
     @property
     def has_students(self) -> bool:
         """Whether students are trained; without, probes on stored vectors compare the variants."""

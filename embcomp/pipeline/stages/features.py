@@ -45,12 +45,18 @@ class FeaturesJob(Job):
 def features_path(context: RunContext, dataset: Dataset, shift: str = "") -> Path:
     """Where the inputs of a data set lie, or the log-mels of its clips changed by `shift`."""
     config = context.config
-    settings = [VERSION, dataset.audio_key, context.input_settings]
+    settings = [VERSION, dataset.audio_key, context.input_settings, *precision(context, dataset)]
     if not shift:
         return context.space.stage("features", fingerprint(settings))
     # In a folder of their own: among the others they would pass for log-mels of the same clips.
     changed = [SHIFT_VERSION, asdict(parse_shift(shift, config.audio)), config.evaluation.seed]
     return context.space.stage("shifted", fingerprint([settings, changed]))
+
+
+def precision(context: RunContext, dataset: Dataset) -> list[str]:
+    """What keys take in of the numbers in which the inputs of a set are kept: nothing of float32."""
+    dtype = context.dtype_of(dataset)
+    return [dtype] if dtype != "float32" else []
 
 
 def inputs_version() -> list[int]:
@@ -87,7 +93,7 @@ def make_features(**fields) -> None:
         changed = parse_shift(job.shift, audio)
         seed = context.config.evaluation.seed
         clips, reuse = ShiftedClips(**vars(clips), shift=changed, seed=seed), None
-    compute_features(clips, list(dataset.hashes), audio, path, reuse=reuse)
+    compute_features(clips, list(dataset.hashes), audio, path, reuse=reuse, dtype=context.dtype_of(dataset))
 
 
 def stored_features(context: RunContext, dataset: Dataset, shift: str = "") -> Features | ArrayFeatures:

@@ -13,7 +13,7 @@ from embcomp.evaluation.scores import scored_predictions
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.embeddings import ready_teacher
-from embcomp.pipeline.stages.features import inputs_version, stored_features
+from embcomp.pipeline.stages.features import inputs_version, precision, stored_features
 from embcomp.pipeline.stages.pools import Learner, adapted_sets, adapts, learned_from_tested, pools_for
 from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_for, tests_to_do
 from embcomp.pipeline.stages.views import ViewedSet, viewed_part, views_key
@@ -85,7 +85,7 @@ def student_key(
             embeddings[0].name if embeddings else None,
             # Of a stored teacher the embeddings of one pool say nothing of its clips' audio.
             [
-                [pool.key(embeddings), pool.dataset.audio_key]
+                [pool.key(embeddings), pool.dataset.audio_key, *precision(context, pool.dataset)]
                 for pool in pools_for(context, variant, Learner.STUDENT, split)
             ],
             compressor.name if compressor is not None else None,
