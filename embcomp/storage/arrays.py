@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from tokenize import TokenError
 
@@ -84,6 +86,39 @@ class RowFile:
         except OSError as error:
             raise ArtifactError(f"cannot read {self.path}: {error.strerror or error}") from None
         return found
+
+
+def scratch_rows(blocks: Iterable[np.ndarray], width: int, folder: str | os.PathLike) -> np.memmap:
+    """Blocks of rows, one after the other, in a file without a name that is gone when the array is.
+
+    For what would not fit in memory at once. Written as a file and not as a memory map: there a full disk would end
+    the process.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (k, width)
+    folder : path
+        Whose disk has the room.
+
+    Returns
+    -------
+    memmap of shape (n, width), float32, read only
+
+    Raises
+    ------
+    StoreError
+        The disk is full.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        count = 0
+        try:
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype=np.float32).data)
+                count += len(block)
+            file.flush()
+        except OSError as error:
+            raise StoreError(f"cannot write rows into {folder}: {why(error)}") from None
+        return np.memmap(file, dtype=np.float32, mode="r", shape=(count, width))
 
 
 class PartialRows:

@@ -10,6 +10,7 @@ import pytest
 from helpers.stores import HASHES, IDS, SETTINGS, VECTORS, Producer, write
 
 from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError
+from embcomp.storage.arrays import scratch_rows
 from embcomp.storage.store import EmbeddingStore, check_settings, write_store
 
 
@@ -334,3 +335,13 @@ def test_a_file_that_became_shorter_is_named(tmp_path):
         file.truncate(file.seek(0, 2) - 4)
     with pytest.raises(ArtifactError, match="ends before its row 8; make it again"):
         read(np.array([8]))
+
+
+def test_rows_without_a_name_are_one_array_and_leave_no_file(tmp_path):
+    blocks = [np.full((count, 3), count, dtype=dtype) for count, dtype in ((2, "float16"), (5, "float64"), (0, "f4"))]
+    found = scratch_rows(iter(blocks), 3, tmp_path)
+    assert isinstance(found, np.memmap) and found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.concatenate(blocks))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1

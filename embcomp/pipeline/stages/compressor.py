@@ -11,10 +11,12 @@ from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.workspace import Split
+from embcomp.storage.arrays import scratch_rows
 from embcomp.storage.files import fingerprint
 from embcomp.storage.store import EmbeddingStore
 from embcomp.training.compress import fit_compressor
 
+BLOCK = 4096  # vectors held at once
 VERSION = 1  # raised when another compressor comes of the same inputs
 
 
@@ -92,17 +94,26 @@ def make_compressor(**fields) -> None:
     job = CompressorJob(**fields)
     context = job.context()
     variant, split, source = context.variant(job.variant), context.space.load_split(job.split), context.source
-    vectors = [EmbeddingStore.open(job.embedding).take(split.fit)]
+    parts = [(EmbeddingStore.open(job.embedding), split.fit)]
     hashes = [source.hash_of[clip] for clip in split.fit]
     for pool, path in zip(pools_for(context, variant, Learner.COMPRESSOR, split), job.unlabelled):
-        vectors.append(EmbeddingStore.open(path).take(pool.ids))
+        parts.append((EmbeddingStore.open(path), pool.ids))
         hashes += pool.hashes
     fitted = fit_compressor(
         variant.compressor,
-        np.concatenate(vectors),
+        _vectors(parts, context.space.folder),
         None if job.unlabelled else split.labels(source, split.fit),
         hashes,
         split.seed,
         start_only=variant.transfer.joint,
     )
     fitted.save(job.path)
+
+
+def _vectors(parts: list[tuple[EmbeddingStore, list[str]]], folder: Path) -> np.ndarray:
+    """The vectors of all clips, part by part; with unlabelled clips, which may be many, on disk."""
+    (first, ids), *more = parts
+    if not more:
+        return first.take(ids)
+    blocks = (store.take(ids[start : start + BLOCK]) for store, ids in parts for start in range(0, len(ids), BLOCK))
+    return scratch_rows(blocks, first.dim, folder)
