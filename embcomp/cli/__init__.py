@@ -100,8 +100,22 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM: ends the work as Ctrl-C does."""
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise _Terminated
+_signalled: list[int] = []
+
+
+def _interrupt(number: int, frame: object) -> None:
+    # Kept, too: compiled code may make another error of the exception.
+    _signalled.append(number)
+    raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _end_interrupted() -> None:
+    # A second signal must not cut the message short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    word, code = ("terminated", 143) if signal.SIGTERM in _signalled else ("interrupted", 130)
+    click.echo(f"\n{word}; finished work is kept: run the same command again to continue", err=True)
+    sys.exit(code)
 
 
 def _in_utf8() -> None:
@@ -119,10 +133,32 @@ def _in_utf8() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1", **said})
 
 
+def _end_failed(error: Exception) -> None:
+    """Say in a line what is wrong, and exit; a mistake of the program's is raised again."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    if isinstance(error, EmbcompError):
+        said = str(error)
+    elif isinstance(error, OSError):  # a disk, a folder or a network
+        said = (f"{error.filename}: " if error.filename is not None else "") + why(error)
+    elif isinstance(error, MemoryError):
+        said = "memory ran out; close other programs, or work on less at a time"
+    else:
+        raise error
+    click.echo(f"error: {said}", err=True)
+    if isinstance(error, AudioError) and len(error.bad) > 1:
+        click.echo(f"({len(error.bad)} clips named above; nothing was written)", err=True)
+    sys.exit(2)
+
+
 def main() -> None:
     """Entry point. Exit codes: 2 for bad input, 130 or 143 for an interruption; an error is one message, no traceback."""
     _in_utf8()
-    signal.signal(signal.SIGTERM, _terminate)
+    _signalled.clear()
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as in the background
+        signal.signal(signal.SIGINT, _interrupt)
     # A class or a file may have a name that the terminal cannot encode; that must not lose finished work.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
@@ -134,26 +170,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except EmbcompError as error:
-        click.echo(f"error: {error}", err=True)
-        if isinstance(error, AudioError) and len(error.bad) > 1:
-            click.echo(f"({len(error.bad)} clips named above; nothing was written)", err=True)
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort) as end:
-        # A second signal must not cut the message short.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        terminated = isinstance(end, _Terminated) or isinstance(end.__context__, _Terminated)
-        word, code = ("terminated", 143) if terminated else ("interrupted", 130)
-        click.echo(f"\n{word}; finished work is kept: run the same command again to continue", err=True)
-        sys.exit(code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:  # a disk, a folder or a network, not a mistake of the program's
-        place = f"{error.filename}: " if error.filename is not None else ""
-        click.echo(f"error: {place}{why(error)}", err=True)
-        sys.exit(2)
-    except MemoryError:
-        click.echo("error: memory ran out; close other programs, or work on less at a time", err=True)
-        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _end_interrupted()
+    except Exception as error:
+        if _signalled:
+            _end_interrupted()
+        _end_failed(error)

@@ -16,6 +16,9 @@ import pytest
 from helpers.killing import KINDS, call, contents, points
 from helpers.tones import write_tones
 
+from embcomp import cli
+from embcomp.errors import EmbcompError
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc").is_dir(), reason="needs Linux processes")
 
 TEACHER = ["--set", "teacher.centroids=4", "--set", "teacher.whitened=8", "--set", "teacher.patches=300"]
@@ -193,6 +196,20 @@ def test_a_signal_ends_a_stage_with_words_and_the_same_command_goes_on(
     assert "Traceback" not in said
     assert call(command, tmp_path / "log")[0] == 0
     assert contents(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("error", [TypeError, EmbcompError, OSError])
+def test_an_interruption_that_a_library_makes_another_error_of_is_one(error, tmp_path):
+    def swallow(**options):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise error("could not determine the shape") from None
+
+    code, _, _ = call(["doctor"], tmp_path / "log", before=lambda: setattr(cli, "group", swallow))
+    said = (tmp_path / "log").read_text()
+    assert code == 130 and "interrupted; finished work is kept" in said and "shape" not in said, said
 
 
 def test_a_signal_ends_the_workers_too(ready, tmp_path):
