@@ -24,6 +24,8 @@ slow: $(VENV)/.installed
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/python -m pip install --quiet --editable '.[lint]' || echo "notice: pip-audit could not be installed"
+	$(VENV)/bin/python tools/audit.py
 
 docs: $(VENV)/.installed
 	EMBCOMP_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet

@@ -12,6 +12,7 @@ import pandas as pd
 from embcomp.data.columns import MEANING_OF, ROW_IDS, simplified
 from embcomp.data.reading import read_cells
 from embcomp.errors import ManifestError, StoreError, nearest
+from embcomp.storage.expansion import refuse_parquet
 from embcomp.storage.ids import clean_ids
 from embcomp.storage.parquet import import_pyarrow
 
@@ -100,7 +101,10 @@ def _csv(path: Path) -> pd.DataFrame:
 def _parquet(path: Path) -> pd.DataFrame:
     pyarrow = import_pyarrow()
     try:
+        refuse_parquet(path, pyarrow.parquet.read_metadata(path))
         return pyarrow.parquet.read_table(path).to_pandas()
+    except StoreError:
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}") from None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.errors import ManifestError, MissingDependencyError, nearest
+from embcomp.storage.expansion import refuse_parquet, refuse_zip
 from embcomp.storage.parquet import import_pyarrow
 
 EXCEL = (".xlsx", ".xlsm")
@@ -139,6 +140,7 @@ def _excel(path: Path, sheet: str) -> tuple[list[str], list[list[str]], list[str
         raise MissingDependencyError(
             "Excel files need openpyxl: pip install -e '.[tables]' in the clone of embcomp, or save the sheet as CSV"
         ) from None
+    refuse_zip(path, ManifestError)
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # zip and XML errors of many kinds
@@ -183,7 +185,9 @@ def parquet_file(path: Path) -> Any:
     """
     pyarrow = import_pyarrow()
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        file = pyarrow.parquet.ParquetFile(path)
+        refuse_parquet(path, file.metadata, ManifestError)
+        return file
     except pyarrow.ArrowException as error:
         raise ManifestError(f"cannot read {path} as Parquet: {error}") from None
 

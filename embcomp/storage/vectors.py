@@ -18,6 +18,7 @@ import numpy as np
 
 from embcomp.errors import MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
+from embcomp.storage.expansion import most_bytes, refuse_array, refuse_parquet
 from embcomp.storage.files import file_hash, fingerprint
 from embcomp.storage.ids import clean_ids, ids_of_rows, read_ids, spelled_otherwise, spelling
 from embcomp.storage.imposters import head_of, imposter
@@ -25,7 +26,6 @@ from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.pickled import texts_of
 from embcomp.storage.store import EmbeddingStore
 
-MAX_EXPANSION = 100  # of a compressed array: real vectors shrink by less
 IDS = ("id", "ids", "path", "paths", "clip", "clips", "name", "names", "file", "files", "filename", "key", "keys")
 VECTORS = ("embedding", "embeddings", "vector", "vectors", "features", "images", "x", "data")
 NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
@@ -244,6 +244,7 @@ def _hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
 
         def keep(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):
+                refuse_array(path, item.size * item.dtype.itemsize if item.size else 0)
                 arrays[name] = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
 
         file.visititems(keep)
@@ -272,6 +273,7 @@ def _files(path: Path) -> list[Path]:
 def _parquet(path: Path) -> tuple[np.ndarray, list[str] | None]:
     pyarrow = import_pyarrow()
     try:
+        refuse_parquet(path, pyarrow.parquet.read_metadata(path))
         table = pyarrow.parquet.read_table(path)
     except pyarrow.ArrowException as error:
         raise StoreError(f"cannot read {path}: {error}") from None
@@ -364,7 +366,7 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             for item in archive.infolist():
-                if item.file_size > MAX_EXPANSION * max(item.compress_size, 1 << 20):
+                if item.file_size > most_bytes(item.compress_size):
                     raise StoreError(f"{path}: {item.filename} unpacks to {item.file_size >> 20} MB; not read")
                 with archive.open(item) as file:
                     shape, _, dtype = _header(file)

@@ -11,6 +11,7 @@ import tarfile
 import threading
 import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,10 @@ def test_in_a_browser_it_says_what_python_says(model, shared, tmp_path):
     )
     assert label == first == CLASSES[int(expected.probabilities.mean(axis=0).argmax())]
     assert not wrong and all(url.startswith((address, "data:", "blob:")) for url in asked)
+
+
+def test_labels_are_set_as_text_and_never_as_markup():
+    script = (files("embcomp.serving") / "page_files" / "page.js").read_text(encoding="utf-8")
+    for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("):
+        assert unsafe not in script, unsafe
+    assert "textContent = label" in script
