@@ -61,5 +61,5 @@ def _mended(found: dict) -> str:
 
 if __name__ == "__main__":
     code, said = audit()
-    print(said)
+    sys.stdout.write(said + "\n")
     sys.exit(code)
