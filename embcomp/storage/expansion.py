@@ -50,8 +50,8 @@ def refuse_zip(path: Path, error: type[EmbcompError] = StoreError) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as reason:
-        raise error(f"cannot read {path}: {reason}") from None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return  # whoever opens it says what is wrong
     _refuse(path, size, error)
 
 
