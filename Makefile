@@ -24,6 +24,8 @@ slow: $(VENV)/.installed
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pip install --quiet --editable '.[lint]' || echo "notice: pip-audit could not be installed"
 	$(VENV)/bin/python tools/audit.py
 

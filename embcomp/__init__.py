@@ -6,7 +6,7 @@ Names are imported when first used; ``import embcomp`` itself loads nothing heav
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from embcomp.compression import Compressor as Compressor
     from embcomp.compression.store import apply as apply
     from embcomp.config import RunConfig as RunConfig
-    from embcomp.config import load as load_config  # noqa: F401
-    from embcomp.data.makers import make as make_manifest  # noqa: F401
+    from embcomp.config import load
+    from embcomp.data.makers import make
     from embcomp.data.manifest import Manifest as Manifest
     from embcomp.errors import EmbcompError as EmbcompError
     from embcomp.evaluation.dimension import dimension_curve as dimension_curve
@@ -61,12 +61,14 @@ if TYPE_CHECKING:
     from embcomp.report import write_report as write_report
     from embcomp.storage.store import EmbeddingStore as EmbeddingStore
     from embcomp.students.classifier import Classifier as Classifier
-    from embcomp.teachers.embed_manifest import embed_manifest as embed  # noqa: F401
+    from embcomp.teachers.embed_manifest import embed_manifest
     from embcomp.training.compress import compress as compress
     from embcomp.training.distill import distill as distill
 
+    load_config, make_manifest, embed = load, make, embed_manifest
 
-def __getattr__(name: str):
+
+def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'embcomp' has no attribute {name!r}")
     module, _, attribute = _MODULE_OF[name].partition(":")

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Chosen = TypeVar("Chosen")
 
 
 class EmbcompError(Exception):
@@ -139,7 +142,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}? {listing}" if close else listing
 
 
-def choose(kind: str, name: str, table):
+def choose(kind: str, name: str, table: Mapping[str, Chosen]) -> Chosen:
     """Look `name` up in the dict `table`, or raise ConfigError naming the nearest.
 
     Parameters

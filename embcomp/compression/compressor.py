@@ -114,6 +114,9 @@ class Compressor(OnHub, Learned):
     (100, 4)
     """
 
+    moments_: Moments
+    _ids: list[str] | None
+
     def __init__(
         self,
         n_components: float | None = 64,
@@ -161,7 +164,7 @@ class Compressor(OnHub, Learned):
         self.solver = solver
         self.random_state = random_state
 
-    def fit(self, X, y=None, *, ids=None, groups=None) -> Compressor:
+    def fit(self, X: Any, y: Any = None, *, ids: Any = None, groups: Any = None) -> Compressor:
         """Learn the compression.
 
         Parameters
@@ -196,7 +199,7 @@ class Compressor(OnHub, Learned):
         with own_torch():
             return self._take(fit_rows(params, rows, y, groups, ids, getattr(self, "feature_names_in_", None)))
 
-    def fit_moments(self, moments: Moments, *, ids=None) -> Compressor:
+    def fit_moments(self, moments: Moments, *, ids: Any = None) -> Compressor:
         """Fit a closed form from moments that were summed elsewhere.
 
         Parameters
@@ -214,8 +217,8 @@ class Compressor(OnHub, Learned):
         with own_torch():
             return self._take(fit_moments(self._checked_params(), moments, ids))
 
-    @available_if(lambda self: parameters.sums_over_rows(self.get_params(deep=False)))
-    def partial_fit(self, X, y=None, *, ids=None) -> Compressor:
+    @available_if(lambda self: parameters.sums_over_rows(self.get_params(deep=False)))  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any = None, *, ids: Any = None) -> Compressor:
         """Add rows, in batches of any size; the result equals one fit on all rows added so far.
 
         Rows are only summed here. The components are solved for when something first asks for them, so that many
@@ -273,7 +276,7 @@ class Compressor(OnHub, Learned):
             with own_torch():
                 self._take(fit_moments(params, moments, self._ids, getattr(self, "feature_names_in_", None)))
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """Compress rows.
 
         Parameters
@@ -287,7 +290,7 @@ class Compressor(OnHub, Learned):
         """
         return self._fitted().transform(self._rows(X))
 
-    def inverse_transform(self, Z) -> np.ndarray:
+    def inverse_transform(self, Z: Any) -> np.ndarray:
         """Best guess of the embeddings from their targets.
 
         Exact least squares for linear methods, the trained decoder for ``mlp``
@@ -321,7 +324,7 @@ class Compressor(OnHub, Learned):
         part = self._first(self._fitted(), size)
         return type(self)(**{**self.get_params(deep=False), "n_components": int(size)})._take(part)
 
-    def seen(self, ids) -> list[str]:
+    def seen(self, ids: Any) -> list[str]:
         """Those of `ids` that fitting used; empty as well when `fit` was given no ids.
 
         An id ``file#start-end`` is a part of a file: it was used if a part that overlaps it was, or the whole file.
@@ -332,7 +335,7 @@ class Compressor(OnHub, Learned):
         """
         return self._fitted().seen(ids)
 
-    def report(self, X, y=None, *, show: int = 5) -> Report:
+    def report(self, X: Any, y: Any = None, *, show: int = 5) -> Report:
         """What was kept and lost on rows ``(n, dim)``; see :class:`Report`."""
         refuse_other_order(X, y, "labels")
         return report(self._fitted(), self._rows(X), y, show)
@@ -341,16 +344,16 @@ class Compressor(OnHub, Learned):
         """A trainable copy of the module, ``(*, dim) -> (*, d)``, raw embeddings in."""
         return copy.deepcopy(self.module_)
 
-    def to_onnx(self, path: str | os.PathLike) -> None:
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Export the module: input ``embedding`` ``(n, dim)``, output ``target`` ``(n, d)``."""
         to_onnx(self.to_module(), path)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``weights.safetensors`` and ``config.json`` into the folder `path`."""
         save(self._fitted(), self.get_params(deep=False), path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Compressor:
+    def load(cls, path: str | os.PathLike[str]) -> Compressor:
         """Read a saved compressor back.
 
         Raises
@@ -381,7 +384,7 @@ class Compressor(OnHub, Learned):
             raise DataError("a prefix of components trained together has no meaning; fit with nested=True")
         return fitted.first(int(size))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = parameters.needs_labels(self.get_params(deep=False))
         tags.target_tags.multi_output = True

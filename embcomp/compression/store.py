@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def apply(
-    compressor: str | os.PathLike,
-    store: str | os.PathLike,
-    out: str | os.PathLike,
+    compressor: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     ids: Sequence[str] | None = None,
 ) -> EmbeddingStore:
     """Compress every row of a store.

@@ -97,7 +97,7 @@ def softmax_twice_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits, labels
+    logits, labels : Tensor
         As in `prediction_loss`, one label per clip.
 
     Returns

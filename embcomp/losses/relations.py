@@ -132,7 +132,8 @@ def align_frames(
 
     Returns
     -------
-    student, teacher : Tensor of shape (n, t, c), (n, t, d)
+    student : Tensor of shape (n, t, c)
+    teacher : Tensor of shape (n, t, d)
     """
 
     def repeated(frames: Tensor, factor: int) -> Tensor:

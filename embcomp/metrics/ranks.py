@@ -96,7 +96,8 @@ class Rankings:
         """Average precision and ROC-AUC, mean over students, each (classes, b)."""
         if self._last is not None and self._last[0] is weights:  # both metrics of the same replicates
             return self._last[1]
-        averages, areas = [], []
+        averages: list[np.ndarray] = []
+        areas: list[np.ndarray] = []
         for students in self.of:
             found = [ranking.values(weights) for ranking in students if ranking is not None]
             nothing = np.full((1, weights.shape[1]), np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,19 +25,19 @@ class Bound:
 
     def __init__(self, rows: Rows):
         self.rows = rows
-        self._made: dict[str, object] = {}
+        self._made: dict[str, Any] = {}
 
-    def _once(self, name: str, make: Callable):
+    def _once(self, name: str, make: Callable[[Rows], Any]) -> Any:
         if name not in self._made:
             self._made[name] = make(self.rows)
         return self._made[name]
 
-    def of_sums(self, name: str, make: Callable, finish: Callable) -> OfWeights:
+    def of_sums(self, name: str, make: Callable[[Rows], Any], finish: Callable[..., np.ndarray]) -> OfWeights:
         """A metric that `finish` computes from sums over groups."""
         sums = self._once(name, make)
         return lambda weights: finish(np.tensordot(weights, sums, axes=(0, 0)))
 
-    def of_counts(self, finish: Callable) -> OfWeights:
+    def of_counts(self, finish: Callable[..., np.ndarray]) -> OfWeights:
         """A metric that `finish` computes from the counts of each class."""
         return self.of_sums("tallies", counts.tallies, finish)
 
@@ -79,7 +80,7 @@ class Metric:
         return self.multi if multi_label else self.single
 
 
-def _counted(finish: Callable) -> Callable[[Bound], OfWeights]:
+def _counted(finish: Callable[..., np.ndarray]) -> Callable[[Bound], OfWeights]:
     return lambda bound: bound.of_counts(finish)
 
 

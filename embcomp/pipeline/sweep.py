@@ -67,10 +67,13 @@ def sweep(
         Folder for curve.csv and curve.png.
     splits : sequence of str
         Use only clips with one of these values in the column split; empty: all.
-    dims, methods, folds, seed, progress
-        See `embcomp.evaluation.dimension.dimension_curve`.
+    dims, methods : sequence of int, sequence of str
+        Sizes and compression methods to try; see `embcomp.evaluation.dimension.dimension_curve`.
     margin : float, default=0.02
         Accepted loss of score against the full embedding.
+    folds, seed : int, default=5, 0
+    progress : callable, optional
+        Called with what is done and what there is in all.
 
     Returns
     -------

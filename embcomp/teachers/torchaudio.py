@@ -21,7 +21,7 @@ SHORTEST = 400  # samples: what the seven convolutions of these models reach ove
 
 
 class TorchaudioTeacher(PooledTeacher):
-    """wav2vec 2.0, HuBERT or WavLM as torchaudio ships them; weights come from its server on first use.
+    """Models of torchaudio (wav2vec 2.0, HuBERT, WavLM); weights come from its server on first use.
 
     Parameters
     ----------
