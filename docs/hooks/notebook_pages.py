@@ -59,6 +59,7 @@ def _output(output: dict) -> str:
         return f'<img alt="Output of the cell above" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
     if "text/html" in data:
         table = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.S)
+        table = table.replace(' border="1" class="dataframe"', "")
         return '<div class="output">' + re.sub(r"\n\s*", "", table) + "</div>"
     text = "".join(output.get("text", data.get("text/plain", "")))
     return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
