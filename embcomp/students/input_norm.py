@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from embcomp.errors import ConfigError, nearest
 from embcomp.students.moments import merged
+from embcomp.students.norm import is_exporting
 from embcomp.students.output import frame_mask, masked
 
 SMALLEST = 1e-2  # added to deviations: a silent or one-frame clip becomes zeros, not noise
@@ -81,7 +82,9 @@ class InputNorm(nn.Module):
 
     def _per_clip(self, features: Tensor, mask: Tensor | None) -> Tensor:
         count = features.shape[-1] if mask is None else mask.sum(-1, keepdim=True)
-        bands = masked(features, mask).sum(-1, keepdim=True) / count
+        # In a graph for any length a sum over a count is five nodes, a mean is one.
+        whole = mask is None and is_exporting()
+        bands = features.mean(-1, keepdim=True) if whole else masked(features, mask).sum(-1, keepdim=True) / count
         clip = bands.mean(1, keepdim=True)
         if self.kind == "band":
             mean = bands
@@ -90,12 +93,17 @@ class InputNorm(nn.Module):
         else:
             mean = clip
         centred = masked(features - mean, mask)
-        variance = centred.square().sum((1, 2), keepdim=True) / (count * features.shape[1])
+        squares = centred.square()
+        if whole:
+            variance = squares.mean((1, 2), keepdim=True)
+        else:
+            variance = squares.sum((1, 2), keepdim=True) / (count * features.shape[1])
         normalised = centred / (variance.sqrt() + SMALLEST)
         if self.kind != "residual":
             return normalised
         each = masked(features - bands, mask)
-        variance = each.square().sum(-1, keepdim=True) / count
+        squares = each.square()
+        variance = squares.mean(-1, keepdim=True) if whole else squares.sum(-1, keepdim=True) / count
         return RESIDUAL * normalised + each / (variance.sqrt() + SMALLEST)
 
 
