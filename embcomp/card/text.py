@@ -9,6 +9,7 @@ from typing import Any
 
 from embcomp.card.facts import UNKNOWN, Evidence, Score, teacher_licence
 
+LOWER = ("log_loss", "ece")  # metrics of which less is better
 TASK = "audio-classification"
 TASKS = {"audio": TASK, "table": "tabular-classification", "images": "image-classification"}
 
@@ -36,6 +37,7 @@ def student_card(
     tags = [task, "embcomp", kind, *(["knowledge-distillation"] if teacher else [])]
     seconds, rate = float(audio.get("seconds", 0)), int(audio.get("sample_rate", 0))
     several = bool(config.get("multi_label"))
+    trained = max(0, len(config.get("seen", ())) - int(about.get("unlabelled", 0)))
     what = {"table": "classifier of table rows", "images": "image classifier"}.get(
         inputs.get("kind"), "audio classifier"
     )
@@ -66,7 +68,7 @@ def student_card(
         "## Data",
         "",
         f"- Trained on: {_plain(about.get('train_dataset') or UNKNOWN)}, "
-        f"{len(config.get('seen', ()))} clips with those that decided when to stop.",
+        f"{trained} clips with those that decided when to stop.",
     ]
     if about.get("unlabelled"):
         lines.append(f"- Without labels: {about['unlabelled']} further clips.")
@@ -194,12 +196,12 @@ def _scores(evidence: Evidence, result: Mapping[str, Any]) -> list[str]:
     if evidence.scores:
         if evidence.of:
             lines += [f"Of {evidence.of}.", ""]
-        lines += ["| trained on | tested on | setting | metric | value | interval | clips |", "|---" * 7 + "|"]
-        for one in evidence.scores:
-            interval = "" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
-            cells = (one.train, one.test, one.setting, one.metric, f"{one.value:.3f}", interval, str(one.n))
-            lines.append("| " + " | ".join(_plain(cell) for cell in cells) + " |")
-        lines += ["", "Intervals are bootstrap intervals over the groups of clips that were tested.", ""]
+        for train in dict.fromkeys(one.train for one in evidence.scores):
+            lines += [*_table([one for one in evidence.scores if one.train == train]), ""]
+        lines += ["In brackets: bootstrap intervals over the groups of clips that were tested."]
+        if lower := [name for name in LOWER if any(one.metric == name for one in evidence.scores)]:
+            lines.append(f"Of {' and '.join(map(_plain, lower))} less is better.")
+        lines.append("")
     else:
         lines += ["Not tested yet: `embcomp evaluate`, then `embcomp card --scores`.", ""]
     if isinstance(value := result.get("validation_score"), int | float):
@@ -208,6 +210,29 @@ def _scores(evidence: Evidence, result: Mapping[str, Any]) -> list[str]:
             "",
         ]
     return lines
+
+
+def _table(scores: Sequence[Score]) -> list[str]:
+    """Scores of what was trained on one data set: a row for each metric, a column for each set and setting tested."""
+    places: dict[tuple[str, str], dict[str, Score]] = {}
+    for one in scores:
+        places.setdefault((one.test, one.setting), {})[one.metric] = one
+    heads = [
+        f"{test}, {setting}, {max(one.n for one in found.values())} clips" for (test, setting), found in places.items()
+    ]
+    lines = [" | ".join([f"| trained on {_plain(scores[0].train)}", *map(_plain, heads)]) + " |"]
+    lines.append("|---|" + "---:|" * len(heads))
+    for metric in dict.fromkeys(one.metric for one in scores):
+        cells = [_value(found.get(metric)) for found in places.values()]
+        lines.append("| " + " | ".join([_plain(metric), *cells]) + " |")
+    return lines
+
+
+def _value(score: Score | None) -> str:
+    if score is None:
+        return ""
+    interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
+    return f"{score.value:.3f}{interval}"
 
 
 def _guards(evidence: Evidence) -> list[str]:

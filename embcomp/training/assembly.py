@@ -159,9 +159,9 @@ def train_student(
         variant, audio, fit.features.spec, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
         seed=seed, device=device, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
-    seen = [*lesson.fit.hashes, *lesson.validation.hashes, *(key for pool in pools for key in pool.hashes)]
-    classifier.seen = frozenset(seen)
-    classifier.about = about
+    without_labels = {key for pool in pools for key in pool.hashes}
+    classifier.seen = frozenset([*lesson.fit.hashes, *lesson.validation.hashes]) | without_labels
+    classifier.about = {**about, **({"unlabelled": len(without_labels)} if pools else {})}
     outcome = {
         "best_step": result.best_step,
         "validation_score": result.best_score,

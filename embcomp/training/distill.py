@@ -177,7 +177,6 @@ def distill(
         "seed": seed,
         "train_dataset": manifest.name,
         **({"teacher": teacher.name, "dim": teacher.dim} if source == Source.TEACHER else _targets_of(targets)),
-        **({"unlabelled": sum(len(pool.hashes) for pool in pools)} if pools else {}),
     }
     classifier = train_student(
         variant,

@@ -60,13 +60,29 @@ def test_the_head_is_yaml_that_the_hub_reads(saved):
 def test_it_says_what_is_known_and_what_is_not(saved):
     text = write_card(saved, SCORES).read_text(encoding="utf-8")
     assert "CC BY-NC-SA 4.0" in text  # of the teacher, from the catalogue
-    assert "| 0.812 | 0.700 to 0.900 | 120 |" in text and "| 0.500 |  | 80 |" in text
+    assert "| trained on birds: 3 | birds: 3, in-domain, 120 clips | oth\\|er, cross-dataset, 80 clips |" in text
+    assert "| accuracy | 0.812 (0.700 to 0.900) | 0.500 |" in text and "less is better" not in text
     assert "- passed: no clip twice" in text and "- could not be checked: whether the teacher knows them" in text
     for part in ("## Data", "## Teacher", "## Limits", "## Intended use", 'license: "unknown"'):
         assert part in text
     assert "a\\|b, \\<b\\>, c: d \\# e" in text  # labels are neither cells nor tags
     bare = card_of(saved)
     assert "Not tested yet" in bare and "None is recorded" in bare and "model-index" not in bare
+
+
+def test_a_metric_of_which_less_is_better_says_so_and_one_that_is_missing_is_empty(saved):
+    first, second = SCORES.scores
+    scores = Evidence((first, second, Score("birds: 3", "oth|er", "cross-dataset", "log_loss", 0.7, 0.6, 0.8, 80)))
+    text = write_card(saved, scores).read_text(encoding="utf-8")
+    assert "| log\\_loss |  | 0.700 (0.600 to 0.800) |" in text and "Of log\\_loss less is better." in text
+
+
+def test_clips_without_labels_are_not_counted_as_trained_on(tmp_path):
+    found = student(about={"unlabelled": 2})
+    found.seen = frozenset("abcde")
+    found.save(tmp_path / "s")
+    text = card_of(tmp_path / "s")
+    assert "birds: 3, 3 clips with those" in text and "Without labels: 2 further clips." in text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +146,7 @@ def test_the_command_takes_scores_of_evaluate(saved, tmp_path, capsys):
     card.main([str(saved), "--scores", str(tmp_path / "scores.csv"), "--license", "mit"], standalone_mode=False)
     assert capsys.readouterr().out.strip() == str(saved / "README.md")
     text = (saved / "README.md").read_text()
-    assert "| a | b | as trained | accuracy | 0.750 | 0.600 to 0.850 | 40 |" in text and 'license: "mit"' in text
+    assert "| accuracy | 0.750 (0.600 to 0.850) |" in text and 'license: "mit"' in text
 
 
 @pytest.mark.parametrize(
