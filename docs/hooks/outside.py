@@ -15,11 +15,13 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 SINGLE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "benchmarks/README.md": "benchmarks/index.md",
+    "benchmarks/RESULTS.md": "benchmarks/results.md",
     "recipes/README.md": "recipes/index.md",
 }
 LINK = re.compile(r"(?P<mark>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
@@ -56,7 +58,24 @@ def on_config(config):
         "recipes/": ["recipes/index.md", *sorted(place for place in outside().values() if _is_recipe(place))],
     }
     config["nav"] = [_filled(entry, listed) for entry in config["nav"]]
+    own = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.rglob("*.md")) if "hooks" not in path.parts]
+    _add(config["nav"], "Guide", own)
+    _add(config["nav"], "Project", [place for place in outside().values() if place.endswith(".md")])
     return config
+
+
+def _add(nav, title, pages) -> None:
+    """Append to a section the pages that nothing in the navigation names, so that a new page is never lost."""
+    named = set(_named(nav))
+    section = next(entry[title] for entry in nav if title in entry)
+    section += [page for page in pages if page not in named]
+
+
+def _named(entry):
+    if isinstance(entry, str):
+        yield entry
+    for below in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
+        yield from _named(below)
 
 
 def _is_recipe(place: str) -> bool:

@@ -180,3 +180,37 @@ def test_settings_and_options_that_the_pages_name_exist():
         text = page.read_text(encoding="utf-8")
         for section, key in re.findall(rf"`({'|'.join(known)})\.([a-z_]+)\b(?![(./])", text):
             assert key in known[section] or key in ("toml", "csv", "json", "npy"), f"{page.name}: {section}.{key}"
+
+
+def hook(name: str):
+    """A module of docs/hooks."""
+    import importlib.util
+
+    pytest.importorskip("mkdocs", reason="needs mkdocs: pip install -e '.[docs]'")
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / f"docs/hooks/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_page_that_nothing_names_is_added_once():
+    nav = [{"Guide": ["manifests.md", {"Deep": [{"Title": "deep.md"}]}]}, {"Project": []}]
+    hook("outside")._add(nav, "Guide", ["manifests.md", "deep.md", "new.md"])
+    assert nav[0]["Guide"][2:] == ["new.md"]
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("README.md", "index.md"),
+        ("docs/teachers.md", "teachers.md"),
+        ("recipes/speech/README.md", "recipes/speech.md"),
+        ("recipes/speech", "recipes/speech.md"),
+        ("notebooks/01_choose_a_dimension.ipynb", "notebooks/01_choose_a_dimension.md"),
+        ("notebooks", "notebooks/index.md"),
+        ("embcomp/errors.py", None),
+    ],
+)
+def test_paths_of_the_repository_have_a_place_in_the_site(path, place):
+    module = hook("outside")
+    assert (ROOT / path).exists() and module.place_of(path, module.outside()) == place
