@@ -12,7 +12,7 @@ from embcomp.pipeline.stages.embeddings import EmbeddingsJob, embeddings_job
 from embcomp.pipeline.stages.features import FeaturesJob, features_job
 from embcomp.pipeline.stages.joined import JoinedJob, joined_job
 from embcomp.pipeline.stages.pools import adapts
-from embcomp.pipeline.stages.probe import plan_embedding_probe, plan_floor, plan_student_probe
+from embcomp.pipeline.stages.probe import plan_embedding_probe, plan_floor, plan_student_probe, vectors_name
 from embcomp.pipeline.stages.scoring import Tested
 from embcomp.pipeline.stages.student import plan_student
 from embcomp.pipeline.stages.views import ViewedSet, ViewJob, view_jobs
@@ -57,7 +57,7 @@ class Plan:
         jobs += [features_job(context, 0, shift) for shift in context.shifts]
         self.features = {job.path: job for job in jobs}
         for split in self.splits:
-            students, probed = [], set()
+            students, probed = [], {}
             for variant in context.config.variants:
                 students.append(self._add(variant, split, probed))
             self.students += students
@@ -71,7 +71,7 @@ class Plan:
         raw = {one.teacher for one in variants if not one.transfer.compresses}
         for split in self.splits:
             for one in {one.teacher: one for one in variants if one.teacher not in raw}.values():
-                name, embeddings = f"raw {one.teacher.spec.split('/')[-1]}", self._embeddings(one, split)
+                name, embeddings = f"raw {one.teacher.title}", self._embeddings(one, split)
                 self.probes.append(plan_embedding_probe(self.context, one, split, embeddings, None, name))
             for one in variants:
                 embeddings = self._embeddings(one, split)
@@ -86,8 +86,11 @@ class Plan:
         self.compressors[job.path] = job
         return Path(job.path)
 
-    def _add(self, variant: VariantConfig, split: Split, probed: set[str]) -> Tested:
-        """The student of a variant and what it needs; probes on the vectors that are not among `probed`."""
+    def _add(self, variant: VariantConfig, split: Split, probed: dict[str, str]) -> Tested:
+        """The student of a variant and what it needs; probes on the vectors whose paths are not among `probed`.
+
+        That has their names in tables: two kinds of vectors of one name would be taken for one.
+        """
         source = variant.transfer.source
         if source == Source.NONE:
             return plan_student(self.context, variant, split, [], None, views=self._views(variant, split, []))
@@ -96,14 +99,12 @@ class Plan:
         if self.context.config.evaluation.probe:
             targets = [None, compressor] if source == Source.TARGET else [None]
             for target in targets:
-                name = str(target or embeddings[0])
-                if name not in probed:
-                    probed.add(name)
-                    self.probes.append(
-                        plan_embedding_probe(
-                            self.context, variant, split, embeddings[: len(self.context.datasets)], target
-                        )
-                    )
+                path, name = str(target or embeddings[0]), vectors_name(variant, target is not None)
+                if path not in probed:
+                    note = f" ({variant.name})" if name in probed.values() else ""
+                    probed[path] = name + note
+                    vectors = embeddings[: len(self.context.datasets)]
+                    self.probes.append(plan_embedding_probe(self.context, variant, split, vectors, target, note=note))
         job = self._embeddings_job(variant, split)
         joined = job if isinstance(job, JoinedJob) else None
         views = self._views(variant, split, embeddings, joined)

@@ -33,6 +33,11 @@ class TeacherSettings(ChoiceSettings):
         """``name`` or ``name:argument``."""
         return f"{self.choice.name}:{self.argument}" if self.argument else self.choice.name
 
+    @property
+    def title(self) -> str:
+        """`spec` as tables show it, without folders."""
+        return self.spec.split("/")[-1]
+
     def named(self) -> dict[str, str]:
         return {"spec": self.spec}
 

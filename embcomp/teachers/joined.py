@@ -126,6 +126,10 @@ class JoinedTeacher(Teacher):
             return self.argument if JOIN in self.argument else super().spec
 
         @property
+        def title(self) -> str:
+            return JOIN.join(one.split("/")[-1] for one in self.spec.split(JOIN))
+
+        @property
         def learns(self) -> bool:
             return JOIN in self.argument
 

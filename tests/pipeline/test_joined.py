@@ -165,3 +165,27 @@ def test_vectors_over_time_are_refused_before_anything_is_embedded(sets, tmp_pat
     with pytest.raises(TeacherError, match="over gives 2 vectors per clip, and a join has one"):
         run(parse(changed), tmp_path / "out")
     assert not (tmp_path / "out/stages/embeddings").exists()
+
+
+def test_probes_on_different_vectors_have_different_names(sets, tmp_path):
+    spec = f"python:{sets / 'own.py'}:Levels"
+    variants = [
+        {"name": name, "teacher": teacher, "transfer": {"method": "embedding"}}
+        for name, teacher in {
+            "joined": {"spec": f"{KMEANS} + {spec}"},
+            "alone": {"spec": spec},
+            "small": {"spec": "kmeans", "centroids": 4},
+            "large": {"spec": "kmeans", "centroids": 5},
+        }.items()
+    ]
+    again = variants[2] | {"name": "small again"}
+    changed = content(sets, [*variants, again])
+    changed["evaluation"]["probe"] = True
+    plan = planned(parse(changed), tmp_path)
+    of_teachers = [one for one in plan.probes if one.job.embeddings]
+    assert {one.variant for one in of_teachers} == {
+        "kmeans(centroids=8, whitened=16, patches=1000) + own.py:Levels", "own.py:Levels", "kmeans", "kmeans (large)",
+    }  # fmt: skip
+    for split in plan.splits:
+        tests = [(test.variant, test.dataset) for one in of_teachers if one.split == split for test in one.tests]
+        assert len(tests) == len(set(tests)) == 2 * 2 * 4  # kinds of probe, sets, vectors

@@ -59,18 +59,18 @@ def plan_embedding_probe(
     embeddings: list[Path],
     compressor: Path | None,
     name: str = "",
+    note: str = "",
 ) -> Tested:
     """Probes on a teacher's embeddings, or on what a compressor left of them.
 
-    Where there are no students `name` is that of the variant, and the linear probe takes it unchanged.
+    Where there are no students `name` is that of the variant, and the linear probe takes it unchanged. A `note` ends
+    the names of vectors that others would share.
     """
     about = columns(context, variant, split)
     kinds = {"probe": name, "k-NN": f"k-NN: {name}"} if name else {}
-    name = name or variant.teacher.spec.split("/")[-1]
+    name = name or vectors_name(variant, compressor is not None) + note
     if compressor is None:
         about |= {"compressor": "", "dim": ""}
-    elif not kinds:
-        name += f" > {about['compressor']} {about['dim']}"
     learners = [Learner.TEACHER] + [Learner.COMPRESSOR] * (compressor is not None)
     how = learned_from_tested(context, variant, split, *learners)
     name += f", {TRANSDUCTIVE[how]}" if how else ""
@@ -80,6 +80,12 @@ def plan_embedding_probe(
     vectors = Vectors.EMBEDDING if compressor is None else Vectors.TARGET
     tests = tests_for(context, split, key, kinds or _names(name), vectors, changed_clips=False, how=how)
     return _plan(context, split, name, about, tests, embeddings, compressor)
+
+
+def vectors_name(variant: VariantConfig, compressed: bool) -> str:
+    """What tables call the embeddings of a variant's teacher, or what its compressor leaves of them."""
+    used = variant.compressor
+    return variant.teacher.title + (f" > {used.method}/{used.objective} {used.dim}" if compressed else "")
 
 
 def plan_student_probe(context: RunContext, student: Tested) -> Tested:
