@@ -5,7 +5,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint docs bench clean
+.PHONY: demo test slow lint mutants coverage docs bench clean
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "embcomp needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -29,6 +29,16 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --editable '.[lint]' || echo "notice: pip-audit could not be installed"
 	$(VENV)/bin/python tools/audit.py
 
+# Hours: MUTANTS='--room metrics --sample 20' for less.
+mutants: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --editable '.[mutants]'
+	nice -n 19 $(VENV)/bin/python tools/mutants.py $(MUTANTS)
+
+coverage: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --editable '.[mutants]'
+	$(VENV)/bin/python -m coverage run --branch --source embcomp -m pytest
+	$(VENV)/bin/python -m coverage report --skip-covered --sort cover
+
 docs: $(VENV)/.installed
 	EMBCOMP_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 	@echo "open site/index.html"
@@ -38,4 +48,4 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/run_all.py
 
 clean:
-	rm -rf $(VENV) demo runs site
+	rm -rf $(VENV) demo runs site .coverage

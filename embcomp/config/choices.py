@@ -265,6 +265,8 @@ def read_choice(
     ConfigError
         Unknown choice or key, or a wrong value.
     """
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{source}: {section} is a table of settings, not {type(content).__name__}")
     about = SECTIONS[section]
     key = f"{source}: {section}.{about.key}"
     choice, values = chosen(section, read_value(content.get(about.key, about.default), str, {}, key), key)

@@ -222,7 +222,7 @@ def test_misuse_is_named():
 
 @pytest.fixture(scope="module")
 def coverage():
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "coverage.py"
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "interval_coverage.py"
     spec = importlib.util.spec_from_file_location("coverage_benchmark", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
