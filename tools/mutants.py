@@ -31,7 +31,7 @@ EQUIVALENTS = Path(__file__).with_name("equivalents.toml")
 # What is mutated, and the tests that concern it.
 ROOMS = {
     "learning": (["embcomp/learning"], ["tests/learning"]),
-    "losses": (["embcomp/losses"], ["tests/losses"]),
+    "losses": (["embcomp/losses"], ["tests/losses", "tests/transfer/test_frames.py"]),
     "metrics": (["embcomp/metrics"], ["tests/metrics"]),
     "evaluation": (["embcomp/evaluation"], ["tests/evaluation"]),
     "compression": (["embcomp/compression"], ["tests/compression"]),

@@ -245,7 +245,7 @@ def _hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
         def keep(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):
                 refuse_array(path, item.size * item.dtype.itemsize if item.size else 0)
-                arrays[name] = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
+                arrays[name] = item.asstr("utf-8")[()] if h5py.check_string_dtype(item.dtype) else item[()]
 
         file.visititems(keep)
     return _of_arrays({name: np.asarray(one) for name, one in arrays.items()}, path)

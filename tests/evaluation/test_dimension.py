@@ -1,10 +1,13 @@
 """The curve finds the size that a task needs, and sees no test row while fitting."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from embcomp.compression import Compressor
 from embcomp.errors import ConfigError, DataError
+from embcomp.evaluation import dimension
 from embcomp.evaluation.dimension import DEFAULT_METHODS, dimension_curve, plot_curve, recommend
 
 FAST = {"epochs": 5, "hidden": 8}
@@ -170,3 +173,18 @@ def test_real_embeddings_get_a_size(shared, name):
     choice = recommend(curve)
     assert choice.dim < 192
     assert choice.score > 0.4
+
+
+def test_intervals_over_folds_are_students_and_end_at_1():
+    measured = {"identity": [0.5, 0.6, 0.8], "pca": [0.9, 0.97, 1.0]}
+    rows = [
+        {"method": method, "dim": 2, "fold": fold, **dict.fromkeys(dimension.MEASURES, value)}
+        for method, values in measured.items()
+        for fold, value in enumerate(values)
+    ]
+    found = dimension._summarise(pd.DataFrame(rows)).set_index("method")
+    for method, values in measured.items():
+        low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+        assert found.loc[method, "score_low"] == pytest.approx(low)
+        assert found.loc[method, "score_high"] == pytest.approx(min(high, 1.0))
+    assert found.loc["pca", "behind"] == pytest.approx(np.mean(measured["identity"]) - np.mean(measured["pca"]))

@@ -54,7 +54,9 @@ def parquet():
     pyarrow = pytest.importorskip("pyarrow")
     module = pytest.importorskip("pyarrow.parquet")
     file = io.BytesIO()
-    module.write_table(pyarrow.table({"id": IDS, "embedding": VECTORS.tolist(), "label": list("abcabc"), "x": VECTORS[:, 0]}), file)
+    module.write_table(
+        pyarrow.table({"id": IDS, "embedding": VECTORS.tolist(), "label": list("abcabc"), "x": VECTORS[:, 0]}), file
+    )
     return file.getvalue()
 
 

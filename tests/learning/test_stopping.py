@@ -41,3 +41,10 @@ def test_the_second_score_decides_ties():
 def test_anything_is_better_than_nan_and_nan_better_than_nothing():
     stopping = EarlyStopping(nn.Linear(3, 2), patience=5)
     assert [stopping.offer(score) for score in (float("nan"), 0.5, float("nan"))] == [True, True, False]
+
+
+def test_the_first_score_that_is_a_number_is_better_than_nan_whatever_decides_ties():
+    stopping = EarlyStopping(nn.Linear(3, 2), patience=3)
+    nan = float("nan")
+    assert offer(stopping, nan, -1.0) and offer(stopping, 0.25, -1.0)
+    assert not offer(stopping, nan, 0.0) and not offer(stopping, 0.25, -2.0) and offer(stopping, 0.25, -0.5)
