@@ -21,6 +21,7 @@ from embcomp.config.sections import TrainingConfig, VariantConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, ManifestError
 from embcomp.pipeline import run
+from embcomp.storage.files import read_json
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.students.classifier import Classifier
 from embcomp.training.distill import distill
@@ -177,11 +178,15 @@ def test_what_is_learned_without_labels_is_learned_from_the_pool_too(sets, tmp_p
             ("task", "linear", "task", True),
         )
     ]
-    result = run(parse(content(sets) | {"variants": variants}), tmp_path / "out")
+    result = run(parse(content(sets) | {"variants": variants, "evaluation": {"bootstrap": 2}}), tmp_path / "out")
     pool = set(Clips(Manifest.read(sets / "pool/manifest.csv"), 16_000, 0.4).hashes())
     compressors = [Compressor.load(path) for path in (result.folder / "stages/compressors").iterdir()]
     assert len(compressors) == 3 * 2  # two folds
     learned_from = [(one.method, len(one.seen(sorted(pool)))) for one in compressors]
     assert sorted(learned_from) == [("linear", 0)] * 2 + [("pca", 0)] * 2 + [("pca", len(pool))] * 2
+    # Probes on what was learned with the pool and without it are not taken for one.
+    index = read_json(result.folder / "predictions.json")
+    probes = [one for one in index if one["probe"] == "probe" and one["vectors"] in ("embedding", "target")]
+    assert len(probes) == 2 * 5 == len({(one["variant"], one["fold"]) for one in probes})
     # Two teachers a fold: the variant that leaves the pool out has one that was not learned on it.
     assert len(list((result.folder / "stages/teachers").iterdir())) == 2 * 2
