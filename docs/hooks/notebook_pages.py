@@ -39,7 +39,9 @@ def executed(path: Path) -> dict:
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=600, startup_timeout=240, resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
     return json.loads(nbformat.writes(notebook))
 
 

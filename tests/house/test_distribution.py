@@ -26,7 +26,7 @@ def build(kind: str, source: Path, folder: Path) -> Path:
     """A wheel or an sdist of the sources in a folder, which is left with what the build needs."""
     folder.mkdir(exist_ok=True)
     done = subprocess.run(
-        [sys.executable, "-c", BUILD, kind, str(folder)], cwd=source, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", BUILD, kind, str(folder)], cwd=source, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr
     (made,) = folder.iterdir()
@@ -75,7 +75,7 @@ def test_an_installed_wheel_works_away_from_the_clone(wheel, tmp_path):
         "sys.argv = ['embcomp', '--version']; embcomp.cli.main()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=280,
         env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -55,7 +55,9 @@ def test_runs_and_shows_a_figure_and_a_table(path, kernel):
             pytest.importorskip(package, reason="needs onnx: pip install -e '.[onnx]'")
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(kernel)}})
+    client = nbclient.NotebookClient(
+        notebook, timeout=600, startup_timeout=240, resources={"metadata": {"path": str(kernel)}}
+    )
     client.execute()  # raises where a cell does
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = {kind for output in outputs for kind in output.get("data", {})}

@@ -125,7 +125,7 @@ def test_the_search_works_from_the_file_system_and_asks_nobody(site):
             " field.value = 'calibration'; field.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));"
             " field.dispatchEvent(new Event('input', {bubbles: true})); })()"
         )
-        found, end = "", time.monotonic() + 60
+        found, end = "", time.monotonic() + 240
         while not found and time.monotonic() < end:
             time.sleep(0.1)
             found = browser.value("document.querySelector('.md-search-result__link')?.getAttribute('href') || ''")

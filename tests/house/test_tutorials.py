@@ -93,7 +93,7 @@ def call(line: str, folder: Path) -> None:
     if words[0] == "python":
         words[0] = sys.executable
         words[1] = str(ROOT / words[1])
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 
