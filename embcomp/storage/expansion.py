@@ -9,14 +9,7 @@ from typing import Any
 from embcomp.errors import EmbcompError, StoreError
 
 MAX_EXPANSION = 100  # real vectors and tables shrink by less
-WIDTHS = {
-    "BOOLEAN": 1,
-    "INT32": 4,
-    "FLOAT": 4,
-    "INT64": 8,
-    "DOUBLE": 8,
-    "INT96": 12,
-}  # bytes of a Parquet value; texts have 8 and more
+WIDTH = 8  # bytes of a value, about
 
 
 def most_bytes(size: int) -> int:
@@ -32,11 +25,9 @@ def refuse_parquet(path: Path, about: Any, error: type[EmbcompError] = StoreErro
     EmbcompError
         Of the kind `error`.
     """
-    parts = (
-        about.row_group(row).column(one) for row in range(about.num_row_groups) for one in range(about.num_columns)
-    )
-    size = sum(max(one.total_uncompressed_size, one.num_values * WIDTHS.get(one.physical_type, 8)) for one in parts)
-    _refuse(path, max(size, about.num_rows), error)
+    # Of single columns it is not asked: where their description is damaged, pyarrow ends the process.
+    size = sum(about.row_group(row).total_byte_size for row in range(about.num_row_groups))
+    _refuse(path, max(size, about.num_rows * about.num_columns * WIDTH), error)
 
 
 def refuse_zip(path: Path, error: type[EmbcompError] = StoreError) -> None:
