@@ -167,9 +167,13 @@ def _excel(path: Path, sheet: str) -> tuple[list[str], list[list[str]], list[str
 
 
 def _parquet(path: Path) -> tuple[list[str], list[list[str]], list[str]]:
-    table = parquet_file(path).read()
-    names = list(table.column_names)
-    columns = [[cell_text(value) for value in table.column(name).to_pylist()] for name in names]
+    file = parquet_file(path)
+    try:
+        table = file.read()
+        names = list(table.column_names)
+        columns = [[cell_text(value) for value in table.column(name).to_pylist()] for name in names]
+    except (import_pyarrow().ArrowException, ValueError) as error:  # its pages are damaged, not its description
+        raise ManifestError(f"cannot read {path} as Parquet: {error}") from None
     return names, [list(row) for row in zip(*columns)], []
 
 

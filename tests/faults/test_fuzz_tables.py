@@ -21,6 +21,7 @@ from embcomp.data.input_tables import read_table as read_inputs
 from embcomp.data.labels import read_label_map
 from embcomp.data.makers import make
 from embcomp.data.tables import read_table
+from embcomp.errors import ManifestError
 from embcomp.evaluation.scores import Predictions
 from embcomp.export.info import ModelInfo
 from embcomp.report.reading import read_source
@@ -158,3 +159,15 @@ def test_lists_of_kaldi(tmp_path, name, examples):
 
     read(None)
     fuzz(examples, bytes_changed(LISTS[name]), read, (tmp_path / name).write_bytes, both=False, usual=USUAL)
+
+
+def test_parquet_whose_pages_are_damaged_is_refused(tmp_path):
+    whole, path = parquet(), tmp_path / "t.parquet"
+    refused = 0
+    for place in range(4, 300, 7):
+        path.write_bytes(whole[:place] + b"\xff\xff\xff" + whole[place + 3 :])
+        try:
+            read_table(path)
+        except ManifestError as error:
+            refused += "cannot read" in str(error)
+    assert refused
