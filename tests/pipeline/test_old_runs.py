@@ -67,8 +67,11 @@ def test_it_is_repeated_and_gives_the_same_rows(old, sets, tmp_path):
     found = repeat(old, tmp_path / "new", [f"data.root={str(sets)!r}"])
     assert found.missing == found.added == 0 and found.clips == 0
     if not any(change.what.startswith("packages") for change in found.changes):
-        # Students differ in the last digits where the training step is computed in another order.
-        exact = found.differing["vectors"].isin([Vectors.EMBEDDING, Vectors.TARGET, Vectors.LOG_MEL])
+        # Students differ in the last digits where the training step is computed in another order, and of neighbours that
+        # are equally far the last digits choose.
+        exact = (found.differing["probe"] != "k-NN") & found.differing["vectors"].isin(
+            [Vectors.EMBEDDING, Vectors.TARGET, Vectors.LOG_MEL]
+        )
         assert (found.differing.loc[exact, "difference"] < 1e-3).all()
 
 
