@@ -152,7 +152,7 @@ def test_a_set_of_other_columns_or_shape_is_refused(copy):
     pd.read_csv(copy / "other/table.csv").rename(columns={"b": "e"}).to_csv(copy / "other/table.csv", index=False)
     with pytest.raises(StoreError, match="has no column 'b'"):
         run(load(write_config(copy, "table")), copy / "run")
-    assert not (copy / "run").exists()
+    assert not list((copy / "run").iterdir())  # the folder itself kept others out
     with np.load(copy / "other/images.npz") as arrays:
         images, ids = arrays["images"], arrays["ids"]
     np.savez(copy / "other/images.npz", images=images[:, :, :4], ids=ids)
@@ -210,9 +210,9 @@ def test_every_command_takes_such_students_or_refuses_them_in_a_line(copy):
     np.testing.assert_allclose(table.iloc[:, 3:], expected.detach(), atol=1e-5)
     for arguments in (("predict", copy / "s", other / "table.csv", "--window", 1), ("profile", copy / "s")):
         code, text = called(*arguments)
-        assert code and "is for students that take audio; this one takes tables" in text
+        assert code and "students that take audio" in text and "Traceback" not in text
     code, text = called("export", copy / "s", "--to", "onnx", "--out", copy / "x.onnx")
-    assert code and "export is for students that take audio" in text
+    assert code == 0 and (copy / "x.onnx").is_file(), text
     code, text = called(
         "distill", first / "manifest.csv", "--transfer", "none", "--inputs", "images", "--out", copy / "t"
     )
