@@ -171,7 +171,7 @@ def read_arrays(path: Path) -> tuple[np.ndarray, list[str] | None]:
         raise StoreError(f"{path} holds no embeddings: it {other}")
     try:
         return read(path)
-    except (OSError, ValueError, EOFError, TypeError, ArithmeticError, NotImplementedError, RuntimeError) as error:
+    except (OSError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, (StoreError, MissingDependencyError)):
             raise
         raise StoreError(f"cannot read {path}: {error}") from None
