@@ -235,11 +235,13 @@ class WriterLock:
         For messages.
     inside : bool, default=False
         Whether `path` is a folder that is filled in place, and may hold the lock; by default the lock lies beside it.
+        If nothing else was written into the folder, the lock takes it away again.
     """
 
     def __init__(self, path: Path, what: str = "a store", inside: bool = False):
         self.path, self.what = path, what
         self.file = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
+        self.made = inside and not path.exists()
 
     def __enter__(self) -> WriterLock:
         try:
@@ -266,3 +268,6 @@ class WriterLock:
     def __exit__(self, *exc: object) -> None:
         self.file.unlink(missing_ok=True)
         self.handle.close()
+        if self.made:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
