@@ -17,9 +17,9 @@ from embcomp.compression.methods import METHODS
 from embcomp.compression.moments import Moments
 from embcomp.compression.problem import Problem
 from embcomp.compression.rows import Rows
-from embcomp.compression.seen import Seen
 from embcomp.compression.solvers import FactoredMoments, sums
 from embcomp.errors import ConfigError, DataError
+from embcomp.storage.seen import Seen
 
 
 def fit_rows(

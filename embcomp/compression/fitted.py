@@ -13,7 +13,7 @@ from embcomp.compression.apply import apply
 from embcomp.compression.decoders import Decoders, first_inputs
 from embcomp.compression.modules import LinearCompressor
 from embcomp.compression.rows import Rows, raise_not_finite
-from embcomp.compression.seen import Seen
+from embcomp.storage.seen import Seen
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,11 @@ from embcomp.compression.ambient import own_torch
 from embcomp.compression.decoders import Decoders
 from embcomp.compression.fitted import Fitted
 from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank
-from embcomp.compression.seen import Seen
 from embcomp.errors import ArtifactError
+from embcomp.storage.seen import Seen, counts_of, tensors_expected, tensors_of
 
 KIND = "compressor"
 CLASS = "Compressor"
-ENDLESS = 1e300  # seconds; weights hold no infinity
 SUMS = ("cross", "gram", "code_mean", "mean", "scale")
 
 
@@ -46,11 +45,7 @@ def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> Non
         parts["head"] = fitted.head
     tensors = _weights(parts)
     tensors |= {f"sums.{name}": torch.from_numpy(np.ascontiguousarray(getattr(decoders, name))) for name in SUMS}
-    if fitted.ids is not None:
-        tensors["seen"] = torch.from_numpy(fitted.ids.hashes)
-        if len(fitted.ids.files):
-            tensors["seen_files"] = torch.from_numpy(fitted.ids.files)
-            tensors["seen_spans"] = torch.from_numpy(np.nan_to_num(fitted.ids.spans, posinf=ENDLESS))
+    tensors |= tensors_of(fitted.ids)
     config = {
         "class": CLASS,
         "embcomp_version": __version__,
@@ -64,8 +59,7 @@ def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> Non
         "modules": {part: _describe(module) for part, module in parts.items()},
         "trained_decoder": decoders.trained,
         "total_variance": decoders.total,
-        "n_seen": None if fitted.ids is None else len(fitted.ids),
-        "n_parts_seen": 0 if fitted.ids is None else len(fitted.ids.files),
+        **counts_of(fitted.ids),
         "seen": None if fitted.ids is None else fingerprint(fitted.ids.hashes.tolist()),
     }
     try:
@@ -103,8 +97,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
         # On the meta device a wrong size costs nothing; the weights then decide.
         with torch.device("meta"):
             modules = {part: _build(description) for part, description in config["modules"].items()}
-            # Artifacts written before parts of files were distinguished have none.
-            expected = _expected(modules, dim, d, config["n_seen"], config.get("n_parts_seen", 0))
+            expected = _expected(modules, dim, d) | tensors_expected(config)
         if not {"module", "decoder"} <= set(modules) <= {"module", "decoder", "head"}:
             raise ArtifactError(
                 f"{path}: config.json is damaged or of another version (modules {sorted(modules)}); make it again"
@@ -136,7 +129,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
             classes=config["classes"],
             history=config["history"],
             n_samples=config["n_samples"],
-            ids=_seen(tensors),
+            ids=Seen.of_tensors(tensors),
             feature_names=None if names is None else [str(name) for name in names],
         )
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, ArithmeticError) as error:
@@ -196,22 +189,6 @@ def _build(description: dict[str, int]) -> nn.Module:
     return blank(MLPCompressor if len(sizes) == 3 else LinearCompressor, *sizes)
 
 
-def _seen(tensors: dict[str, torch.Tensor]) -> Seen | None:
-    if "seen" not in tensors:
-        return None
-    files = tensors.get("seen_files", torch.empty(0, dtype=torch.int64))
-    spans = tensors.get("seen_spans", torch.empty((0, 2), dtype=torch.float64))
-    return Seen(tensors["seen"].numpy(), files.numpy(), spans.numpy())
-
-
-def _expected(
-    modules: dict[str, nn.Module], dim: int, d: int, n_seen: int | None, n_parts: int
-) -> dict[str, torch.Tensor]:
+def _expected(modules: dict[str, nn.Module], dim: int, d: int) -> dict[str, torch.Tensor]:
     shapes = {"cross": (dim, d), "gram": (d, d), "code_mean": (d,), "mean": (dim,), "scale": (dim,)}
-    tensors = _weights(modules) | {f"sums.{name}": torch.empty(shape) for name, shape in shapes.items()}
-    if n_seen is not None:
-        tensors["seen"] = torch.empty(n_seen, dtype=torch.int64)
-    if n_parts:
-        tensors["seen_files"] = torch.empty(n_parts, dtype=torch.int64)
-        tensors["seen_spans"] = torch.empty((n_parts, 2), dtype=torch.float64)
-    return tensors
+    return _weights(modules) | {f"sums.{name}": torch.empty(shape) for name, shape in shapes.items()}

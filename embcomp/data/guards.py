@@ -90,7 +90,9 @@ def refuse_shared_groups(train: Iterable[str], test: Iterable[str], where: str, 
         )
 
 
-def refuse_seen(what: str, seen: Callable[[list[str]], Iterable[str]], test: Mapping[str, str]) -> None:
+def refuse_seen(
+    what: str, seen: Callable[[list[str]], Iterable[str]], test: Mapping[str, str], advice: str = ""
+) -> None:
     """Refuse to score what was fitted on a test clip.
 
     Parameters
@@ -101,6 +103,8 @@ def refuse_seen(what: str, seen: Callable[[list[str]], Iterable[str]], test: Map
         Content keys to those of them that it was fitted on; see `seen_among`.
     test : mapping of str to str
         Content key of each test clip by its name.
+    advice : str, optional
+        How to fix it.
 
     Raises
     ------
@@ -110,7 +114,10 @@ def refuse_seen(what: str, seen: Callable[[list[str]], Iterable[str]], test: Map
     met = set(seen(list(test.values())))
     clips = [clip for clip, key in test.items() if key in met]
     if clips:
-        raise DataError(f"{what} {len(clips)} of these clips, {clips[0]!r} first; a score on them would mean nothing")
+        raise DataError(
+            f"{what} {len(clips)} of these clips, {clips[0]!r} first; a score on them would mean nothing"
+            + (f". {advice}" if advice else "")
+        )
 
 
 def duplicates(keys: Sequence[str]) -> list[list[int]]:

@@ -19,14 +19,21 @@ from embcomp.pipeline.stages.pools import Learner, adapts, pools_for, target_par
 from embcomp.pipeline.stages.scoring import TRANSDUCTIVE, Tested
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.artifact import load_artifact
+from embcomp.storage.seen import Seen
 from embcomp.transfer.base import Source
 
 # What is compared to find a clip on both sides.
 UNITS = {"audio": "audio", "table": "row of inputs", "images": "image", "none": "vector"}
 
 
-def listed(context: RunContext) -> dict[str, list[str]]:
-    """The guards in words: under ``checked`` those that were run, under ``not_checked`` those that could not be."""
+def listed(context: RunContext, given: dict[str, Seen | None]) -> dict[str, list[str]]:
+    """The guards in words: under ``checked`` those that were run, under ``not_checked`` those that could not be.
+
+    Parameters
+    ----------
+    given : dict of str to (Seen or None)
+        From `given_teachers`.
+    """
     manifest, config = context.source.manifest, context.config
     unit, without = manifest.unit, manifest.ungrouped
     audio = UNITS[config.data.inputs]
@@ -61,10 +68,16 @@ def listed(context: RunContext) -> dict[str, list[str]]:
         )
     if config.split.allow_shared_groups:
         missing.append("whether training and test clips share a group: split.allow_shared_groups accepts it")
-    teachers = [one.teacher for one in config.variants if one.transfer.source != Source.NONE]
-    each = [member for teacher in teachers for member in teacher.members or [teacher]]
-    specs = dict.fromkeys(teacher.spec for teacher in each if not teacher.learns)
-    missing += [f"whether the teacher {spec} was made from clips that are tested" for spec in specs]
+    checked += [
+        f"the teacher {spec} was learned from no clip that is tested"
+        for spec, seen in given.items()
+        if seen is not None
+    ]
+    missing += [
+        f"whether the teacher {spec} was made from clips that are tested"
+        for spec, seen in given.items()
+        if seen is None
+    ]
     return {"checked": checked, "not_checked": missing}
 
 
@@ -171,6 +184,43 @@ def check_splits(source: Dataset, splits: list[Split], config: RunConfig) -> dic
             refuse_shared_groups(trained, groups["test"], f"fold {split.fold!r}", "Give each group one side")
         refuse_shared_groups(groups["fit"], groups["validation"], f"the validation part of fold {split.fold!r}", "")
     return {"shared_clips": 0, "shared_groups": most}
+
+
+def given_teachers(context: RunContext) -> dict[str, Seen | None]:
+    """Teachers that the run did not learn itself, by how they are written, with the clips they were learned from.
+
+    None where that is not known, as of models that others trained.
+    """
+    found: dict[str, Seen | None] = {}
+    for teacher in dict.fromkeys(one.teacher for one in context.config.variants if one.transfer.source != Source.NONE):
+        found |= teacher.choice.learned_from(teacher)
+    if context.config.data.inputs != "audio":
+        return dict.fromkeys(found)  # teachers are learned from audio, and what is tested has keys of another kind
+    return found
+
+
+def check_teachers(plan: Plan, given: dict[str, Seen | None]) -> dict[str, int]:
+    """Refuse a teacher that was learned from a clip that is tested, before anything is learned.
+
+    Parameters
+    ----------
+    given : dict of str to (Seen or None)
+        From `given_teachers`.
+
+    Raises
+    ------
+    DataError
+        Names the teacher and the clip.
+    """
+    context = plan.context
+    tested = {clip: context.source.hash_of[clip] for split in plan.splits for clip in split.test}
+    for dataset in context.datasets[1:]:
+        tested |= {f"{dataset.manifest.name}: {clip}": key for clip, key in dataset.hash_of.items()}
+    advice = "Learn it from other clips, or take one that each fold learns from its training clips: kmeans"
+    known = {spec: seen for spec, seen in given.items() if seen is not None}
+    for spec, seen in known.items():
+        refuse_seen(f"the teacher {spec} was learned from", seen.among, tested, advice)
+    return {"teacher_seen_test": 0} if known else {}
 
 
 def check_compressors(plan: Plan) -> dict[str, int]:

@@ -123,7 +123,8 @@ def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progres
     if config.data.inputs == "none":
         config = possible_sizes(config, manifests[0], splits)
     plan = Plan(RunContext(space, config, datasets, pools), splits)
-    guards |= checks.check_transductive(plan)
+    given = checks.given_teachers(plan.context)
+    guards |= checks.check_transductive(plan) | checks.check_teachers(plan, given)
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
     made = reused = 0
@@ -136,7 +137,7 @@ def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progres
                 progress(name, len(jobs) - len(todo) + done, len(jobs))
             if name == "compressors":
                 guards |= checks.check_compressors(plan)  # before students take hours to learn from them
-    guards |= checks.check_students(plan) | checks.listed(plan.context)
+    guards |= checks.check_students(plan) | checks.listed(plan.context, given)
     table = score_table(plan, guards)
     summary = summarise(table)
     write_results(plan, table, summary, guards, bad, cut)

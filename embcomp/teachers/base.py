@@ -12,6 +12,7 @@ import numpy as np
 from embcomp.config import Choice, ChoiceSettings
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError
+from embcomp.storage.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Teacher(Choice):
         of the clip's time.
     members : tuple of Teacher
         Those that it joins, each of which gets clips at its own rate; none of an ordinary teacher.
+    seen : Seen or None
+        Content hashes of the clips it was learned from; None where they are not known.
     """
 
     section = "teacher"
@@ -83,6 +86,7 @@ class Teacher(Choice):
     dim: int
     frames: int = 1
     members: tuple[Teacher, ...] = ()
+    seen: Seen | None = None
 
     @classmethod
     def missing(cls) -> str:
@@ -121,6 +125,23 @@ class Teacher(Choice):
             How many there are in all.
         """
         raise ConfigError(f"the teacher {cls.name} is not learned from clips")
+
+    @classmethod
+    def learned_from(cls, settings: TeacherSettings) -> dict[str, Seen | None]:
+        """Content hashes of the clips that what `settings` name was learned from, before it is opened to embed.
+
+        Returns
+        -------
+        dict of str to (Seen or None)
+            By the name of each model that others made, as tables show it: of the teacher, or of all that it joins. None
+            where it is not known; without those that are yet to be learned.
+
+        Raises
+        ------
+        ArtifactError
+            Missing, damaged, or of another kind.
+        """
+        return {} if settings.learns else {settings.spec: None}
 
     def save(self, path: str | os.PathLike) -> None:
         """Write what was learned as an artifact folder, which ``name:FOLDER`` opens."""

@@ -138,7 +138,7 @@ def embed_manifest(
         if settings.learns:
             key = fingerprint([settings.options(), hashes, seconds])
             path = Path(out)
-            opened = learned_teacher(clips, settings, path.with_name(f"{path.name}.teacher"), key)
+            opened = learned_teacher(clips, settings, path.with_name(f"{path.name}.teacher"), key, hashes)
         else:
             opened = open_teacher(settings, manifest)
         store = embed(clips, hashes, opened, out, progress=_counted(progress, "embed", len(clips)), dtype=dtype)

@@ -16,6 +16,7 @@ from embcomp.audio.decoding import MAX_RATE, MIN_RATE
 from embcomp.audio.views import view_settings
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError, TeacherError
+from embcomp.storage.seen import Seen
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.stored import StoredTeacher
@@ -117,7 +118,11 @@ def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, id
 
 
 def learned_teacher(
-    clips: Clips | Sequence[Clips], settings: TeacherSettings, path: str | os.PathLike, learned_on: str
+    clips: Clips | Sequence[Clips],
+    settings: TeacherSettings,
+    path: str | os.PathLike,
+    learned_on: str,
+    hashes: Sequence[str] | None = None,
 ) -> Teacher:
     """Learn a teacher from clips, decoded at its own rate, and save it at `path`; or open it if it is there.
 
@@ -128,6 +133,8 @@ def learned_teacher(
         Of a teacher that learns.
     learned_on : str
         Key of the clips and settings, kept with the teacher.
+    hashes : sequence of str, optional
+        Of the clips, in any order, from `Clips.hashes`; kept with the teacher as what it has seen.
 
     Raises
     ------
@@ -147,7 +154,7 @@ def learned_teacher(
         (waveforms, lengths) for part in parts for _, waveforms, lengths in part.at(choice.sample_rate).batches(64)
     )
     teacher = choice.learn(batches, sum(map(len, parts)), settings)
-    teacher.learned_on = learned_on
+    teacher.learned_on, teacher.seen = learned_on, None if hashes is None else Seen.of(hashes)
     teacher.save(path)
     return teacher
 

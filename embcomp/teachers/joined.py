@@ -19,6 +19,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, DataError, TeacherError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
 from embcomp.storage.files import fingerprint
+from embcomp.storage.seen import Seen, counts_of, tensors_expected, tensors_of
 from embcomp.teachers.base import Teacher, TeacherSettings
 
 KIND = "joined teacher"
@@ -108,6 +109,8 @@ class JoinedTeacher(Teacher):
     ----------
     learned_on : str
         Key of the clips and settings it was fitted with.
+    seen : Seen or None
+        Content hashes of these clips; None of a join that was saved before these were kept.
     """
 
     name = "joined"
@@ -177,6 +180,22 @@ class JoinedTeacher(Teacher):
     def open(cls, settings: Settings, manifest: Manifest | None = None) -> JoinedTeacher:
         return cls.load(settings.argument, manifest, settings.run_code)
 
+    @classmethod
+    def learned_from(cls, settings: Settings) -> dict[str, Seen | None]:
+        if settings.members:
+            members = list(settings.members)
+            found: dict[str, Seen | None] = {}
+        else:
+            config, _, seen = read_join(settings.argument)
+            members = [
+                _settings_of(spec, Path(settings.argument).parent / name if name else None)
+                for spec, name in zip(config["specs"], config["beside"])
+            ]
+            found = {settings.spec: seen}
+        for one in members:
+            found |= one.choice.learned_from(one)
+        return found
+
     def fingerprint(self) -> str:
         return joined_fingerprint([one.fingerprint() for one in self.members], self.blocks)
 
@@ -201,7 +220,7 @@ class JoinedTeacher(Teacher):
     def save(self, path: str | os.PathLike) -> None:
         """Write an artifact folder. Members that were learned for it lie beside it already."""
         weights = [one.fingerprint() if one.runs else "" for one in self.members]
-        save_joined(path, self.specs, self.beside, weights, self.blocks, self.learned_on)
+        save_joined(path, self.specs, self.beside, weights, self.blocks, self.learned_on, self.seen)
 
     @classmethod
     def load(
@@ -228,7 +247,7 @@ class JoinedTeacher(Teacher):
             Missing, damaged, not a join, or a member is not what it was fitted with.
         """
         path = Path(path)
-        config, blocks = read_join(path)
+        config, blocks, seen = read_join(path)
         specs, beside = config["specs"], config["beside"]
         members = [
             _opened(spec, path.parent / name if name else None, manifest, run_code or spec in own)
@@ -240,12 +259,12 @@ class JoinedTeacher(Teacher):
                     f"{path} was fitted with another {spec}: its weights or settings have changed; fit the join again"
                 )
         teacher = cls(members, specs, blocks, beside)
-        teacher.learned_on = str(config.get("learned_on", ""))
+        teacher.learned_on, teacher.seen = str(config.get("learned_on", "")), seen
         return teacher
 
 
-def read_join(path: str | os.PathLike) -> tuple[dict[str, Any], Blocks]:
-    """What the artifact of a join says, and its means and scales; no member is opened.
+def read_join(path: str | os.PathLike) -> tuple[dict[str, Any], Blocks, Seen | None]:
+    """What the artifact of a join says, its means and scales, and what it was fitted to; no member is opened.
 
     Raises
     ------
@@ -258,6 +277,7 @@ def read_join(path: str | os.PathLike) -> tuple[dict[str, Any], Blocks]:
             config[name] for name in ("specs", "beside", "weights", "dims", "scales")
         )
         expected = {f"mean{at}": torch.empty(dim, device="meta") for at, dim in enumerate(dims)}
+        kept = tensors_expected(config)
         whole = len(specs) == len(beside) == len(weights) == len(dims) == len(scales) > 1
         whole &= all(isinstance(one, str) for one in [*specs, *beside, *weights])
         whole &= all(isinstance(one, float) and 0 < one < float("inf") for one in scales)
@@ -266,8 +286,9 @@ def read_join(path: str | os.PathLike) -> tuple[dict[str, Any], Blocks]:
         raise ArtifactError(f"{path}/config.json is damaged ({error}); fit the join again") from None
     if not whole:
         raise ArtifactError(f"{path}/config.json is damaged; fit the join again")
-    check_tensors(path, tensors, expected)
-    return config, Blocks(tuple(tensors[name].numpy().astype(np.float32) for name in expected), tuple(scales))
+    check_tensors(path, tensors, expected | kept)
+    means = tuple(tensors[name].numpy().astype(np.float32) for name in expected)
+    return config, Blocks(means, tuple(scales)), Seen.of_tensors({name: tensors[name] for name in kept})
 
 
 def check_member(spec: str, frames: int, dim: int, expected: int) -> None:
@@ -296,6 +317,7 @@ def save_joined(
     weights: Sequence[str],
     blocks: Blocks,
     learned_on: str,
+    seen: Seen | None = None,
 ) -> None:
     """Write the artifact of a join; see `JoinedTeacher`.
 
@@ -303,6 +325,8 @@ def save_joined(
     ----------
     weights : sequence of str
         Key of each member, which must be the same when it is opened; empty where it differs from manifest to manifest.
+    seen : Seen, optional
+        What the blocks were fitted to.
     """
     config = {
         "specs": list(specs),
@@ -311,22 +335,27 @@ def save_joined(
         "dims": [len(mean) for mean in blocks.means],
         "scales": list(blocks.scales),
         "learned_on": learned_on,
+        **counts_of(seen),
     }
-    save_artifact(path, KIND, config, {f"mean{at}": torch.from_numpy(mean) for at, mean in enumerate(blocks.means)})
+    means = {f"mean{at}": torch.from_numpy(mean) for at, mean in enumerate(blocks.means)}
+    save_artifact(path, KIND, config, means | tensors_of(seen))
 
 
 def _opened(spec: str, learned: Path | None, manifest: Manifest | None, run_code: bool) -> Teacher:
     """A member by how it is written; `learned` is its folder where it was learned for the join."""
+    settings = _settings_of(spec, learned)
+    if settings.choice.runs_code and not run_code:
+        raise ConfigError(
+            f"the join has the member {spec}, which runs code of its own: if you trust it, set teacher.run_code to true"
+        )
+    return settings.choice.open(settings, manifest)
+
+
+def _settings_of(spec: str, learned: Path | None) -> TeacherSettings:
     (text, options), *others = parts_of(spec)
     settings = read_choice("teacher", {"spec": text, **settings_in(options)}, f"teacher {text}")
     if others or issubclass(settings.choice, JoinedTeacher):
         raise ArtifactError(
             f"a join has the member {spec}, which is a join itself; fit it again, with all members by name"
         )
-    if settings.choice.runs_code and not run_code:
-        raise ConfigError(
-            f"the join has the member {spec}, which runs code of its own: if you trust it, set teacher.run_code to true"
-        )
-    if learned is not None:
-        settings = replace(settings, argument=str(learned))
-    return settings.choice.open(settings, manifest)
+    return settings if learned is None else replace(settings, argument=str(learned))

@@ -13,6 +13,7 @@ from embcomp.config.several import JOIN
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError
 from embcomp.storage.files import fingerprint
+from embcomp.storage.seen import Seen
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
@@ -104,7 +105,7 @@ def embed_joined(
     for one, name in zip(settings.members, beside):
         if name:
             key = fingerprint([one.options(), hashes, clips.seconds])
-            opened[one] = learned_teacher(clips, one, place.with_name(name), key)
+            opened[one] = learned_teacher(clips, one, place.with_name(name), key, hashes)
     members = [opened[one] for one in settings.members]
     for one, spec in zip(members, specs):
         check_member(spec, one.frames, one.dim, one.dim)
@@ -114,7 +115,7 @@ def embed_joined(
     ]
     ids = clips.manifest.ids
     teacher = JoinedTeacher(members, specs, fit_blocks(stores, ids, specs), beside)
-    teacher.learned_on = learned_on
+    teacher.learned_on, teacher.seen = learned_on, Seen.of(hashes)
     store = write_joined(out, stores, ids, hashes, teacher.blocks, dtype)
     teacher.save(place)
     for one in stores:

@@ -17,6 +17,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
 from embcomp.storage.files import fingerprint
+from embcomp.storage.seen import Seen, counts_of, tensors_expected, tensors_of
 from embcomp.teachers.base import Teacher, TeacherSettings
 
 N_MELS = 64
@@ -52,6 +53,8 @@ class KMeansTeacher(Teacher):
         Three times the centroids, for each of the frames.
     learned_on : str
         Key of the clips it was learned from.
+    seen : Seen or None
+        Their content hashes; None of one that was saved before these were kept.
     """
 
     name = "kmeans"
@@ -83,6 +86,10 @@ class KMeansTeacher(Teacher):
     @classmethod
     def open(cls, settings: Settings, manifest: Manifest | None = None) -> KMeansTeacher:
         return cls.load(settings.argument, settings.frames)
+
+    @classmethod
+    def learned_from(cls, settings: Settings) -> dict[str, Seen | None]:
+        return {} if settings.learns else {settings.spec: cls.load(settings.argument).seen}
 
     @classmethod
     def learn(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], clips: int, settings: Settings) -> KMeansTeacher:
@@ -166,7 +173,7 @@ class KMeansTeacher(Teacher):
         """Write an artifact folder."""
         shapes = {name: list(tensor.shape) for name, tensor in self._tensors().items()}
         config = {"sample_rate": SAMPLE_RATE, "n_mels": N_MELS, "shapes": shapes, "learned_on": self.learned_on}
-        save_artifact(path, "kmeans teacher", config, self._tensors())
+        save_artifact(path, "kmeans teacher", config | counts_of(self.seen), self._tensors() | tensors_of(self.seen))
 
     @classmethod
     def load(cls, path: str | os.PathLike, frames: int = 1) -> KMeansTeacher:
@@ -182,17 +189,19 @@ class KMeansTeacher(Teacher):
             expected = {
                 name: torch.empty(config["shapes"][name], device="meta") for name in ("mean", "whiten", "centroids")
             }
+            expected |= (kept := tensors_expected(config))
             fits = config["sample_rate"] == SAMPLE_RATE and config["n_mels"] == N_MELS
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{path}/config.json is damaged ({error}); learn the teacher again") from None
         check_tensors(path, tensors, expected)
+        seen = Seen.of_tensors({name: tensors.pop(name) for name in kept})
         mean, whiten, centroids = (tuple(tensors[name].shape) for name in ("mean", "whiten", "centroids"))
         flat = (len(mean), len(whiten), len(centroids)) == (1, 2, 2) and min(*mean, *whiten, *centroids) > 0
         fits &= all(tensor.dtype == torch.float32 for tensor in tensors.values())
         if not (fits and flat) or mean[0] % N_MELS or whiten[0] != mean[0] or whiten[1] != centroids[1]:
             raise ArtifactError(f"{path}: the weights do not fit together; learn the teacher again")
         teacher = cls(**tensors, frames=frames)
-        teacher.learned_on = str(config.get("learned_on", ""))
+        teacher.learned_on, teacher.seen = str(config.get("learned_on", "")), seen
         return teacher
 
 

@@ -20,6 +20,7 @@ from embcomp.compression import Compressor
 from embcomp.config import parse
 from embcomp.pipeline import run
 from embcomp.students.classifier import Classifier
+from embcomp.teachers import KMeansTeacher
 
 
 def settings(root: Path) -> dict:
@@ -91,6 +92,8 @@ def test_what_is_written_down_as_learned_from_has_no_test_clip(both):
             {home.hash_of[clip] for clip in part} for part in (split.fit, split.validation, split.test)
         )
         assert fit and held and tested and not (fit | held) & tested
+        for one in (folder / "stages/teachers").iterdir():
+            assert set(KMeansTeacher.load(one).seen.among(home.hashes)) == fit | held
         for one in (folder / "stages/compressors").iterdir():
             assert set(Compressor.load(one).seen(home.hashes)) == fit
         for one in (folder / "stages/students").iterdir():

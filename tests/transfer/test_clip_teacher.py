@@ -18,7 +18,7 @@ from helpers.transfer_cases import FAST, WIDTH, batch_of, examples, new_student,
 from embcomp.cli import group
 from embcomp.config import VariantConfig, parse
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ConfigError
+from embcomp.errors import ConfigError, DataError
 from embcomp.pipeline import run
 from embcomp.students.classifier import Classifier
 from embcomp.teachers import KMeansTeacher
@@ -145,11 +145,16 @@ def test_a_run_trains_the_same_student_from_the_teacher_and_from_its_store(home,
     again = run(parse(content), tmp_path / "run")
     assert again.made == 0 and again.reused == first.made
 
-    # A teacher of another run comes in by its folder.
+    # A teacher of another run comes in by its folder, but not where it was learned from what is tested.
     content["variants"] = [{"name": "given", "transfer": {"method": "clip_teacher"}}]
     content["teacher"] = {"spec": f"kmeans:{teachers[0]}"}
+    with pytest.raises(DataError, match=f"the teacher kmeans:{teachers[0]} was learned from .* of these clips"):
+        run(parse(content), tmp_path / "given")
+    other = write_tones(tmp_path / "other", groups=2, name="other", seed=9)
+    embcomp("embed", other, "--teacher", "kmeans", "--seconds", 0.4, "--out", tmp_path / "o", *OPTIONS)
+    content["teacher"] = {"spec": f"kmeans:{tmp_path / 'o.teacher'}"}
     given = run(parse(content), tmp_path / "given")
-    assert set(given.scores[given.scores["variant"] == "given"]["teacher"]) == {f"kmeans:{teachers[0]}"}
+    assert set(given.scores[given.scores["variant"] == "given"]["teacher"]) == {content["teacher"]["spec"]}
 
 
 def test_a_teacher_that_was_deleted_is_learned_again_where_a_student_needs_it(home, tmp_path):

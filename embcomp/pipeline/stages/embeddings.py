@@ -100,8 +100,11 @@ def ready_teacher(context: RunContext, dataset: Dataset, split: Split, variant: 
     if not teacher.learns:
         return open_teacher(teacher, dataset.whole or dataset.manifest)
     key = teacher_key(context, variant, split)
+    pools = pools_for(context, variant, Learner.TEACHER, split)
     clips = [
         context.clips(context.source, learning_clips(split)),
-        *(context.clips(pool.dataset, pool.ids) for pool in pools_for(context, variant, Learner.TEACHER, split)),
+        *(context.clips(pool.dataset, pool.ids) for pool in pools),
     ]
-    return learned_teacher(clips, teacher, context.space.stage("teachers", key), key)
+    hashes = [context.source.hash_of[clip] for clip in learning_clips(split)]
+    hashes += [one for pool in pools for one in pool.hashes]
+    return learned_teacher(clips, teacher, context.space.stage("teachers", key), key, hashes)

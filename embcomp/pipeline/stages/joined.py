@@ -11,6 +11,7 @@ from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.embeddings import EmbeddingsJob, teacher_key, with_member
 from embcomp.pipeline.workspace import Split
 from embcomp.storage.files import fingerprint
+from embcomp.storage.seen import Seen
 from embcomp.storage.store import EmbeddingStore
 from embcomp.teachers import open_teacher
 from embcomp.teachers.joined import check_member, save_joined
@@ -86,9 +87,10 @@ def make_joined(**fields) -> None:
     blocks = fit_blocks([one[0] for one in stores], split.fit, specs)
     for dataset, path, made_of in zip(context.sets, job.paths, zip(*stores)):
         write_joined(path, made_of, dataset.manifest.ids, list(dataset.hashes), blocks)
+    seen = Seen.of(context.source.hash_of[clip] for clip in split.fit)
     beside, weights = [], []
     for number, (one, made) in enumerate(zip(settings.members, stores)):
         learned = teacher_key(context, with_member(variant, number), split)
         beside.append(learned)
         weights.append(made[0].settings["weights"] if one.choice.runs else "")
-    save_joined(place, specs, beside, weights, blocks, place.name)
+    save_joined(place, specs, beside, weights, blocks, place.name, seen)

@@ -1,12 +1,20 @@
-"""Which clips a compressor has been fitted on, without keeping their names."""
+"""Which clips a compressor was fitted on, or a teacher learned from, without keeping their names."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from embcomp.storage.content import GRACE, older_keys, span
+
+if TYPE_CHECKING:
+    import torch
+
+ENDLESS = 1e300  # seconds; weights hold no infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +40,6 @@ class Seen:
     @classmethod
     def of(cls, ids: Iterable[str]) -> Seen:
         """What is to be kept of `ids`; bytes are decoded."""
-        from embcomp.storage.content import span
-
         names = list(dict.fromkeys(map(_text, ids)))
         parts = sorted(
             {(_hash(file), start, end) for name in names for file, start, end in [span(name)] if file != name}
@@ -43,6 +49,17 @@ class Seen:
             np.array([file for file, _, _ in parts], dtype=np.int64),
             np.array([place for _, *place in parts], dtype=np.float64).reshape(-1, 2),
         )
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Seen | None:
+        """What an artifact kept among its weights, see `tensors_of`; None where it kept nothing."""
+        import torch
+
+        if "seen" not in tensors:
+            return None
+        files = tensors.get("seen_files", torch.empty(0, dtype=torch.int64))
+        spans = tensors.get("seen_spans", torch.empty((0, 2), dtype=torch.float64))
+        return cls(tensors["seen"].numpy(), files.numpy(), spans.numpy())
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -56,8 +73,6 @@ class Seen:
 
     def _overlaps(self, name: str) -> bool:
         """Whether a part of the file that `name` is, or is a part of, was used and shares some of its time."""
-        from embcomp.storage.content import GRACE, older_keys, span
-
         file, start, end = span(name)
         if file != name and self._holds([file, *older_keys(name)]):
             return True
@@ -69,6 +84,45 @@ class Seen:
 
     def _holds(self, names: list[str]) -> bool:
         return bool(np.isin(_hashes(names), self.hashes).any())
+
+
+def tensors_of(seen: Seen | None) -> dict[str, torch.Tensor]:
+    """What an artifact keeps beside its weights: 8 bytes a clip, and 24 more for each part of a file."""
+    import torch
+
+    if seen is None:
+        return {}
+    tensors = {"seen": torch.from_numpy(seen.hashes)}
+    if len(seen.files):
+        tensors["seen_files"] = torch.from_numpy(seen.files)
+        tensors["seen_spans"] = torch.from_numpy(np.nan_to_num(seen.spans, posinf=ENDLESS))
+    return tensors
+
+
+def counts_of(seen: Seen | None) -> dict[str, int | None]:
+    """What the config of an artifact says of `tensors_of`."""
+    return {"n_seen": None if seen is None else len(seen), "n_parts_seen": 0 if seen is None else len(seen.files)}
+
+
+def tensors_expected(config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Names and shapes of the tensors that a config promises, without content.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        A count is none.
+    """
+    import torch
+
+    # Artifacts of before these were kept have neither, or not the second.
+    clips, parts = config.get("n_seen"), config.get("n_parts_seen", 0)
+    tensors = {}
+    if clips is not None:
+        tensors["seen"] = torch.empty(clips, dtype=torch.int64, device="meta")
+    if parts:
+        tensors["seen_files"] = torch.empty(parts, dtype=torch.int64, device="meta")
+        tensors["seen_spans"] = torch.empty((parts, 2), dtype=torch.float64, device="meta")
+    return tensors
 
 
 def _text(name: object) -> str:
