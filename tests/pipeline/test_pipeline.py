@@ -122,10 +122,13 @@ def test_every_student_has_a_card_with_its_scores_and_the_guards(finished, tmp_p
     text = (folders[0] / "README.md").read_text(encoding="utf-8")
     variant = Classifier.load(folders[0]).about["variant"]
     rows = finished.scores[(finished.scores["variant"] == variant) & (finished.scores["seed"].astype(str) == "all")]
-    for setting in ("in-domain", "cross-dataset", "adapted"):
-        row = rows[(rows["setting"] == setting) & (rows["metric"] == "accuracy")].iloc[0]
-        shown = f"{setting} | accuracy | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} | {row['n']} |"
-        assert shown in text, setting
+    tables = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    head, found = (next(cells for cells in tables if cells[0] == name) for name in ("trained on home", "accuracy"))
+    accuracy = rows[rows["metric"] == "accuracy"].set_index("setting")
+    for setting, tested in (("in-domain", "home"), ("cross-dataset", "abroad"), ("adapted", "abroad")):
+        row = accuracy.loc[setting]
+        place = head.index(f"{tested}, {setting}, {row['n']} clips")
+        assert found[place] == f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
     assert "Of 4 students trained alike" in text and "- passed: no student was trained or stopped on a clip" in text
     # Written again from what the run left, it says the same.
     evidence, name = evidence_from_run(folders[0])
