@@ -207,7 +207,8 @@ def test_addresses():
 @pytest.mark.skipif(os.name != "posix", reason="ends the command with an interrupt")
 def test_the_command_serves_a_file_without_torch_until_it_is_interrupted(model, tmp_path):
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may have been told to ignore it
 for name in ("torch", "pandas", "sklearn", "scipy"): sys.modules[name] = None
 sys.argv[1:] = ["serve", {str(model)!r}, "--port", "0", "--log"]
 from embcomp.cli import main
@@ -217,7 +218,7 @@ main()
     with open(said, "w") as file:
         process = subprocess.Popen([sys.executable, "-c", code], stderr=file, stdout=file, cwd=ROOT)
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 2 * TIMEOUT
         while not (found := re.search(r"listening on http://127.0.0.1:(\d+)/predict\n", said.read_text())):
             assert process.poll() is None and time.monotonic() < end, said.read_text()
             time.sleep(0.05)
