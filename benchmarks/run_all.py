@@ -117,7 +117,8 @@ def main() -> None:
     chosen = [one for one in BENCHMARKS if not options.only or Path(one.script).stem in options.only]
     if options.small:
         chosen = [one for one in chosen if one.small is not None]
-    text = "# Results of the benchmarks\n\nWritten by `make bench`. Only ratios are meaningful on another machine; [README](README.md) says what was learned.\n\n" + machine() + "\n"  # fmt: skip
+    command = f"python benchmarks/run_all.py --only {' '.join(options.only)}" if options.only else "make bench"
+    text = f"# Results of the benchmarks\n\nWritten by `{command}`. Only ratios are meaningful on another machine; [README](README.md) says what was learned.\n\n" + machine() + "\n"  # fmt: skip
     for one in chosen:
         arguments = one.small if options.small else one.arguments
         before, started = os.getloadavg()[0], time.perf_counter()

@@ -163,7 +163,9 @@ from embcomp.compression import Compressor
 X = np.random.default_rng(0).normal(size=(50, 6))
 assert Compressor(2, epochs=1).fit(X, X[:, 0] > 0).transform(X).shape == (50, 2)
 loaded = {name.split(".")[1] for name in sys.modules if name.startswith("embcomp.")}
-assert loaded == {"errors", "losses", "learning", "compression", "card"}, loaded
+assert loaded == {"errors", "losses", "learning", "compression", "card", "storage"}, loaded
+stored = {name for name in sys.modules if name.startswith("embcomp.storage.")}
+assert stored == {"embcomp.storage.seen", "embcomp.storage.content"}, stored
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
