@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +10,7 @@ from torch import Tensor, nn
 
 from embcomp.export.base import Calibration, Format
 from embcomp.export.info import ModelInfo
+from embcomp.export.quiet import quiet
 from embcomp.export.row_graph import Row
 from embcomp.export.source import Source, versions
 from embcomp.storage.files import file_hash
@@ -32,7 +28,7 @@ class ExecutorchFormat(Format):
     finetunes = False
 
     def write(self, source: Source, path: Path, calibration: Calibration | None = None) -> ModelInfo:
-        with _quiet():
+        with quiet():
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import to_edge_transform_and_lower
 
@@ -59,16 +55,3 @@ class _Ordered(nn.Module):
     def forward(self, given: Tensor, length: Tensor) -> tuple[Tensor, ...]:
         found = self.row(length, **{self.row.given: given})
         return tuple(found[name] for name in self.row.outputs)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the lowering says of deprecations in its own insides."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

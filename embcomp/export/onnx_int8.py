@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from embcomp.export.equalise import WEIGHED, equalise
 from embcomp.export.int8 import Quantised, mixed_precision
+from embcomp.export.quiet import no_advice
 
 if TYPE_CHECKING:
     import onnx
@@ -81,7 +80,7 @@ def _static(model: onnx.ModelProto, calibration: Sequence[np.ndarray], floats: l
     written = {output for node in nodes if node.name in floats for output in node.output}
     # The ReLU of a layer in float would only add a rounding of its own.
     excluded |= {node.name for node in nodes if node.op_type == "Relu" and node.input[0] in written}
-    with tempfile.TemporaryDirectory(prefix="embcomp-int8-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="embcomp-int8-") as folder, no_advice():  # folded and inferred before
         path = Path(folder, "int8.onnx")
         # It changes the model it is given.
         quantize_static(
@@ -108,14 +107,3 @@ def first_output(model: onnx.ModelProto, rows: Sequence[np.ndarray]) -> np.ndarr
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = ([session.get_outputs()[0].name], session.get_inputs()[0].name)
     return np.concatenate([session.run(names[0], {names[1]: row})[0] for row in rows])
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence advice that does not apply: batch norms are folded and shapes inferred before."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

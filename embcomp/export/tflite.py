@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from embcomp.export.base import Calibration, Format
 from embcomp.export.equalised_network import equalised_network
 from embcomp.export.info import ModelInfo
+from embcomp.export.quiet import quiet
 from embcomp.export.row_graph import Row
 from embcomp.export.source import Source, versions
 from embcomp.export.tflite_int8 import quantise, shorten_names
@@ -39,7 +36,7 @@ class TfliteFormat(Format):
             fixed_samples=graph.length,
             versions=source.info.versions | versions("litert-torch", "ai-edge-litert"),
         )
-        with _quiet():
+        with quiet():
             import litert_torch
 
             model = litert_torch.convert(graph.eval(), sample_kwargs=graph.example())
@@ -52,16 +49,3 @@ class TfliteFormat(Format):
             content, info = found.model, replace(info, precision="int8", float_layers=found.floats)
         path.write_bytes(shorten_names(content))
         return info
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the converter prints of its progress."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

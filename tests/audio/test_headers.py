@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.containers import CONTAINERS, RATE, WAVE, content_of, flac_with_total, wav_lengths, with_field
-from hypothesis import HealthCheck, Phase, given, settings
+from helpers.fuzzing import seeded
+from hypothesis import given
 from hypothesis import strategies as st
 
 from embcomp.audio.decoding import decode
@@ -243,14 +244,7 @@ def test_corrupted_headers_of_every_container_cost_what_the_file_holds(tmp_path,
     whole = {name: content_of(name) for name in CONTAINERS}
     outcomes = {"read": 0, "refused": 0, "broken": 0}
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @seeded(examples)
     @given(corrupted())
     def every(case):
         name, changes, end, share = case

@@ -7,16 +7,14 @@ import sys
 
 import numpy as np
 import pytest
-from export.test_onnx import student, waves
+from helpers.row_formats import check_inputs, check_lengths
 
 import embcomp
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ArtifactError, ConfigError, DataError, MissingDependencyError
+from embcomp.errors import ArtifactError, ConfigError, MissingDependencyError
 from embcomp.export.executorch import ExecutorchFormat
 from embcomp.export.runtime import notes_of, open_model
-from embcomp.export.source import ExportOptions, StudentSource
 from embcomp.export.writing import export_artifact
-from embcomp.storage.files import write_json
 
 
 @pytest.fixture
@@ -24,31 +22,13 @@ def lowering():
     pytest.importorskip("executorch.exir", exc_type=ImportError, reason="executorch is not installed")
 
 
-def write(source, path):
-    info = ExecutorchFormat().write(source, path)
-    write_json(notes_of(path), {"model": info.to_dict()})
-    return open_model(path)
-
-
 @pytest.mark.parametrize("kind", ["ds_cnn", "bc_resnet"])
 def test_students_for_clips_of_any_length_up_to_the_window(lowering, tmp_path, kind):
-    source = StudentSource(student(kind), ExportOptions(embedding=True))
-    model = write(source, tmp_path / "student.pte")
-    for samples in (1, 4999, 8000):
-        batch = waves(samples=samples)
-        for expected, found in zip(source.reference(list(batch)), model.run(batch), strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
-    with pytest.raises(DataError, match="takes at most 8000 values a row, not 8001"):
-        model.run(waves(samples=8001))
+    check_lengths(ExecutorchFormat(), tmp_path, kind)
 
 
 def test_16_bit_samples_and_log_mels(lowering, tmp_path):
-    rows = [np.round(row * 32768).astype(np.float32) / 32768 for row in waves()]
-    for options in (ExportOptions(samples="int16"), ExportOptions(input="logmel")):
-        source = StudentSource(student(multi_label=True), options)
-        given = rows if options.input == "waveform" else [source.features(row)[0] for row in rows]
-        found = write(source, tmp_path / "student.pte").outputs(given)[0]
-        np.testing.assert_allclose(found, source.reference(rows)[0], atol=1e-5)
+    check_inputs(ExecutorchFormat(), tmp_path)
 
 
 def test_exported_with_a_report_and_labelled_with(lowering, trained, tmp_path):

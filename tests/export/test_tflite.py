@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 from export.test_onnx import student, waves
+from helpers.row_formats import check_inputs, check_lengths
 
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ArtifactError, ConfigError, DataError, MissingDependencyError
+from embcomp.errors import ArtifactError, ConfigError, MissingDependencyError
 from embcomp.export.equalised_network import equalised_network
-from embcomp.export.runtime import notes_of, open_model
+from embcomp.export.runtime import open_model
 from embcomp.export.source import ExportOptions, StudentSource, open_source
 from embcomp.export.tflite import TfliteFormat
 from embcomp.export.writing import export_artifact
@@ -26,31 +27,13 @@ def converter():
     pytest.importorskip("onnxscript")
 
 
-def write(source, path):
-    info = TfliteFormat().write(source, path)
-    write_json(notes_of(path), {"model": info.to_dict()})
-    return open_model(path)
-
-
 @pytest.mark.parametrize("kind", [one.name for one in STUDENTS if "audio" in one.takes])
 def test_students_for_clips_of_any_length_up_to_the_window(converter, tmp_path, kind):
-    source = StudentSource(student(kind), ExportOptions(embedding=True))
-    model = write(source, tmp_path / "student.tflite")
-    for samples in (1, 4999, 8000):
-        batch = waves(samples=samples)
-        for expected, found in zip(source.reference(list(batch)), model.run(batch), strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
-    with pytest.raises(DataError, match="takes at most 8000 values a row, not 8001"):
-        model.run(waves(samples=8001))
+    check_lengths(TfliteFormat(), tmp_path, kind)
 
 
 def test_16_bit_samples_and_log_mels(converter, tmp_path):
-    rows = [np.round(row * 32768).astype(np.float32) / 32768 for row in waves()]
-    for options in (ExportOptions(samples="int16"), ExportOptions(input="logmel")):
-        source = StudentSource(student(multi_label=True), options)
-        given = rows if options.input == "waveform" else [source.features(row)[0] for row in rows]
-        found = write(source, tmp_path / "student.tflite").outputs(given)[0]
-        np.testing.assert_allclose(found, source.reference(rows)[0], atol=1e-5)
+    check_inputs(TfliteFormat(), tmp_path)
 
 
 def test_exported_in_float_and_in_8_bits(converter, trained, tmp_path):

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pickle
-import resource
 import struct
-import time
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from helpers.hostile import harmless, npy
 from helpers.settings import student_settings, teacher_settings
 from helpers.tones import write_tones
 
 from embcomp.compression import Compressor, Quantiser
 from embcomp.config import AudioConfig
-from embcomp.data import input_tables, tables
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, EmbcompError, StoreError
 from embcomp.evaluation.scores import Predictions
@@ -47,16 +44,6 @@ class Plant:
 
     def __reduce__(self):
         return os.mkdir, (self.path,)
-
-
-@contextlib.contextmanager
-def harmless(planted, seconds=10.0, megabytes=300):
-    """What the block does is quick, takes little memory, and does not set off the plant."""
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    yield
-    assert not planted.exists()
-    assert time.process_time() - start < seconds
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < megabytes << 10
 
 
 def kmeans(path):
@@ -184,12 +171,6 @@ def test_json_that_two_programs_would_read_differently_is_refused(tmp_path, text
 
 
 # Arrays.
-def npy(shape, descr="'<f4'", version=1):
-    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
-    text += b" " * (63 - len(text) % 64) + b"\n"
-    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text
-
-
 def pickled(path, planted):
     np.save(path, np.array([[Plant(planted)]] * 24, dtype=object), allow_pickle=True)
 
@@ -246,71 +227,6 @@ def test_a_hostile_array_in_an_archive_is_refused(tmp_path, manifest, attack):
         archive.write(tmp_path / "ids.npy", "ids.npy")
     with harmless(tmp_path / "planted"), pytest.raises(EmbcompError):
         StoredTeacher(tmp_path / "v.npz", manifest)
-
-
-def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path, manifest):
-    with zipfile.ZipFile(tmp_path / "v.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("embeddings.npy", "w", force_zip64=True) as file:
-            file.write(npy(f"(24, {25 << 18})"))
-            for _ in range(24 * 25):
-                file.write(bytes(1 << 20))
-        archive.writestr("../../planted", "x")
-    with harmless(tmp_path / "planted"), pytest.raises(StoreError, match="unpacks to 600 MB; not read"):
-        StoredTeacher(tmp_path / "v.npz", manifest)
-    assert not (tmp_path.parent.parent / "planted").exists()
-
-
-def parquet_bomb(path):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    part = pyarrow.table({"id": np.zeros(1 << 20, dtype=np.int64), "embedding": np.zeros(1 << 20, dtype=np.int64)})
-    with parquet.ParquetWriter(path, part.schema) as writer:
-        for _ in range(8):
-            writer.write_table(part)
-
-
-def excel_bomb(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("[Content_Types].xml", "xl/workbook.xml"):
-            archive.writestr(name, "<x/>")
-        with archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as file:
-            for _ in range(110):
-                file.write(b" " * (1 << 20))
-
-
-def hdf5_bomb(path):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(path, "w") as file:
-        file.create_dataset("embeddings", shape=(10**6, 10**6), dtype="f4", chunks=(1000, 1000), compression="gzip")
-
-
-BOMBS = {
-    "vectors as Parquet": (parquet_bomb, "v.parquet", lambda path, manifest: StoredTeacher(path, manifest)),
-    "vectors as HDF5": (hdf5_bomb, "v.h5", lambda path, manifest: StoredTeacher(path, manifest)),
-    "inputs as Parquet": (parquet_bomb, "v.parquet", lambda path, manifest: input_tables.read_table(path)),
-    "rows as Parquet": (parquet_bomb, "v.parquet", lambda path, manifest: tables.read_table(path)),
-    "rows as Excel": (excel_bomb, "v.xlsx", lambda path, manifest: tables.read_table(path)),
-}
-
-
-@pytest.mark.parametrize("what", BOMBS)
-def test_what_unpacks_to_far_more_than_its_size_is_refused_unread(tmp_path, manifest, what):
-    make, name, read = BOMBS[what]
-    make(tmp_path / name)
-    with (
-        harmless(tmp_path / "planted", megabytes=60),
-        pytest.raises(EmbcompError, match="unpacks to .* MB, .*; not read"),
-    ):
-        read(tmp_path / name, manifest)
-
-
-def test_what_shrinks_well_in_earnest_is_read(tmp_path):
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow")
-    rows = pandas.DataFrame({"path": [f"{row}.wav" for row in range(50_000)], "label": ["same"] * 50_000})
-    rows.to_parquet(tmp_path / "v.parquet")
-    cells, _ = tables.read_table(tmp_path / "v.parquet")
-    assert len(cells["path"]) == 50_000
 
 
 @pytest.mark.parametrize("kind", ["pickle", "text", "empty", "words", "ragged"])

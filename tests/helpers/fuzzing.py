@@ -94,6 +94,18 @@ def tree_changed(draw, tree):
     return tree
 
 
+def seeded(examples: int) -> settings:
+    """So many cases, the same in every run, and none shrunk."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 def fuzz(examples, cases, read, make=None, both=True, usual=100):
     """Read so many cases; only EmbcompErrors may come, and nothing may be written or started.
 
@@ -110,14 +122,7 @@ def fuzz(examples, cases, read, make=None, both=True, usual=100):
     counts = {"read": 0, "refused": 0}
     examples = examples or usual
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @seeded(examples)
     @given(cases)
     def every(case):
         if make is not None:

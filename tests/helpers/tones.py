@@ -37,3 +37,11 @@ def write_tones(
     with open(folder / "manifest.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", "label", "group", "split", "dataset"], *rows])
     return folder / "manifest.csv"
+
+
+def write_three(root: Path, own: str) -> Path:
+    """The sets `home`, `abroad` and `pool`, and `own.py` with a teacher of the test's own; returns the folder."""
+    (root / "own.py").write_text(own)
+    for number, name in enumerate(("home", "abroad", "pool")):
+        write_tones(root / name, groups=4, clips=2, name=name, seed=number)
+    return root

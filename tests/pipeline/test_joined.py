@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.own_teachers import LEVELS
 from helpers.runs import tiny
-from helpers.tones import write_tones
+from helpers.tones import write_three
 
 from embcomp.config import parse
 from embcomp.data.manifest import Manifest
@@ -21,26 +22,12 @@ from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers import JoinedTeacher
 
-OWN = """
-import numpy as np
-
-class Levels:
-    sample_rate, dim, fingerprint = 8000, 2, "levels 1"
-
-    def embed(self, waveforms, lengths):
-        level = (waveforms**2).sum(1) / lengths
-        return np.stack([level, level**0.5], 1)
-"""
 KMEANS = "kmeans(centroids=8, whitened=16, patches=1000)"
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    root = tmp_path_factory.mktemp("sets")
-    (root / "own.py").write_text(OWN)
-    for number, name in enumerate(("home", "abroad", "pool")):
-        write_tones(root / name, groups=4, clips=2, name=name, seed=number)
-    return root
+    return write_three(tmp_path_factory.mktemp("sets"), LEVELS)
 
 
 def content(sets, variants, **sections):
@@ -144,7 +131,7 @@ def test_keys_hold_every_member_and_the_fit_clips(sets, tmp_path):
         spec.replace("own.py", "mine.py"),
         " + ".join(spec.split(" + ")[::-1]),
     ):
-        (sets / "mine.py").write_text(OWN.replace("levels 1", "levels 2"))
+        (sets / "mine.py").write_text(LEVELS.replace("levels 1", "levels 2"))
         changed = content(sets, variants)
         changed["teacher"] = {"spec": other}
         found = after(parse(changed))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.runs import tiny
-from helpers.tones import write_tones
+from helpers.tones import write_three
 
 import embcomp.training.assembly
 from embcomp.audio.clips import Clips
@@ -43,11 +43,7 @@ K = 2
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    root = tmp_path_factory.mktemp("sets")
-    (root / "own.py").write_text(OWN)
-    for number, name in enumerate(("home", "abroad", "pool")):
-        write_tones(root / name, groups=4, clips=2, name=name, seed=number)
-    return root
+    return write_three(tmp_path_factory.mktemp("sets"), OWN)
 
 
 def content(sets, variants, **training):

@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from helpers.own_teachers import LEVELS
 from helpers.settings import teacher_settings
 from helpers.tones import write_tones
 
@@ -19,16 +20,9 @@ from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers import open_teacher
 from embcomp.teachers.joined import Blocks
 
-OWN = """
-import numpy as np
-
-class Levels:
-    sample_rate, dim, fingerprint = 8000, 2, "levels 1"
-
-    def embed(self, waveforms, lengths):
-        level = (waveforms**2).sum(1) / lengths
-        return np.stack([level, level**0.5], 1)
-
+OWN = (
+    LEVELS
+    + """
 class Crossings:
     sample_rate, dim, fingerprint = 4000, 3, "crossings 1"
 
@@ -43,6 +37,7 @@ class Same(Levels):
     def embed(self, waveforms, lengths):
         return np.ones((len(lengths), 2))
 """
+)
 SMALL = "kmeans(centroids=4, whitened=8, patches=300)"
 
 
