@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/embcomp demo --out demo
 
 test: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 slow: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest -m slow

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a clone works wi
 
 from embcomp.audio.decoding import decode
 from embcomp.errors import AudioError
+from embcomp.teachers.librosa import import_librosa
 from recipes.common import new_data_folder, write_made
 
 RATE = 16_000  # Hz
@@ -29,8 +30,7 @@ QUIET = 35  # dB below the loudest frame counts as silence
 
 def pieces(waveform: np.ndarray, seconds: float, shortest: float = 0.2) -> Iterator[np.ndarray]:
     """At most `PIECES` clips of a recording (n,), of `shortest` to `seconds`, each starting where sound starts."""
-    import librosa
-
+    librosa = import_librosa()
     found, taken = 0, 0
     for start, end in librosa.effects.split(waveform, top_db=QUIET, frame_length=400, hop_length=160):
         if found == PIECES:

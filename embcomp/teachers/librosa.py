@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
+import tempfile
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -26,6 +30,7 @@ STATISTICS = {
     "median": lambda rows: np.median(rows, 1),
 }
 VERSION = 1  # raised when a descriptor changes
+COMPILED = ("librosa.util.utils", "librosa.core.audio", "librosa.core.pitch", "librosa.beat")
 
 
 class LibrosaTeacher(Teacher):
@@ -63,7 +68,7 @@ class LibrosaTeacher(Teacher):
 
     @classmethod
     def open(cls, settings: Settings, manifest: Manifest | None = None) -> LibrosaTeacher:
-        return cls(settings, load("librosa", "the teacher librosa", package="librosa"))
+        return cls(settings, import_librosa())
 
     def fingerprint(self) -> str:
         """Key of the descriptors; there are no weights."""
@@ -85,6 +90,30 @@ class LibrosaTeacher(Teacher):
         statistics = [statistic(np.concatenate(list(rows.values()))) for statistic in STATISTICS.values()]
         # Silence has no tempo and no chroma: a ratio of nothing counts as 0.
         return np.nan_to_num(np.concatenate([*statistics, whole]), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def import_librosa() -> ModuleType:
+    """Import librosa and what it compiles while it is imported, one process after the other.
+
+    numba keeps compiled ufuncs in two files each. Processes that fill an empty cache at the same time can pair
+    files that do not belong together, and crash when the function is called. Whoever waits here finds them complete.
+
+    Raises
+    ------
+    MissingDependencyError
+        librosa is missing or does not import.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(
+            ImportError, OSError, KeyError, ValueError
+        ):  # no lock to be had: as any other program imports it
+            import filelock
+
+            name = f"embcomp-librosa-{getpass.getuser()}.lock"
+            stack.enter_context(filelock.FileLock(Path(tempfile.gettempdir()) / name))
+        for module in COMPILED:
+            load(module, "the teacher librosa", package="librosa")
+        return load("librosa", "the teacher librosa", package="librosa")
 
 
 def over_time(librosa: ModuleType, wave: np.ndarray) -> dict[str, np.ndarray]:

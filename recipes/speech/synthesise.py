@@ -20,6 +20,7 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
 from embcomp.audio.decoding import decode
+from embcomp.teachers.librosa import import_librosa
 from recipes.common import new_data_folder, write_made
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -58,8 +59,7 @@ VOICES = tuple(Voice("flite", name) for name in FLITE) + tuple(Voice("espeak-ng"
 
 def trimmed(waveform: np.ndarray) -> np.ndarray:
     """The waveform (n,) without the silence at its ends."""
-    import librosa
-
+    librosa = import_librosa()
     return librosa.effects.trim(waveform, top_db=QUIET, frame_length=400, hop_length=160)[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,8 @@ from embcomp.audio.features import front_end
 from embcomp.audio.logmel import LogMel, hz_to_mel, mel_filterbank, mel_to_hz
 from embcomp.config import AudioConfig
 from embcomp.errors import ConfigError
+from embcomp.teachers.librosa import import_librosa
 
-librosa = pytest.importorskip("librosa")
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large:UserWarning")
 
 SETTINGS = {
@@ -21,6 +22,12 @@ SETTINGS = {
     "44.1 kHz, band limited": {"sample_rate": 44_100, "n_fft": 2048, "win_length": 1024, "hop_length": 441, "n_mels": 96, "fmin": 50.0, "fmax": 14_000.0},
     "8 kHz, odd sizes": {"sample_rate": 8000, "n_fft": 500, "win_length": 333, "hop_length": 77, "n_mels": 20, "fmin": 20.0},
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported_alone():
+    """What librosa compiles while it is imported is compiled by one process of the tests at a time."""
+    import_librosa()
 
 
 def by_librosa(waveform, module, sample_rate, fmin=0.0, fmax=None, **sizes):

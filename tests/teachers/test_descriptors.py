@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import importlib.util
 import sys
 import types
+from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 from helpers.settings import teacher_settings
 
 from embcomp.errors import ConfigError, MissingDependencyError
 from embcomp.teachers import LibrosaTeacher, open_teacher
-from embcomp.teachers.librosa import SAMPLE_RATE, names
+from embcomp.teachers import librosa as librosa_teacher
+from embcomp.teachers.librosa import COMPILED, SAMPLE_RATE, import_librosa, names
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +31,36 @@ def described(teacher, wave):
 
 def test_there_are_five_hundred_and_each_has_its_name(teacher):
     assert teacher.dim == len(names()) == len(set(names())) == 500
+
+
+def test_all_that_librosa_compiles_while_it_is_imported_is_imported_under_a_lock(monkeypatch, tmp_path):
+    """numba's cache of compiled ufuncs breaks where several processes fill it."""
+    (root,) = importlib.util.find_spec("librosa").submodule_search_locations
+    ufuncs = {
+        ".".join(path.relative_to(Path(root).parent).with_suffix("").parts)
+        for path in Path(root).rglob("*.py")
+        if "@numba.guvectorize" in path.read_text(encoding="utf-8")
+    }
+    assert ufuncs
+    assert ufuncs <= set(COMPILED)
+
+    monkeypatch.setattr(librosa_teacher.tempfile, "gettempdir", lambda: str(tmp_path))
+    held = []
+
+    def load(module, *rest, **more):
+        (lock,) = tmp_path.iterdir()
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(lock, timeout=0):
+            return None
+        held.append(module)
+
+    monkeypatch.setattr(librosa_teacher, "load", load)
+    import_librosa()
+    assert held == [*COMPILED, "librosa"]
+
+
+def test_librosa_is_imported_where_no_lock_can_be_made(monkeypatch, tmp_path):
+    monkeypatch.setattr(librosa_teacher.tempfile, "gettempdir", lambda: str(tmp_path / "missing" / "\0"))
+    assert import_librosa().__name__ == "librosa"
 
 
 def test_mfcc_are_librosas(teacher, rng):
