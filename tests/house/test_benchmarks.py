@@ -21,7 +21,8 @@ def run_all():
 
 
 BENCHMARKS = run_all().BENCHMARKS
-NOT_MEASURES = {"measure", "run_all", "interval_coverage", "teacher_overhead"}  # these two are run by hand
+BY_HAND = {"interval_coverage", "teacher_overhead", "student_and_teacher"}
+NOT_MEASURES = {"measure", "run_all", *BY_HAND}
 SLOW = {"growth.py", "startup.py", "compression_scaling.py", "compression_wide.py"}
 
 
