@@ -32,6 +32,7 @@ _MODULE_OF = {
     "predict_windows": "embcomp.export.labelling",
     "read_scores": "embcomp.evaluation.table",
     "run": "embcomp.pipeline",
+    "suggest": "embcomp.review.suggesting",
     "sweep": "embcomp.pipeline.sweep",
     "validate": "embcomp.pipeline.validation",
     "write_report": "embcomp.report",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from embcomp.pipeline.sweep import sweep as sweep
     from embcomp.pipeline.validation import validate as validate
     from embcomp.report import write_report as write_report
+    from embcomp.review.suggesting import suggest as suggest
     from embcomp.storage.store import EmbeddingStore as EmbeddingStore
     from embcomp.students.classifier import Classifier as Classifier
     from embcomp.teachers.embed_manifest import embed_manifest

@@ -35,6 +35,7 @@ COMMANDS = {
     "profile": "Measure size and speed of students and exported files.",
     "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",
+    "suggest": "Choose clips that are worth a label.",
     "serve": "Answer audio over HTTP with labels as JSON.",
     "demo-page": "Write a web page that labels sounds in the browser.",
     "listen": "Label what a microphone records.",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import embcomp
 import embcomp.metrics.table
 import embcomp.students
 import embcomp.teachers
@@ -183,3 +184,28 @@ def test_packages_add_methods_and_students_by_an_entry_point(section, made, tmp_
     finally:
         added_choices.cache_clear()
         monkeypatch.delitem(__import__("sys").modules, f"adds_{section}", raising=False)
+
+
+def test_a_strategy_in_its_tuple_is_found_listed_and_used(tones, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+    from helpers.pools import drop_labels, save_student
+
+    import embcomp.review.strategies
+    from embcomp.cli import group
+    from embcomp.review.strategies import STRATEGIES, Strategy
+
+    class Likeliest(Strategy):
+        """A strategy of one file: clips of which the student is surest."""
+
+        name, summary = "likeliest", "clips of which the student is surest"
+
+        def scores(self, pool):
+            return pool.probabilities[0].max(axis=1)
+
+        def why(self, pool, row, score):
+            return f"at {score:.2f}"
+
+    monkeypatch.setattr(embcomp.review.strategies, "STRATEGIES", (*STRATEGIES, Likeliest))
+    found = embcomp.suggest(save_student(tmp_path / "student"), drop_labels(tones, lambda row: row > 3), by="likeliest")
+    assert len(found) == 4 and (np.diff(found.scores) <= 0).all() and found.why[0].startswith("at ")
+    assert "clips of which the student is surest" in CliRunner().invoke(group, ["suggest", "--help"]).output

@@ -35,11 +35,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": GROUND | {"students", "compression", "learning", "metrics"},
     "export": GROUND | {"prediction", "students", "teachers", "compression", "metrics"},
     "serving": GROUND | {"prediction", "export"},
+    "review": GROUND | {"prediction", "students", "serving"},
     "report": {"evaluation", "students", "metrics", "storage"},
     "demo": {"storage", "config"},
     "knowledge_clip": GROUND | {"losses", "students", "transfer", "training"},
 }
-MAY_IMPORT["pipeline"] = set(MAY_IMPORT) - {"demo", "knowledge_clip", "serving"}
+MAY_IMPORT["pipeline"] = set(MAY_IMPORT) - {"demo", "knowledge_clip", "serving", "review"}
 MAY_IMPORT["doctor"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"cli", "doctor"}  # lazily

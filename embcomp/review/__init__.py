@@ -1,0 +1,1 @@
+"""Clips that are worth a label, and the page on which they get it."""
