@@ -36,7 +36,8 @@ class DataConfig:
         choices=("cross", "in-domain", "both"),
     )
     label_map: str = setting(
-        "", "CSV from,to: labels of the further sets to those of `train`; or irmas-openmic, openmic-irmas"
+        "",
+        "CSV from,to: labels of the further sets to those of `train`; or one by name: irmas-openmic, esc50-urbansound8k, ravdess-emodb, words-digits, or one of these turned round",
     )
     skip_bad: bool = setting(False, "leave unreadable clips out, and count them, instead of stopping")
     duplicates: str = setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import os
 import re
@@ -15,7 +16,7 @@ import numpy as np
 
 from embcomp.data.reading import read_text
 from embcomp.data.slips import slips, unicode_form
-from embcomp.errors import EmbcompWarning, ManifestError
+from embcomp.errors import EmbcompWarning, ManifestError, nearest
 
 
 @dataclass(frozen=True)
@@ -251,12 +252,29 @@ MAPS = Path(__file__).with_name("label_maps")
 def find_label_map(name: str, root: str | os.PathLike = "") -> Path:
     """A label map that comes with embcomp, by its name, or the file `name`, from `root`.
 
-    ``irmas-openmic`` takes the labels of IRMAS and those of OpenMIC-2018 to the ten instruments they share, and drops
-    the others: cel to cello, gac and gel to guitar (Wang et al. 2023, arXiv 2307.10834). ``openmic-irmas`` takes
-    OpenMIC's to IRMAS's abbreviations and drops guitar, which is two of them.
+    ``FROM-TO`` takes the labels of FROM to those of TO, keeps those labels of TO that it leads to, and drops all others
+    of both sets:
+
+    ``irmas-openmic``, ``openmic-irmas``
+        Ten instruments, after Wang et al. 2023 (arXiv 2307.10834): cel is cello, gac and gel are guitar. The second
+        drops guitar, which is two of IRMAS's, and holds only labels of OpenMIC-2018.
+    ``esc50-urbansound8k``, ``urbansound8k-esc50``
+        dog is dog_bark, engine is engine_idling; car_horn and siren.
+    ``ravdess-emodb``, ``emodb-ravdess``
+        angry is anger, happy happiness, sad sadness, fearful fear; disgust and neutral.
+    ``words-digits``, ``digits-words``
+        zero to nine of Speech Commands are 0 to 9 of FSDD and AudioMNIST.
+
+    Raises
+    ------
+    ManifestError
+        `name` is no file's and one letter or so from a map's.
     """
-    path = MAPS / f"{name}.csv"
-    return path if name in {found.stem for found in MAPS.glob("*.csv")} else Path(root, name)
+    maps = {found.stem: found for found in MAPS.glob("*.csv")}
+    path = maps.get(name, Path(root, name))
+    if not path.exists() and difflib.get_close_matches(name, maps):
+        raise ManifestError(f"no label map at {path}; {nearest(name, sorted(maps))}")
+    return path
 
 
 def read_label_map(path: str | os.PathLike) -> dict[str, str]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a clone works without installing the recipes
 
+from embcomp.data.makers.fsdd import UNNAMED, clip_of
 from recipes.common import Clip, Found, Layout, collect_files, prepare_command
-
-NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)")
-TEST_TAKES = 5  # takes 0-4 are the official test set
 
 
 def clip(path: Path) -> Clip | str:
     """Digit, speaker and official split of a recording, from its name."""
-    match = NAME.fullmatch(path.stem)
-    if match is None:
-        return "the name is not DIGIT_SPEAKER_TAKE"
-    split = "test" if int(match["take"]) < TEST_TAKES else "train"
-    return Clip(path, match["digit"], match["speaker"], split)
+    found = clip_of(path)
+    return Clip(path, found.label, found.group, found.split) if found else UNNAMED
 
 
 def collect(folder: Path) -> Found:

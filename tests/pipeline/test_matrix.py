@@ -166,5 +166,7 @@ def test_the_map_back_drops_what_is_two_labels():
 def test_a_label_map_is_a_name_or_a_file(tmp_path):
     assert find_label_map("irmas-openmic", tmp_path).parent == MAPS
     assert find_label_map("map.csv", tmp_path) == tmp_path / "map.csv"
+    with pytest.raises(ManifestError, match="no label map at .*; did you mean 'irmas-openmic'"):
+        find_label_map("irmas-openmc", tmp_path)
     with pytest.raises(ManifestError, match="no label map at"):
-        read_label_map(find_label_map("irmas-openmc", tmp_path))
+        read_label_map(find_label_map("map.csv", tmp_path))

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.data.makers.audacity import Audacity
+from embcomp.data.makers.audiomnist import AudioMnist
 from embcomp.data.makers.base import Clip, Maker
 from embcomp.data.makers.build import Made, build
 from embcomp.data.makers.emodb import EmoDb
 from embcomp.data.makers.esc50 import Esc50
 from embcomp.data.makers.folder import Folder
+from embcomp.data.makers.fsdd import Fsdd
+from embcomp.data.makers.gtzan import Gtzan
 from embcomp.data.makers.hf import HuggingFace
 from embcomp.data.makers.irmas import Irmas
 from embcomp.data.makers.kaldi import Kaldi
@@ -35,7 +38,7 @@ __all__ = ["MAKERS", "Clip", "Made", "Maker", "Summary", "WindowRule", "detect",
 
 MAKERS: tuple[type[Maker], ...] = (
     *(Folder, Table, HuggingFace, Kaldi, Raven, Audacity),
-    *(Esc50, UrbanSound8K, SpeechCommands, OpenMic, Irmas, Mtat, Ravdess, EmoDb),
+    *(Esc50, UrbanSound8K, SpeechCommands, Fsdd, AudioMnist, OpenMic, Irmas, Mtat, Gtzan, Ravdess, EmoDb),
 )
 
 

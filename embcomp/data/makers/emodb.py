@@ -49,4 +49,6 @@ class EmoDb(Maker):
                 clips.append(Clip(path, EMOTIONS[match[3]], f"speaker-{match[1]}"))
         if not clips:
             raise ManifestError(f"no file of Emo-DB in {home} or below: names are like 03a01Fa.wav")
-        return listed(clips, home, ["a group is the speaker"], self.name, left_out)
+        return listed(
+            clips, home, ["a group is the speaker; all speakers say the same ten sentences"], self.name, left_out
+        )

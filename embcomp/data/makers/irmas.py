@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.data.makers.base import Clip, Found, Maker, folder_of
-from embcomp.data.makers.published import clips_below, listed
+from embcomp.data.makers.published import clips_below, folders_in, listed
 from embcomp.errors import ManifestError
 
 INSTRUMENTS = ("cel", "cla", "flu", "gac", "gel", "org", "pia", "sax", "tru", "vio", "voi")
@@ -54,9 +54,13 @@ class Irmas(Maker):
                 f"{home} holds neither {TRAIN} nor IRMAS-TestingData-Part1, nor folders like cel and gac"
             )
         notes = ["a group is the song; training and test songs are separated by the publication, not by name"]
+        if any("|" in clip.label for clip in clips):
+            notes.append(
+                "test excerpts have one label or more, training excerpts only that of the predominant instrument: what else "
+                "plays in them counts as not there"
+            )
         return listed(clips, home, notes, self.name, left_out)
 
 
 def _classes(path: Path) -> bool:
-    folders = {entry.name for entry in path.iterdir() if entry.is_dir()} if path.is_dir() else set()
-    return len(folders & set(INSTRUMENTS)) >= 8
+    return len(folders_in(path) & set(INSTRUMENTS)) >= 8

@@ -19,13 +19,15 @@ class OpenMicSettings:
     """When an instrument is there."""
 
     relevance: float = option(0.5, "An instrument is there from this relevance on.")
+    undecided: bool = option(False, "Exactly this relevance is unknown instead, as in the code of EAsT.")
 
 
 class OpenMic(Maker):
     """Humphrey, Durand and McFee, "OpenMIC-2018: An Open Data-set for Multiple Instrument Recognition", ISMIR 2018.
 
     Its labels are partial: an instrument that nobody was asked about is unknown (``?name``), one of low relevance is
-    known not to be there. A group is the track; splits are the published partition.
+    known not to be there. A group is the track; splits are the published partition, which is by track: an artist may be
+    on both sides.
     """
 
     name = "openmic"
@@ -45,12 +47,15 @@ class OpenMic(Maker):
         instruments = sorted(set(cells["instrument"]))
         known: dict[str, dict[str, bool]] = {}
         for key, instrument, relevance in zip(cells["sample_key"], cells["instrument"], cells["relevance"]):
+            said = known.setdefault(key, {})
             try:
-                known.setdefault(key, {})[instrument] = float(relevance) >= settings.relevance
+                degree = float(relevance)
             except ValueError:
                 raise ManifestError(
                     f"{table}: the relevance of {instrument!r} in {key!r} is {relevance!r}, not a number"
                 ) from None
+            if not (settings.undecided and degree == settings.relevance):
+                said[instrument] = degree >= settings.relevance
         splits = _splits(home)
         clips = []
         for key, said in known.items():
@@ -60,6 +65,7 @@ class OpenMic(Maker):
             clips.append(Clip(home / "audio" / key[:3] / f"{key}.ogg", label, key.split("_")[0], splits.get(key, "")))
         notes += [
             f"an instrument is there from a relevance of {settings.relevance:g} on, unknown where nobody was asked"
+            + " or answers are even" * settings.undecided
         ]
         return listed(clips, home, [*notes, "a group is the track"], "openmic")
 

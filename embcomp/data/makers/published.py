@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from embcomp.data.makers.base import Clip, Found
@@ -51,3 +51,41 @@ def listed(
 def clips_below(home: Path, ending: str = ".wav") -> list[Path]:
     """Audio files below a folder with this ending, in either case; none where there is no such folder."""
     return [path for path in audio_files(home) if path.suffix.lower() == ending] if home.is_dir() else []
+
+
+def folders_in(path: Path) -> set[str]:
+    """Names of the folders in a folder; none where there is no such folder."""
+    return {entry.name for entry in path.iterdir() if entry.is_dir()} if path.is_dir() else set()
+
+
+def named_clips(
+    files: Sequence[Path],
+    rule: Callable[[Path], Clip | None],
+    reason: str,
+    example: str,
+    home: Path,
+    notes: list[str],
+    dataset: str,
+) -> Found:
+    """Clips of a set whose file names say everything.
+
+    Parameters
+    ----------
+    rule : callable
+        From a file to its clip, or to None where its name is of another form.
+    reason : str
+        Why such a file is left out.
+    example : str
+        A name as it should be, for messages.
+
+    Raises
+    ------
+    ManifestError
+        Not one file is named so.
+    """
+    found = {path: rule(path) for path in files}
+    clips = [clip for clip in found.values() if clip is not None]
+    if not clips:
+        raise ManifestError(f"no file of {dataset} in {home}: names are like {example}")
+    left_out = [(path.relative_to(home).as_posix(), reason) for path, clip in found.items() if clip is None]
+    return Found(clips, home, notes, dataset, left_out=left_out)

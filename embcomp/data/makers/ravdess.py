@@ -29,7 +29,8 @@ class Ravdess(Maker):
     doi:10.1371/journal.pone.0196391.
 
     Names hold modality, vocal channel, emotion, intensity, statement, repetition and actor. A group is the actor. Of
-    the same performance as sound and as film with sound, only the sound is taken.
+    the same performance as sound and as film with sound, only the sound is taken. A file that is there twice, as in
+    copies with a folder that repeats all others, is taken once.
     """
 
     name = "ravdess"
@@ -47,16 +48,22 @@ class Ravdess(Maker):
         home = folder_of(sources, self)
         if settings.part not in PARTS:
             raise ManifestError(f"unknown part {settings.part!r}: {nearest(settings.part, PARTS)}")
-        clips, left_out = [], []
+        clips, left_out, names = [], [], set()
         for path in clips_below(home):
             match = NAME.fullmatch(path.stem)
             if match is None or match[2] not in CHANNELS or not 1 <= int(match[3]) <= len(EMOTIONS):
                 left_out.append((path.name, "its name does not say modality, channel, emotion, ..., actor"))
                 continue
+            if path.name in names:
+                left_out.append((path.relative_to(home).as_posix(), "a file of this name is in another folder, too"))
+                continue
+            names.add(path.name)
             if settings.part in ("both", CHANNELS[match[2]]):
                 clips.append(Clip(path, EMOTIONS[int(match[3]) - 1], f"actor-{match[7]}"))
         if not clips:
             raise ManifestError(
                 f"no file of RAVDESS ({settings.part}) in {home} or below: names are like 03-01-06-01-02-01-12.wav"
             )
-        return listed(clips, home, ["a group is the actor"], self.name, left_out)
+        return listed(
+            clips, home, ["a group is the actor; all actors say the same two statements"], self.name, left_out
+        )

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from embcomp.data.makers.base import Clip, Found, Maker, folder_of, option, wanted
 from embcomp.data.makers.published import listed
+from embcomp.data.reading import read_text
+from embcomp.data.sounds import look_at
 from embcomp.errors import ManifestError, nearest
 
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+NOISE = "_background_noise_"
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+TASKS = (35, 12)
+SECONDS = 1.0  # of a clip
 
 
 @dataclass(frozen=True)
 class SpeechCommandsSettings:
-    """Which part."""
+    """Which part, and which classes."""
 
     words: str = option("", "Only these words, parted by commas.", metavar="WORD,...")
+    classes: int = option(35, f"35: every word. 12: ten commands, other words as {UNKNOWN}, noise as {SILENCE}.")
 
 
 class SpeechCommands(Maker):
@@ -25,6 +34,11 @@ class SpeechCommands(Maker):
 
     A group is the speaker, the part of the file's name before ``_nohash_``; splits are the published lists, the rest is
     ``train``. The background noise has no word and is left out.
+
+    With 12 classes there are as many clips of other words in each split as of one command, chosen by a hash of their
+    names, and as many seconds of background noise at most; whole recordings of noise are in one split. The published
+    test clips of the 12 classes are an archive of their own, with its own choice of both, so scores of these two
+    classes are not quite those of other papers.
     """
 
     name = "speech-commands"
@@ -38,20 +52,60 @@ class SpeechCommands(Maker):
     def find(self, sources: Sequence[Path], settings: SpeechCommandsSettings, out: Path) -> Found:
         """Find the clips; see `Maker`."""
         home = folder_of(sources, self)
+        if settings.classes not in TASKS:
+            raise ManifestError(f"--classes is one of {', '.join(map(str, TASKS))}, not {settings.classes}")
+        if settings.words and settings.classes == 12:
+            raise ManifestError("--words chooses words, and --classes 12 has its own; leave one of them out")
         split_of = {}
         for split, name in LISTS.items():
-            lines = wanted(home / name, f"the list of {split} clips", self).read_text(
-                encoding="utf-8", errors="replace"
-            )
+            lines = read_text(wanted(home / name, f"the list of {split} clips", self), "list")
             split_of |= dict.fromkeys(lines.split(), split)
         words = sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
-        for word in (chosen := [word.strip() for word in settings.words.split(",") if word.strip()]):
+        chosen = [word.strip() for word in settings.words.split(",") if word.strip()]
+        for word in chosen or (COMMANDS if settings.classes == 12 else ()):
             if word not in words:
                 raise ManifestError(f"{home} has no word {word!r}; {nearest(word, words)}")
         clips = []
         for word in chosen or words:
-            for path in sorted((home / word).glob("*.wav")):
-                split = split_of.get(f"{word}/{path.name}", "train")
-                clips.append(Clip(path, word, path.stem.split("_nohash_")[0], split))
-        notes = ["a group is the speaker", "background noise is left out"]
+            there = [path.name for path in (home / word).glob("*.wav")]
+            named = [name.split("/")[1] for name in split_of if name.startswith(f"{word}/")]
+            for name in sorted({*there, *named}):  # what a list names and the disk lacks is reported
+                split = split_of.get(f"{word}/{name}", "train")
+                clips.append(Clip(home / word / name, word, name.removesuffix(".wav").split("_nohash_")[0], split))
+        notes = ["a group is the speaker"]
+        if settings.classes == 12:
+            clips, said = _twelve(clips, wanted(home / NOISE, "the folder of background noise", self))
+            notes += said
+        else:
+            notes.append("background noise is left out")
         return listed(clips, home, notes, "speech_commands")
+
+
+def _twelve(clips: list[Clip], noise: Path) -> tuple[list[Clip], list[str]]:
+    """The commands, about as many clips of other words as of one command, and noise; and what was done."""
+    kept = [clip for clip in clips if clip.label in COMMANDS]
+    others = [clip for clip in clips if clip.label not in COMMANDS]
+    share = {
+        split: round(sum(clip.split == split for clip in kept) / len(COMMANDS)) or 1 for split in ("train", *LISTS)
+    }
+    unknown: list[Clip] = []
+    for split, count in share.items():
+        of_split = [clip for clip in others if clip.split == split]
+        of_split.sort(key=lambda clip: (zlib.crc32(f"{clip.label}/{clip.path.name}".encode()), clip.path))
+        unknown += [Clip(clip.path, UNKNOWN, clip.group, split) for clip in of_split[:count]]
+    silence: list[Clip] = []
+    paths = sorted(noise.glob("*.wav"))
+    lengths = look_at(paths)
+    for split, some in zip(share, (paths[first :: len(share)] for first in range(len(share)))):
+        of_split = [
+            Clip(path, SILENCE, f"noise-{path.stem}", split, number * SECONDS, (number + 1) * SECONDS)
+            for path in some
+            for number in range(int(lengths[path].seconds // SECONDS))
+        ]
+        step = max(1, len(of_split) // share[split])
+        silence += of_split[::step][: share[split]]
+    notes = [
+        f"{len(unknown)} of {len(others)} clips of other words are {UNKNOWN}, the rest is left out",
+        f"{len(silence)} seconds of {len(paths)} recordings of noise are {SILENCE}, each recording in one split",
+    ]
+    return [*kept, *unknown, *silence], notes

@@ -2,134 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
-from helpers.sounds import write_sound, write_sounds
+from helpers.published_sets import (
+    GENRES,
+    LAYOUTS,
+    esc50,
+    gtzan,
+    irmas,
+    mtat,
+    openmic,
+    ravdess,
+    speech_commands,
+    write_csv,
+)
+from helpers.sounds import write_sounds
 
 from embcomp.data.makers import detect, make
+from embcomp.data.makers.audiomnist import TESTED
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ManifestError
-
-
-def write_csv(path, rows, delimiter=","):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        quoting = csv.QUOTE_ALL if delimiter == "\t" else csv.QUOTE_MINIMAL
-        csv.writer(file, delimiter=delimiter, quoting=quoting).writerows(rows)
-
-
-def esc50(folder):
-    rows = [
-        ["1-100032-A-0.wav", 1, 0, "dog", "True", 100032, "A"],
-        ["2-100032-B-0.wav", 2, 0, "dog", "True", 100032, "B"],
-        ["1-9-A-36.wav", 1, 36, "vacuum_cleaner", "False", 9, "A"],
-    ]
-    write_csv(
-        folder / "meta" / "esc50.csv", [["filename", "fold", "target", "category", "esc10", "src_file", "take"], *rows]
-    )
-    write_sounds(folder / "audio", *(row[0] for row in rows))
-    return [("dog", "100032", "1"), ("dog", "100032", "2"), ("vacuum_cleaner", "9", "1")]
-
-
-def urbansound8k(folder):
-    rows = [
-        ["100032-3-0-0.wav", 100032, 0.0, 0.317551, 1, 5, 3, "dog_bark"],
-        ["100263-2-0-117.wav", 100263, 58.5, 62.5, 1, 10, 2, "children_playing"],
-    ]
-    header = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
-    write_csv(folder / "metadata" / "UrbanSound8K.csv", [header, *rows])
-    write_sounds(folder / "audio", *(f"fold{row[5]}/{row[0]}" for row in rows))
-    return [("dog_bark", "100032", "5"), ("children_playing", "100263", "10")]
-
-
-def speech_commands(folder):
-    names = ("no/0a_nohash_0.wav", "no/0b_nohash_1.wav", "yes/0a_nohash_0.wav")
-    write_sounds(folder, *names, "_background_noise_/pink_noise.wav")
-    (folder / "testing_list.txt").write_text("no/0b_nohash_1.wav\n")
-    (folder / "validation_list.txt").write_text("yes/0a_nohash_0.wav\n")
-    return [("no", "0a", "train"), ("no", "0b", "test"), ("yes", "0a", "validation")]
-
-
-def openmic(folder):
-    rows = [
-        ["000046_3840", "flute", 0.9, 3],
-        ["000046_3840", "piano", 0.1, 3],
-        ["000135_483840", "piano", 0.2, 3],
-        ["000135_483840", "voice", 0.05, 3],
-        ["000135_483840", "flute", 0.0, 3],
-    ]
-    write_csv(
-        folder / "openmic-2018-aggregated-labels.csv",
-        [["sample_key", "instrument", "relevance", "num_responses"], *rows],
-    )
-    write_sounds(folder / "audio", "000/000046_3840.ogg", "000/000135_483840.ogg")
-    (folder / "partitions").mkdir()
-    (folder / "partitions" / "split01_train.csv").write_text("000046_3840\n")
-    (folder / "partitions" / "split01_test.csv").write_text("000135_483840\n")
-    return [("flute|?voice", "000046", "train"), ("|", "000135", "test")]
-
-
-def irmas(folder):
-    train = folder / "IRMAS-TrainingData"
-    write_sounds(
-        train, "cel/008__[cel][nod][cla]0058__1.wav", "cel/[cel][cla]0001__2.wav", "gac/[gac][pop_roc]0058__3.wav"
-    )
-    test = folder / "IRMAS-TestingData-Part1" / "Part1"
-    write_sounds(test, "(02) dont kill the whale-1.wav", "(02) dont kill the whale-12.wav", "no text-1.wav")
-    (test / "(02) dont kill the whale-1.txt").write_text("gel\t\nvoi\t\n")
-    (test / "(02) dont kill the whale-12.txt").write_text("gel\n")
-    return [
-        ("cel", "song-0058", "train"),
-        ("cel", "song-0001", "train"),
-        ("gac", "song-0058", "train"),
-        ("gel|voi", "test-(02) dont kill the whale", "test"),
-        ("gel", "test-(02) dont kill the whale", "test"),
-    ]
-
-
-def mtat(folder):
-    rows = [
-        [2, 0, 1, 1, "f/american_bach_soloists-j_s__bach-01-bwv54__i_aria-30-59.mp3"],
-        [6, 0, 1, 0, "f/american_bach_soloists-j_s__bach-01-bwv54__i_aria-146-175.mp3"],
-        [10, 0, 0, 0, "c/some_band-song-01-x-0-29.mp3"],
-        [12, 1, 0, 1, "0/other_band-song-02-y-0-29.mp3"],
-    ]
-    write_csv(
-        folder / "annotations_final.csv", [["clip_id", "no voice", "classical", "strings", "mp3_path"], *rows], "\t"
-    )
-    for row in rows:
-        write_sound(folder / row[-1])
-    bach = "american_bach_soloists-j_s__bach-01-bwv54__i_aria"
-    return [
-        ("classical|strings", bach, "test"),
-        ("classical", bach, "test"),
-        ("|", "some_band-song-01-x", "validation"),
-        ("strings", "other_band-song-02-y", "train"),
-    ]
-
-
-def ravdess(folder):
-    write_sounds(folder / "Actor_01", "03-01-01-01-01-01-01.wav", "03-02-05-02-02-01-01.wav")
-    write_sounds(folder / "Actor_12", "03-01-08-01-02-01-12.wav")
-    return [("neutral", "actor-01", ""), ("angry", "actor-01", ""), ("surprised", "actor-12", "")]
-
-
-def emodb(folder):
-    write_sounds(folder / "wav", "03a01Fa.wav", "03a01Nc.wav", "16b10Wb.wav")
-    return [("happiness", "speaker-03", ""), ("neutral", "speaker-03", ""), ("anger", "speaker-16", "")]
-
-
-LAYOUTS = {
-    "esc50": (esc50, {}),
-    "urbansound8k": (urbansound8k, {}),
-    "speech-commands": (speech_commands, {}),
-    "openmic": (openmic, {}),
-    "irmas": (irmas, {}),
-    "mtat": (mtat, {"tags": 2}),
-    "ravdess": (ravdess, {}),
-    "emodb": (emodb, {}),
-}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -141,7 +32,10 @@ def test_labels_groups_and_splits_are_those_published(tmp_path, name):
     assert detect(tmp_path).name == name
     made.write()
     manifest = Manifest.read(tmp_path / "manifest.csv")
-    assert sorted(manifest.groups) == sorted(group for _, group, _ in expected)
+    if any(group for _, group, _ in expected):
+        assert sorted(manifest.groups) == sorted(group for _, group, _ in expected)
+    else:
+        assert manifest.unit == "clip"
     assert all(manifest.audio_path(row).is_file() for row in range(len(manifest)))
 
 
@@ -187,3 +81,140 @@ def test_test_clips_without_their_text_are_named(tmp_path):
 def test_an_irmas_training_folder_alone(tmp_path):
     irmas(tmp_path)
     assert len(make("irmas", tmp_path / "IRMAS-TrainingData").clips) == 3
+
+
+def test_the_folds_of_audiomnist_hold_each_speaker_once():
+    assert sorted(speaker for fold in TESTED for speaker in fold) == list(range(1, 61))
+    assert {len(fold) for fold in TESTED} == {12}
+
+
+def test_names_that_do_not_fit_are_left_out_by_name(tmp_path):
+    LAYOUTS["audiomnist"][0](tmp_path / "one")
+    (name, reason), *others = make("audiomnist", tmp_path / "one").left_out
+    assert name == "data/60/0_01_49.wav" and "SPEAKER/DIGIT_SPEAKER_TAKE" in reason and not others
+    LAYOUTS["fsdd"][0](tmp_path / "two")
+    assert make("fsdd", tmp_path / "two" / "recordings").left_out == (
+        ("noise.wav", "the name is not DIGIT_SPEAKER_TAKE"),
+    )
+
+
+def test_genres_without_the_lists_have_no_splits_and_a_warning(tmp_path):
+    gtzan(tmp_path)
+    for path in tmp_path.glob("*.txt"):
+        path.unlink()
+    made = make("gtzan", tmp_path)
+    assert made.summary.splits == {} and made.summary.groups == 0 and len(made.clips) == 3 * len(GENRES)
+    assert "names no artists" in made.notes[0] and made.left_out == (("blues.wav", "its name is not GENRE.NUMBER"),)
+    # Some copies of the set have other folders and endings.
+    (tmp_path / "genres").rename(tmp_path / "genres_original")
+    assert detect(tmp_path).name == "gtzan" and detect(tmp_path / "genres_original").name == "gtzan"
+
+
+def test_excerpts_in_none_of_the_lists_are_left_out(tmp_path):
+    gtzan(tmp_path)
+    assert ("rock.00002.wav", "in none of the fault-filtered lists") in make("gtzan", tmp_path).left_out
+    (tmp_path / "genres" / "jazz" / "jazz.00001.wav").unlink()
+    assert ("genres/jazz/jazz.00001.wav", "no such file") in make("gtzan", tmp_path).left_out
+
+
+def test_lists_of_genres_are_checked(tmp_path):
+    gtzan(tmp_path)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for name in ("train", "test"):
+        (tmp_path / f"{name}_filtered.txt").rename(lists / f"{name}_filtered.txt")
+    with pytest.raises(ManifestError, match=r"lists/valid_filtered.txt is missing"):
+        make("gtzan", tmp_path, lists=str(lists))
+    with pytest.raises(ManifestError, match=r"train_filtered.txt is missing"):
+        make("gtzan", tmp_path)
+    text = (lists / "test_filtered.txt").read_text()
+    (lists / "valid_filtered.txt").write_text(text)
+    with pytest.raises(ManifestError, match="blues.00002 is in valid_filtered.txt and in test_filtered.txt"):
+        make("gtzan", tmp_path, lists=str(lists))
+    (lists / "valid_filtered.txt").write_text("blues/1.wav\n")
+    with pytest.raises(ManifestError, match="names 'blues/1.wav'"):
+        make("gtzan", tmp_path, lists=str(lists))
+
+
+def test_a_copy_of_urbansound8k_in_one_folder(tmp_path):
+    expected = LAYOUTS["urbansound8k"][0](tmp_path)
+    (tmp_path / "metadata" / "UrbanSound8K.csv").rename(tmp_path / "UrbanSound8K.csv")
+    for fold in (tmp_path / "audio").iterdir():
+        fold.rename(tmp_path / fold.name)
+    (tmp_path / "audio").rmdir()
+    assert detect(tmp_path).name == "urbansound8k"
+    assert len(make("urbansound8k", tmp_path).clips) == len(expected)
+
+
+def test_performances_that_are_there_twice_are_taken_once(tmp_path):
+    ravdess(tmp_path)
+    ravdess(tmp_path / "audio_speech_actors_01-24")
+    made = make("ravdess", tmp_path)
+    assert len(made.clips) == 3 and len(made.left_out) == 3
+    assert all("another folder, too" in reason for _, reason in made.left_out)
+
+
+def test_clips_without_a_tag_are_left_out_of_the_clean_set(tmp_path):
+    mtat(tmp_path)
+    assert len(make("mtat", tmp_path, tags=2, clean=False).clips) == 4
+    made = make("mtat", tmp_path, tags=2, clean=True)
+    assert len(made.clips) == 3 and "|" not in [clip.label for clip in made.clips]
+    assert "1 clips with none of them are left out" in made.notes
+
+
+def test_even_answers_may_be_unknown(tmp_path):
+    openmic(tmp_path)
+    table = tmp_path / "openmic-2018-aggregated-labels.csv"
+    table.write_text(table.read_text().replace("000046_3840,piano,0.1", "000046_3840,piano,0.5"))
+    labels = {clip.group: clip.label for clip in make("openmic", tmp_path).clips}
+    assert labels["000046"] == "flute|piano|?voice"
+    labels = {clip.group: clip.label for clip in make("openmic", tmp_path, undecided=True).clips}
+    assert labels["000046"] == "flute|?piano|?voice"
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    """Speech Commands with the ten commands, two other words and three recordings of noise."""
+    folder = tmp_path_factory.mktemp("commands")
+    words = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "cat", "zero")
+    speakers = [f"{number:02x}" for number in range(6)]
+    write_sounds(folder, *(f"{word}/{one}_nohash_0.wav" for word in words for one in speakers), seconds=0.02)
+    write_sounds(folder / "_background_noise_", "a.wav", "b.wav", "c.wav", seconds=2.5)
+    for name, one in (("validation", speakers[4]), ("testing", speakers[5])):
+        (folder / f"{name}_list.txt").write_text("".join(f"{word}/{one}_nohash_0.wav\n" for word in words))
+    return folder
+
+
+def test_twelve_classes_have_unknown_words_and_silence(commands):
+    made = make("speech-commands", commands, classes=12)
+    counts = made.summary.classes
+    assert len(counts) == 12 and counts["yes"] == 6 and counts["_unknown_"] == 4 + 1 + 1
+    unknown = [clip for clip in made.clips if clip.label == "_unknown_"]
+    assert {clip.path.parent.name for clip in unknown} <= {"cat", "zero"}
+    silence = [clip for clip in made.clips if clip.label == "_silence_"]
+    assert all(clip.end - clip.start == 1 for clip in silence)
+    # A recording of noise is in one split; no split has more of it than clips of one command.
+    assert sorted({(clip.group, clip.split) for clip in silence}) == [
+        ("noise-a", "train"),
+        ("noise-b", "validation"),
+        ("noise-c", "test"),
+    ]
+    assert [sum(clip.split == split for clip in silence) for split in ("train", "validation", "test")] == [2, 1, 1]
+    again = make("speech-commands", commands, classes=12)
+    assert again.clips == made.clips
+
+
+def test_wrong_classes_of_commands_are_refused(commands, tmp_path):
+    with pytest.raises(ManifestError, match="--classes is one of 35, 12, not 10"):
+        make("speech-commands", commands, classes=10)
+    with pytest.raises(ManifestError, match="--words chooses words"):
+        make("speech-commands", commands, classes=12, words="yes")
+    speech_commands(tmp_path)
+    with pytest.raises(ManifestError, match="no word 'up'"):
+        make("speech-commands", tmp_path, classes=12)
+
+
+def test_a_clip_that_a_list_of_commands_names_is_reported_where_it_is_missing(tmp_path):
+    speech_commands(tmp_path)
+    (tmp_path / "no" / "0b_nohash_1.wav").unlink()
+    assert make("speech-commands", tmp_path).left_out == (("no/0b_nohash_1.wav", "no such file"),)
