@@ -89,6 +89,7 @@ def _checks(folder: Path, device: str) -> list[tuple[str, Callable[[], Finding]]
         ("huggingface_hub", lambda: check_extra("huggingface_hub", "hub", "the model hub")),
         ("sounddevice", lambda: check_extra("sounddevice", "listen", "embcomp listen")),
         ("matplotlib", lambda: check_extra("matplotlib", "viz", "pictures")),
+        ("ray", lambda: check_extra("ray", "ray", "runs on several machines")),
         *((f"{section}s", lambda section=section: check_choices(section)) for section in ("teacher", "student")),
         ("transfer methods", lambda: check_choices("transfer")),
         ("self-test", check_itself),

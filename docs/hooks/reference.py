@@ -162,6 +162,7 @@ def variants() -> list[str]:
 
 def table(kind: type, keys) -> list[str]:
     """Keys with type, default and limits."""
+    from embcomp.config.limits import choices_of
     from embcomp.config.schema import toml_value
 
     hints, lines = typing.get_type_hints(kind), ["| key | type | default | meaning |", "|---|---|---|---|"]
@@ -171,7 +172,7 @@ def table(kind: type, keys) -> list[str]:
         shown = code(toml_value(default)) if isinstance(default, (bool, int, float, str, tuple)) else ""
         notes = [about.get("doc", "")]
         if about.get("choices"):
-            notes.append("one of " + ", ".join(f"`{one}`" for one in about["choices"]))
+            notes.append("one of " + ", ".join(f"`{one}`" for one in choices_of(about["choices"])))
         bounds = [(word, about.get(key)) for word, key in (("at least", "at_least"), ("at most", "at_most"))]
         notes += [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
         lines.append(

@@ -31,6 +31,15 @@ ffmpeg_option = click.option(
 threads_option = click.option(
     "--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads of the numeric libraries."
 )
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that share the work; 0 is one per free core, of a Ray cluster one per core.",
+)
+engine_option = click.option(
+    "--engine",
+    help="Where they run: local, on this machine; ray, on the cluster that RAY_ADDRESS names, or else on this machine.",
+)
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="Device for training: cpu, cuda, cuda:1."
 )

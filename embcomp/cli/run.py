@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @common.out_option
 @common.group_column_option
 @common.allow_outside_option
+@common.workers_option
+@common.engine_option
 def run(
     config: Path | None,
     overrides: tuple[str, ...],
@@ -30,6 +32,8 @@ def run(
     source: Path | None = None,
     group_column: str = "",
     allow_outside: bool = False,
+    workers: int | None = None,
+    engine: str | None = None,
 ) -> None:
     """Compare the variants listed in CONFIG (TOML) over seeds and folds.
 
@@ -48,6 +52,8 @@ def run(
     given = ["data.allow_outside=true"] if allow_outside else []
     if group_column:
         given.append(f"data.group_column={json.dumps(group_column)}")
+    given += [f"workers={workers}"] * (workers is not None)
+    given += [f"engine={json.dumps(engine)}"] * (engine is not None)
     if source is not None:
         _repeat(source, out, [*overrides, *given])
     else:

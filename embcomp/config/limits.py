@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ def setting(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
-    choices: Sequence[str] | None = None,
+    choices: Sequence[str] | str | None = None,
 ) -> Any:
     """A dataclass field with its limits.
 
@@ -32,8 +33,8 @@ def setting(
         What it is for, with its unit.
     at_least, at_most : number, optional
         Bounds, which are allowed themselves.
-    choices : sequence of str, optional
-        The values a string may have.
+    choices : sequence of str, or str, optional
+        The values a string may have; ``module:NAME`` of a room above is looked up when a value is read.
     """
     return field(default=default, metadata={"doc": doc, "at_least": at_least, "at_most": at_most, "choices": choices})
 
@@ -72,10 +73,18 @@ def read_value(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> 
     if kind is float and not abs(value) < float("inf"):
         raise ConfigError(f"{where} must be finite, not {value}")
     low, high, choices = (limits.get(name) for name in ("at_least", "at_most", "choices"))
-    if choices is not None and value not in choices:
+    if choices is not None and value not in (choices := choices_of(choices)):
         raise ConfigError(f"{where} is {value!r}; {nearest(value, choices)}")
     if low is not None and value < low:
         raise ConfigError(f"{where} must be at least {low}, not {value}")
     if high is not None and value > high:
         raise ConfigError(f"{where} must be at most {high}, not {value}")
     return value
+
+
+def choices_of(choices: Sequence[str] | str) -> Sequence[str]:
+    """The values that `setting` was given, or the names that are registered at ``module:NAME``."""
+    if not isinstance(choices, str):
+        return choices
+    module, _, name = choices.partition(":")
+    return tuple(getattr(importlib.import_module(module), name))

@@ -105,6 +105,11 @@ def parse(content: Mapping[str, Any], source: str = "the configuration", *, stri
         raise ConfigError(f"{source}: seeds must be a list of different whole numbers, not {list(config.seeds)}")
     if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
         raise ConfigError(f"{source}: seeds must lie in 0..{MAX_SEED}, not {list(config.seeds)}")
+    if config.engine == "ray" and ":" in config.device:
+        raise ConfigError(
+            f"{source}: device is {config.device!r}, and Ray chooses the GPU of each worker; "
+            f'write device = "{config.device.partition(":")[0]}"'
+        )
     places = [_place(source, variants, number, name) for number, name in enumerate(names)]
     check_inputs(config, source, places)
     _check_transductive(config, source, places)

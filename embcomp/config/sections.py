@@ -258,7 +258,12 @@ class RunConfig:
     seeds: tuple[int, ...] = setting((0, 1, 2), "one student of each variant and fold for each")
     device: str = setting("cpu", "cpu, cuda, cuda:1")
     threads: int = setting(1, "per worker", at_least=1)
-    workers: int = setting(0, "processes; 0 is one per free core", at_least=0)
+    workers: int = setting(0, "processes; 0 is one per free core, of a Ray cluster one per core", at_least=0)
+    engine: str = setting(
+        "local",
+        "where stages run: local, processes of this machine; ray, the cluster that RAY_ADDRESS names, or one on this machine",
+        choices="embcomp.engines:ENGINES",
+    )
     data: DataConfig = field(default_factory=DataConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     split: SplitConfig = field(default_factory=SplitConfig)

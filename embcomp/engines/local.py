@@ -9,7 +9,6 @@ unpickle nothing, and end when the process that started them does.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import queue
@@ -21,14 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from embcomp import errors
-from embcomp.errors import EmbcompError
-
-NO_MEMORY = (
-    "memory ran out in a worker process; finished work is kept: run again with fewer workers (workers = 1) to go on"
-)
-PATIENCE = 900.0  # seconds that a worker may go without computing anything
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+from embcomp.engines.base import PATIENCE, RETRIES, THREAD_VARIABLES, answer, died, hung, name_of, raise_error
 
 
 def available_cores() -> int:
@@ -150,7 +142,9 @@ class Engine:
         while self._pool:
             self._pool.pop().stop()
 
-    def map(self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
+    def map(
+        self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]], gpus: int = 0
+    ) -> Iterator[tuple[int, Any]]:
         """Run ``function(**job)`` for each job.
 
         Parameters
@@ -159,6 +153,8 @@ class Engine:
             A module-level function of an importable module.
         jobs : sequence of dict
             JSON-able keyword arguments.
+        gpus : int, default=0
+            GPUs that a job needs. Processes of one machine share those that are there.
 
         Yields
         ------
@@ -168,29 +164,44 @@ class Engine:
         Raises
         ------
         EmbcompError
-            A job failed. What others have finished lies on disk.
+            A job failed, or its worker was killed every time. What others have finished lies on disk.
         """
         set_threads(self.threads)
         if min(self.workers, len(jobs)) <= 1:
             for number, job in enumerate(jobs):
                 yield number, function(**job)
             return
-        name = f"{function.__module__}:{function.__qualname__}"
+        name = name_of(function)
         waiting = list(enumerate(jobs))[::-1]
         # Importing torch takes seconds: workers are kept for the next call.
         self._pool += [_Worker() for _ in range(min(self.workers, len(jobs)) - len(self._pool))]
         arrived: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._pool[: len(jobs)]:
             worker.start(name, *waiting.pop(), arrived)
-        for _ in range(len(jobs)):
+        tries, left = [0] * len(jobs), len(jobs)
+        while left:
             worker = self._next(arrived)
-            number, answer = worker.number, worker.answer
-            if "error" in answer:
+            number, given = worker.number, worker.answer
+            again = worker.killed and tries[number] < RETRIES
+            if again:
+                tries[number] += 1
+                waiting.append((number, jobs[number]))
+                worker = self._replaced(worker)
+            elif "error" in given:
                 self.__exit__()
-                raise getattr(errors, answer["kind"], EmbcompError)(answer["error"])
+                raise_error(given)
             if waiting:
                 worker.start(name, *waiting.pop(), arrived)
-            yield number, answer["result"]
+            if not again:
+                left -= 1
+                yield number, given["result"]
+
+    def _replaced(self, worker: _Worker) -> _Worker:
+        """A new worker instead of one that is dead."""
+        worker.stop()
+        new = _Worker()
+        self._pool[self._pool.index(worker)] = new
+        return new
 
     def _next(self, arrived: queue.SimpleQueue) -> _Worker:
         """The next worker that answers."""
@@ -200,10 +211,7 @@ class Engine:
             except queue.Empty:
                 if any(worker.idle() > self.patience for worker in self._pool if worker.busy):
                     self.__exit__()
-                    raise EmbcompError(
-                        f"a worker process has done nothing for {self.patience:g} s, as where a drive does not answer; "
-                        "finished work is kept: see that the data can be read, and run again to go on"
-                    ) from None
+                    raise hung(self.patience) from None
 
 
 class _Worker:
@@ -217,7 +225,7 @@ class _Worker:
             start_new_session=True,  # Ctrl-C reaches the parent, which then stops its workers
             env={**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
         )
-        self.number, self.busy = -1, False
+        self.number, self.busy, self.killed = -1, False, False
         self.answer: dict[str, Any] = {}
         self._worked: tuple[float | None, float] = (None, 0.0)
 
@@ -235,10 +243,8 @@ class _Worker:
             self.answer = json.loads(line)
         except ValueError:
             code = self.process.wait()
-            self.answer = {
-                "kind": "EmbcompError",
-                "error": f"a worker process died (exit code {code}); memory may have run out. Run again to go on",
-            }
+            self.killed = code < 0  # by a signal: one that failed by itself would fail again
+            self.answer = {"kind": "EmbcompError", "error": str(died(f"exit code {code}"))}
         self.busy = False
         arrived.put(self)
 
@@ -280,17 +286,7 @@ def serve() -> None:
     set_threads(int(os.environ.get(THREAD_VARIABLES[0], "1")))
     for line in sys.stdin:
         request = json.loads(line)
-        module, _, function = request["function"].partition(":")
-        try:
-            answer = {"result": getattr(importlib.import_module(module), function)(**request["job"])}
-        except EmbcompError as error:
-            answer = {"kind": type(error).__name__, "error": str(error)}
-        except (MemoryError, RuntimeError) as error:
-            # torch has no error of its own for memory of the processor; GPUs do.
-            if not isinstance(error, MemoryError) and "memory" not in str(error):
-                raise
-            answer = {"kind": "EmbcompError", "error": NO_MEMORY}
-        answers.write(json.dumps(answer) + "\n")
+        answers.write(json.dumps(answer(request["function"], request["job"])) + "\n")
         answers.flush()
 
 

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from embcomp.audio.clips import Clips
 from embcomp.config import RunConfig, to_toml
 from embcomp.data.manifest import Manifest
-from embcomp.engines.local import Engine
+from embcomp.engines import open_engine
 from embcomp.errors import BadClip, EmbcompError, EmbcompWarning
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
@@ -92,6 +93,8 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
         Clips cannot be used (all are named) and ``data.skip_bad`` is false.
     ArtifactError
         `out` holds files of another program that would be written over.
+    MissingDependencyError
+        The engine needs a package that is not installed.
     ManifestError, ConfigError, StoreError, DataError
         Say what to mend; StoreError also where another process is writing `out`.
 
@@ -101,16 +104,18 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     >>> run(load_config("recipes/fsdd/configs/quick.toml"), "runs/fsdd").summary   # doctest: +SKIP
     """
     progress = progress or (lambda stage, done, total: None)
-    check_device(config.device)
+    if config.engine == "local":
+        check_device(config.device)  # of a cluster, the workers have it
+    engine = open_engine(config.engine, config.workers, config.threads)
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)
     config, manifests = _manifests(config)
     check_results(space.folder, "run", FILES, _older)
     with WriterLock(space.folder, "a run", inside=True):
-        return _run(space, config, manifests, progress)
+        return _run(space, config, manifests, progress, engine)
 
 
-def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress) -> RunResult:
+def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress, engine: Any) -> RunResult:
     datasets, bad, cut = _datasets(space, config, manifests, progress)
     mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)
@@ -127,13 +132,14 @@ def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progres
     guards |= checks.check_transductive(plan) | checks.check_teachers(plan, given)
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
-    made = reused = 0
-    with Engine(config.workers, config.threads) as engine:
+    made, reused, on_gpu = 0, 0, _on_gpu(config)
+    with engine:
         for name, function, jobs in _phases(plan):
             todo = [job for job in jobs if not all(Path(path).exists() for path in job.outputs)]
             made, reused = made + len(todo), reused + len(jobs) - len(todo)
             progress(name, len(jobs) - len(todo), len(jobs))
-            for done, _ in enumerate(engine.map(function, [asdict(job) for job in todo]), 1):
+            ended = engine.map(function, [asdict(job) for job in todo], gpus=int(name in on_gpu))
+            for done, _ in enumerate(ended, 1):
                 progress(name, len(jobs) - len(todo) + done, len(jobs))
             if name == "compressors":
                 guards |= checks.check_compressors(plan)  # before students take hours to learn from them
@@ -223,6 +229,17 @@ def _checked(
 
 def _noted(manifest: Manifest, notes: Sequence[str]) -> Manifest:
     return replace(manifest, notes=(*manifest.notes, *notes))
+
+
+def _on_gpu(config: RunConfig) -> set[str]:
+    """The stages that need a GPU, by name."""
+    teachers = [one for variant in config.variants for one in variant.teacher.members or (variant.teacher,)]
+    found = {"embeddings", "views"} if any(_cuda(getattr(one, "device", "")) for one in teachers) else set()
+    return found | ({"students", "probes"} if _cuda(config.device) else set())
+
+
+def _cuda(device: str) -> bool:
+    return device.startswith("cuda")
 
 
 def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from embcomp.config import RunConfig, load, parse, parse_overrides, to_dict, to_toml
 from embcomp.config.choices import SECTIONS, keys_of
+from embcomp.config.limits import choices_of
 from embcomp.config.sections import OVERRIDABLE, VariantConfig
 from embcomp.errors import ConfigError, EmbcompError
 
@@ -106,7 +107,7 @@ def joined(one, other):
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_every_setting_can_be_set_and_comes_back_from_toml(key):
-    choices = key.limits.get("choices")
+    choices = choices_of(key.limits.get("choices") or ())
     wanted = choices[-1] if choices else [0.5, 2.0] if key.name.endswith("_weights") else other_value(key.default)
     if choices and isinstance(key.default, tuple):
         wanted = [wanted]
@@ -229,7 +230,7 @@ def test_each_range_holds_its_bound_and_nothing_beyond(key, bound, beyond):
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key.limits.get("choices")], ids=str)
 def test_a_choice_names_the_nearest(key):
-    first = key.limits["choices"][0]
+    first = choices_of(key.limits["choices"])[0]
     wrong = [first + "x"] if isinstance(key.default, tuple) else first + "x"
     with pytest.raises(ConfigError, match=f"did you mean '{first}'"):
         parse(key.nested(wrong))

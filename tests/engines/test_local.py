@@ -8,7 +8,18 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.jobs import chatters, dies, fails, hangs, hungry, hungry_tensor, process_id, square
+from helpers.jobs import (
+    always_killed,
+    chatters,
+    dies,
+    fails,
+    hangs,
+    hungry,
+    hungry_tensor,
+    killed_once,
+    process_id,
+    square,
+)
 
 from embcomp.engines.local import Engine, available_cores, cpu_seconds, free_cores
 from embcomp.errors import EmbcompError, StoreError
@@ -44,6 +55,21 @@ def test_an_error_keeps_its_kind_and_words(workers):
 def test_a_dead_worker_is_told():
     with pytest.raises(EmbcompError, match="worker process died"):
         results(2, dies, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
+def test_a_job_whose_worker_is_killed_is_given_to_another(tmp_path):
+    with Engine(2) as engine:
+        given = [{"number": number, "folder": str(tmp_path)} for number in range(4)]
+        assert sorted(engine.map(killed_once, given)) == [(number, number) for number in range(4)]
+        assert sorted(engine.map(square, [{"number": 3}, {"number": 4}])) == [(0, 9), (1, 16)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
+def test_a_job_that_kills_every_worker_is_told(monkeypatch):
+    monkeypatch.setattr("embcomp.engines.local.RETRIES", 1)
+    with pytest.raises(EmbcompError, match=r"a worker process died \(exit code -9\); memory may have run out"):
+        results(2, always_killed, 2)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on memory")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import time
 from pathlib import Path
 
@@ -54,3 +55,27 @@ def hungry_tensor(number):
 def hangs(number):
     time.sleep(60 if number == 1 else 0)
     return number
+
+
+def wrong(number):
+    raise KeyError("a mistake")
+
+
+def killed_once(number, folder):
+    """Killed in the middle, the first time that it is given number 1."""
+    mark = Path(folder, str(number))
+    if number == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def always_killed(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def node_and_process(number):
+    import ray
+
+    time.sleep(0.5)
+    return [ray.get_runtime_context().get_node_id(), os.getpid()]
