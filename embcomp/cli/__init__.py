@@ -22,6 +22,7 @@ COMMANDS = {
     "manifest": "Make a manifest from folders, tables, annotations or a published data set.",
     "validate": "Check a manifest before a run.",
     "run": "Compare variants over seeds and folds, as a TOML file describes.",
+    "plan": "Reckon what a run of many clips takes: time, memory, disk and cost.",
     "matrix": "Train on each data set and test on all of them.",
     "teachers": "List, download and check teachers.",
     "embed": "Compute a teacher's embeddings of the clips in a manifest.",

@@ -13,8 +13,15 @@ from embcomp.cli import common
 @click.argument("compressor", type=common.FOLDER)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--manifest", type=common.MANIFEST, help="Ids of the rows of a file that has none.")
+@click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "float16"]),
+    help="Of the stored numbers.",
+)
 @common.out_option
-def apply(compressor: Path, store: Path, manifest: Path | None, out: Path) -> None:
+def apply(compressor: Path, store: Path, manifest: Path | None, dtype: str, out: Path) -> None:
     """Compress every embedding in STORE with COMPRESSOR.
 
     STORE is a store, or a file of embeddings as for compress. A file without ids
@@ -27,5 +34,5 @@ def apply(compressor: Path, store: Path, manifest: Path | None, out: Path) -> No
     import embcomp
 
     ids = None if manifest is None else embcomp.Manifest.read(manifest).ids
-    target = embcomp.apply(compressor, store, out, ids)
+    target = embcomp.apply(compressor, store, out, ids, dtype)
     click.echo(f"{len(target)} targets of {target.dim} dimensions: {out}")

@@ -21,6 +21,7 @@ def apply(
     store: str | os.PathLike[str],
     out: str | os.PathLike[str],
     ids: Sequence[str] | None = None,
+    dtype: str = "float32",
 ) -> EmbeddingStore:
     """Compress every row of a store.
 
@@ -32,9 +33,10 @@ def apply(
         Of embeddings of shape (n, D), or a file of them; see `embcomp.storage.vectors.open_vectors`.
     out : path
         Store of targets of shape (n, d) to write; an interrupted call continues when repeated.
-
     ids : sequence of str, optional
         Of the rows of a file that has none; otherwise they are called by their numbers, from 0 on.
+    dtype : {"float32", "float16"}
+        Of the stored numbers.
 
     Returns
     -------
@@ -66,4 +68,6 @@ def apply(
     def produce(rows: np.ndarray) -> np.ndarray:
         return fitted.transform(source.take([source.ids[row] for row in rows]))
 
-    return write_store(out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096)
+    return write_store(
+        out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096, dtype=dtype
+    )

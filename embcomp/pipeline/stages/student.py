@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def make_student(**fields) -> None:
     variant, split = context.variant(job.variant), context.space.load_split(job.split)
     checkpoint = context.space.stage("checkpoints", f"{path.name}.pt")
     if not path.exists():
-        _train(context, variant, split, job, checkpoint)
+        train_job(context, job, checkpoint)
     checkpoint.unlink(missing_ok=True)  # of no more use, also where its writer was killed
     classifier = Classifier.load(path)
     network = classifier.network.to(context.config.device)
@@ -149,7 +149,17 @@ def make_student(**fields) -> None:
         scored_predictions(dataset.manifest, mapped, classifier.probabilities(logits).numpy()).save(test.path)
 
 
-def _train(context: RunContext, variant: VariantConfig, split: Split, job: StudentJob, checkpoint: Path) -> None:
+def train_job(
+    context: RunContext, job: StudentJob, checkpoint: Path, progress: Callable[[int], None] | None = None
+) -> None:
+    """Train the student of a `StudentJob` and save it.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        See `embcomp.training.loop.train`.
+    """
+    variant, split = context.variant(job.variant), context.space.load_split(job.split)
     source, config = context.source, context.config
     fit, validation = (_part(context, source, ids, job.embedding) for ids in (split.fit, split.validation))
     fit, validation = (replace(part, labels=split.labels(source, list(part.ids))) for part in (fit, validation))
@@ -181,6 +191,7 @@ def _train(context: RunContext, variant: VariantConfig, split: Split, job: Stude
         seed=split.seed,
         device=config.device,
         checkpoint=checkpoint,
+        progress=progress,
         timed=True,
     )
 
