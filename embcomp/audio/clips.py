@@ -82,7 +82,7 @@ class Clips:
         start, end = self.manifest.interval(row)
         options = {"start": start, "end": end, "seconds": seconds, "channel": self.channel, "ffmpeg": self.ffmpeg}
         try:
-            return decode(self._path(row), self.sample_rate, **options, lost=lost)
+            return decode(self.path(row), self.sample_rate, **options, lost=lost)
         except AudioError as error:
             raise self._named(row, str(error)) from None
 
@@ -90,7 +90,14 @@ class Clips:
         bad = BadClip(int(self.manifest.table["row"].iat[row]), self.manifest.table["path"].iat[row], reason)
         return AudioError(str(bad), [bad])
 
-    def _path(self, row: int) -> Path:
+    def path(self, row: int) -> Path:
+        """Where the audio of clip `row` lies.
+
+        Raises
+        ------
+        AudioError
+            Outside the manifest's folder, and may not. The message does not repeat the path.
+        """
         try:
             outside = self.manifest.leads_out(row)
         except (OSError, ValueError) as error:
@@ -120,7 +127,7 @@ class Clips:
 
         def check(row: int) -> None:
             try:
-                path = self._path(row)
+                path = self.path(row)
                 about = os.stat(path)
                 now = (about.st_ino, about.st_size, about.st_mtime_ns)
                 if known.get(name := str(path)) == now:
@@ -158,7 +165,7 @@ class Clips:
 
         def hash_of(row: int) -> str:
             try:
-                path = self._path(row)
+                path = self.path(row)
                 return file_hash(path) if path.is_file() else "unreadable"
             except (OSError, ValueError):  # an AudioError is a ValueError
                 return "unreadable"

@@ -37,6 +37,7 @@ COMMANDS = {
     "report": "Write a report of finished runs as one HTML page.",
     "predict": "Label audio files with a student.",
     "suggest": "Choose clips that are worth a label.",
+    "review": "Label clips by ear on a local page.",
     "serve": "Answer audio over HTTP with labels as JSON.",
     "demo-page": "Write a web page that labels sounds in the browser.",
     "listen": "Label what a microphone records.",

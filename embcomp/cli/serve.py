@@ -49,7 +49,8 @@ def serve(
     """
     from embcomp.engines.local import limit_by_environment
     from embcomp.export.labelling import open_audio_labeller
-    from embcomp.serving.server import LabelServer, Limits, is_loopback
+    from embcomp.serving.bounded import is_loopback
+    from embcomp.serving.server import LabelServer, Limits
 
     limit_by_environment(threads)
     limits = Limits(megabytes, audio_seconds, seconds, workers)

@@ -14,7 +14,8 @@ from embcomp.audio.decoding import decode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, BadClip, ConfigError, DataError
 from embcomp.prediction.labeller import audio_with
-from embcomp.storage.content import part_key, span
+from embcomp.review.keys import clip_key
+from embcomp.storage.content import span
 from embcomp.students.classifier import Classifier
 from embcomp.students.waveforms import WaveformClassifier
 
@@ -74,13 +75,6 @@ class Budget:
         self._taken[group] = self._taken.get(group, 0) + 1
         if self._taken[group] == self.per_group:
             self.allows[self.groups == group] = False
-
-
-def clip_keys(manifest: Manifest) -> list[str]:
-    """A key of each clip that is the same in every manifest: its file, links followed, and its part of it."""
-    return [
-        part_key(os.path.realpath(manifest.audio_path(row)), *manifest.interval(row)) for row in range(len(manifest))
-    ]
 
 
 def outputs(
@@ -148,7 +142,7 @@ def examples(
             raise AudioError(f"--like {given}: {error}") from None
         waveforms[-1] = waveforms[-1][: round(audio.seconds * audio.sample_rate)]
         names.append(given)
-        keys.add(part_key(os.path.realpath(path), start, end))
+        keys.add(clip_key(path, start, end))
     if not waveforms:
         return np.empty((0, classifier.network.embedding_width), np.float32), (), keys
     return model.outputs(waveforms)[1], tuple(names), keys

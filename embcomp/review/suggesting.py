@@ -15,7 +15,8 @@ import pandas as pd
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip, ConfigError, ManifestError, refuse_bad
 from embcomp.prediction.labeller import THRESHOLD
-from embcomp.review.pool import Budget, Pool, clip_keys, examples, in_order_of, outputs
+from embcomp.review.keys import clip_keys
+from embcomp.review.pool import Budget, Pool, examples, in_order_of, outputs
 from embcomp.review.strategies import Strategy, strategy_named
 from embcomp.storage.files import write_text
 from embcomp.storage.ownership import check_file

@@ -28,7 +28,8 @@ from embcomp.config import AudioConfig
 from embcomp.data.inputs import InputSpec
 from embcomp.errors import ConfigError
 from embcomp.prediction.labeller import Labeller
-from embcomp.serving.server import LabelServer, Limits, is_loopback
+from embcomp.serving.bounded import is_loopback
+from embcomp.serving.server import LabelServer, Limits
 from embcomp.students.classifier import Classifier
 
 TIMEOUT = 60
