@@ -51,6 +51,7 @@ def apply(
     """
     from embcomp.storage.files import file_hash
     from embcomp.storage.store import write_store
+    from embcomp.storage.taught import keep, kept, together
     from embcomp.storage.vectors import open_vectors
 
     fitted, source = Compressor.load(compressor), open_vectors(store, ids)
@@ -68,6 +69,8 @@ def apply(
     def produce(rows: np.ndarray) -> np.ndarray:
         return fitted.transform(source.take([source.ids[row] for row in rows]))
 
-    return write_store(
+    written = write_store(
         out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096, dtype=dtype
     )
+    keep(written.path, together(kept(source.path), fitted._fitted().ids))
+    return written

@@ -223,7 +223,7 @@ def evaluate(
     label_map : dict, optional
         From the manifest's labels to the student's; see `embcomp.data.labels.map_labels`.
     allow_seen : bool, default=False
-        Score clips the student was trained on, too.
+        Score clips that the student, its teacher or its compressor learned from, too.
     compressor : Compressor, optional
         What made the student's targets: refused if it was fitted on a clip of the manifest, which the student
         then knows of although it was never trained on it.
@@ -239,7 +239,7 @@ def evaluate(
     Raises
     ------
     DataError
-        The student was trained on some of these clips, or `compressor` fitted on them.
+        The student was trained on some of these clips, or what taught it was learned from them.
     AudioError, StoreError
         Clips cannot be used and `skip_bad` is false.
     ConfigError
@@ -256,6 +256,10 @@ def evaluate(
     if not allow_seen:
         tested = dict(zip(known.ids, given.hashes))
         refuse_seen("the student was trained on", seen_among(classifier.seen), tested)
+        if classifier.taught is not None:
+            refuse_seen(
+                "the teacher or the compressor of the student was learned from", classifier.taught.among, tested
+            )
         if compressor is not None:
             refuse_seen("the compressor of its targets was fitted on", compressor.seen, tested)
     mapped = map_labels(known.labels, classifier.classes, label_map, classifier.multi_label)

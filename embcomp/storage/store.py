@@ -31,11 +31,12 @@ from embcomp.storage.files import (
     write_text,
 )
 from embcomp.storage.ownership import advice, kind_of, listing, refuse_foreign, strangers
+from embcomp.storage.taught import FILE as TAUGHT
 
 FORMAT = 1
 DTYPES = ("float32", "float16")
 REMAINS = ("done.npy", "plan.json")  # of a store in writing
-OWN_FILES = ("data.npy", "index.csv", "meta.json", *REMAINS)
+OWN_FILES = ("data.npy", "index.csv", "meta.json", TAUGHT, *REMAINS)
 
 
 class EmbeddingStore:

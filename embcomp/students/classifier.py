@@ -15,6 +15,7 @@ from embcomp.config.inputs import WORDS, taken_by
 from embcomp.data.inputs import AUDIO, InputSpec
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
+from embcomp.storage.seen import Seen, counts_of, tensors_expected, tensors_of
 from embcomp.students import StudentSettings, build_student
 
 
@@ -34,6 +35,8 @@ class Classifier(OnHub):
     seen : frozenset of str
         Content hashes of the clips it was trained or validated on; the same audio
         under another name has the same hash.
+    taught : Seen or None
+        Clips that its teacher and the compressor of its targets were learned from; None where that is not known.
     about : dict
         Free provenance: seed, transfer method, data set.
     inputs : InputSpec
@@ -48,6 +51,7 @@ class Classifier(OnHub):
     seen: frozenset[str] = frozenset()
     about: dict = field(default_factory=dict)
     inputs: InputSpec = AUDIO
+    taught: Seen | None = None
 
     @classmethod
     def new(
@@ -92,7 +96,9 @@ class Classifier(OnHub):
         }
         if self.inputs != AUDIO:
             config["inputs"] = self.inputs.settings()
-        save_artifact(path, "student", config, self.network.state_dict(), notes)
+        if self.taught is not None:
+            config |= counts_of(self.taught)
+        save_artifact(path, "student", config, self.network.state_dict() | tensors_of(self.taught), notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Classifier:
@@ -115,12 +121,14 @@ class Classifier(OnHub):
             # On the meta device a wrong size costs nothing; the weights then decide.
             with torch.device("meta"):
                 shapes = cls.new(classes, audio, student, bool(config["multi_label"]), 0, inputs).network.state_dict()
+            kept = tensors_expected(config)
             seen, about = frozenset(config.get("seen", ())), dict(config.get("about", {}))
         except (KeyError, TypeError, ValueError, RuntimeError, EmbcompError) as error:
             raise ArtifactError(f"{path}/config.json is damaged ({error}); train the student again") from None
-        check_tensors(path, tensors, shapes)
+        check_tensors(path, tensors, shapes | kept)
+        taught = Seen.of_tensors({name: tensors.pop(name) for name in kept})
         found = cls.new(classes, audio, student, bool(config["multi_label"]), 0, inputs)
         found.network.load_state_dict(tensors)
         found.network.eval()
-        found.seen, found.about = seen, about
+        found.seen, found.about, found.taught = seen, about, taught
         return found

@@ -16,6 +16,7 @@ from embcomp.errors import BadClip, ConfigError
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ownership import refuse_foreign
 from embcomp.storage.store import EmbeddingStore
+from embcomp.storage.taught import keep
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
 from embcomp.teachers.joining import embed_joined
@@ -127,6 +128,7 @@ def embed_manifest(
     if not settings.choice.runs and not names_audio(manifest):
         opened = open_teacher(settings, manifest)
         store = embed(clips, opened.keys(chosen.ids), opened, out, dtype=dtype)
+        keep(store.path, opened.seen)
         return Embedded(store, opened, (), 0, False)
     checked = clips.check(skip_bad, _counted(progress, "check", len(chosen)))
     clips = checked.clips
@@ -147,6 +149,8 @@ def embed_manifest(
         embed(ViewedClips.viewed(clips, view), hashes, opened, place, progress=counted, dtype=dtype)
         for view, place in places.items()
     ]
+    for written in (store, *changed):
+        keep(written.path, opened.seen)
     cut = checked.longer if opened.runs else 0
     return Embedded(store, opened, tuple(checked.bad), cut, True, tuple(changed))
 

@@ -12,6 +12,8 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, StoreError
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ids import spelled_otherwise
+from embcomp.storage.seen import Seen
+from embcomp.storage.taught import kept
 from embcomp.storage.vectors import content_key, matched, open_vectors, vector_keys
 from embcomp.teachers.base import Teacher, TeacherSettings
 
@@ -58,6 +60,12 @@ class StoredTeacher(Teacher):
         self._store = matched(open_vectors(self.path, manifest.ids), manifest.ids)
         self.frames, self.dim = self._store.frames, self._store.dim
         self._row_of = {clip: row for row, clip in enumerate(self._store.ids)}
+        self.seen = kept(self.path)
+
+    @classmethod
+    def learned_from(cls, settings: Settings) -> dict[str, Seen | None]:
+        """See `Teacher.learned_from`; not known where the path depends on the data set."""
+        return {settings.spec: kept(settings.argument)}
 
     def fingerprint(self) -> str:
         """Key of the file's content."""

@@ -21,6 +21,7 @@ from embcomp.config import AudioConfig, VariantConfig
 from embcomp.data.inputs import InputSpec
 from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError
+from embcomp.storage.seen import Seen
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.arrays import ArrayFeatures, FileFeatures
 from embcomp.students.classifier import Classifier
@@ -90,6 +91,8 @@ class Lesson:
     teacher : callable, optional
         For a method that runs its teacher at every step: row numbers among the clips of `fit` that are used, which
         `used` gives, to embeddings.
+    taught : Seen, optional
+        Clips that the vectors of the parts, or the teacher, were learned from, where they come from outside of a run.
     """
 
     fit: Part
@@ -98,6 +101,7 @@ class Lesson:
     compressor: Compressor | None = None
     teacher: Callable[[np.ndarray], np.ndarray] | None = None
     views: Sequence[Part] = ()
+    taught: Seen | None = None
 
 
 def used(variant: VariantConfig, fit: Part) -> Part:
@@ -161,6 +165,7 @@ def train_student(
     )  # fmt: skip
     without_labels = {key for pool in pools for key in pool.hashes}
     classifier.seen = frozenset([*lesson.fit.hashes, *lesson.validation.hashes]) | without_labels
+    classifier.taught = lesson.taught
     classifier.about = {**about, **({"unlabelled": len(without_labels)} if pools else {})}
     outcome = {
         "best_step": result.best_step,

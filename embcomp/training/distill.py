@@ -18,6 +18,7 @@ from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ownership import advice, refuse_foreign, strangers
 from embcomp.storage.store import EmbeddingStore
+from embcomp.storage.taught import kept, together
 from embcomp.students.classifier import Classifier
 from embcomp.students.given import Given, given_audio, given_rows
 from embcomp.teachers import Teacher, embedder
@@ -171,6 +172,8 @@ def distill(
     if source == Source.TEACHER:
         place = {clip: row for row, clip in enumerate(manifest.ids)}
         in_loop = embedder(Clips.of(manifest.select([place[clip] for clip in fit.ids]), audio), teacher)
+    stores = [] if store is None else [store, *(one for _, one in unlabelled)]
+    taught = together(*(kept(one.path) for one in stores), teacher.seen if in_loop else None)
     about = {
         "key": key,
         "method": variant.transfer.method,
@@ -181,7 +184,7 @@ def distill(
     classifier = train_student(
         variant,
         audio,
-        Lesson(fit, everything.select(held), parts, compressor, in_loop, fit_views),
+        Lesson(fit, everything.select(held), parts, compressor, in_loop, fit_views, taught),
         out,
         about=about,
         seed=seed,
