@@ -13,7 +13,7 @@ from embcomp.config.inputs import STUDENT_OF, check_inputs, off_by_default
 from embcomp.config.limits import MAX_SEED, read_value
 from embcomp.config.overrides import apply_override, read_override
 from embcomp.config.schema import check_table, read_keys, to_dict, toml_value
-from embcomp.config.sections import OVERRIDABLE, CompressorConfig, RunConfig, TrainingConfig, VariantConfig
+from embcomp.config.sections import OVERRIDABLE, CompressorConfig, RunConfig, SplitConfig, TrainingConfig, VariantConfig
 from embcomp.errors import ConfigError, nearest
 
 PLAIN = {"compressor": CompressorConfig, "training": TrainingConfig}
@@ -112,8 +112,19 @@ def parse(content: Mapping[str, Any], source: str = "the configuration", *, stri
         )
     places = [_place(source, variants, number, name) for number, name in enumerate(names)]
     check_inputs(config, source, places)
+    _check_split(config.split, source)
     _check_transductive(config, source, places)
     return config
+
+
+def _check_split(split: SplitConfig, source: str) -> None:
+    """Refuse clips to validate on where no column says which, or where they are tested too."""
+    if split.validate and split.by != "column":
+        raise ConfigError(f'{source}: split.validate names values of the split column; set split.by = "column"')
+    if both := sorted(set(split.validate) & set(split.test)):
+        raise ConfigError(
+            f"{source}: split.validate and split.test both name {both}; a student is tested on other clips"
+        )
 
 
 def _check_transductive(config: RunConfig, source: str, places: list[str]) -> None:

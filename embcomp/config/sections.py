@@ -89,6 +89,9 @@ class SplitConfig:
     )
     folds: int = setting(3, "for group: how many; 0 leaves one group out at a time", at_least=0)
     test: tuple[str, ...] = setting((), "for column: the values to test; empty is each in turn")
+    validate: tuple[str, ...] = setting(
+        (), "for column: the values to choose students' weights on; empty takes the share `validation` of the rest"
+    )
     allow_shared_groups: bool = setting(False, "for column: accept groups that are in training and test splits")
     validation: float = setting(0.2, "share of the training clips, by group", at_least=0.01, at_most=0.5)
     labels_per_class: int = setting(

@@ -65,7 +65,9 @@ def refuse_shared_clips(train: Mapping[str, str], test: Mapping[str, str], where
         )
 
 
-def refuse_shared_groups(train: Iterable[str], test: Iterable[str], where: str, advice: str) -> None:
+def refuse_shared_groups(
+    train: Iterable[str], test: Iterable[str], where: str, advice: str, sides: str = "train and test"
+) -> None:
     """Refuse groups that are on both sides.
 
     Parameters
@@ -76,6 +78,8 @@ def refuse_shared_groups(train: Iterable[str], test: Iterable[str], where: str, 
         What has two sides, for the message: ``"split 'a'"``.
     advice : str
         How to fix it.
+    sides : str
+        What the two are called.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def refuse_shared_groups(train: Iterable[str], test: Iterable[str], where: str, 
     shared = sorted(set(train) & set(test))
     if shared:
         raise ManifestError(
-            f"{where} shares {len(shared)} groups between train and test, {shared[0]!r} first: the score would be too good. "
+            f"{where} shares {len(shared)} groups between {sides}, {shared[0]!r} first: the score would be too good. "
             f"{advice}"
         )
 

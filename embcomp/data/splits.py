@@ -21,11 +21,14 @@ class Fold:
     name : str
     train, test : ndarray of int64
         Row numbers; `test` may be empty.
+    validation : ndarray of int64 or None
+        Rows that are neither, to stop on; None leaves them to be taken from `train`.
     """
 
     name: str
     train: np.ndarray
     test: np.ndarray
+    validation: np.ndarray | None = None
 
 
 def only_groups(strata: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -119,7 +122,11 @@ def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
 
 
 def column_folds(
-    splits: np.ndarray, groups: np.ndarray, test: Sequence[str] = (), allow_shared_groups: bool = False
+    splits: np.ndarray,
+    groups: np.ndarray,
+    test: Sequence[str] = (),
+    allow_shared_groups: bool = False,
+    validate: Sequence[str] = (),
 ) -> list[Fold]:
     """Folds as the data set publishes them: each value of the split column is tested once.
 
@@ -130,25 +137,36 @@ def column_folds(
     test : sequence of str
         The values to test; by default each in turn.
     allow_shared_groups : bool, default=False
-        Accept published splits that put one group on both sides.
+        Accept published splits that put one group on two sides.
+    validate : sequence of str
+        The values to validate on, in every fold; none by default.
 
     Raises
     ------
     ManifestError
-        A value is not in the column, or a group is on both sides.
+        A value is not in the column, nothing is left to train or to test on, or a group is on two sides.
     """
     values = sorted({value for value in splits if value})
     if len(values) < 2:
         raise ManifestError(f"the split column holds {values}; two values or more are needed to test on one of them")
-    unknown = [value for value in test if value not in values]
-    if unknown:
-        raise ManifestError(f"split.test names {unknown}, but the split column holds {values}")
+    for name, given in (("test", test), ("validate", validate)):
+        if unknown := [value for value in given if value not in values]:
+            raise ManifestError(f"split.{name} names {unknown}, but the split column holds {values}")
+    held = np.flatnonzero(np.isin(splits, list(validate))) if validate else None
     found = []
-    for value in test or values:
-        fold = Fold(value, np.flatnonzero((splits != value) & (splits != "")), np.flatnonzero(splits == value))
+    for value in test or [value for value in values if value not in validate]:
+        rest = (splits != value) & (splits != "") & ~np.isin(splits, list(validate))
+        fold = Fold(value, np.flatnonzero(rest), np.flatnonzero(splits == value), held)
+        if not len(fold.train):
+            raise ManifestError(
+                f"the split column holds {values}: testing {value!r} and validating on {list(validate)} leaves nothing to train on"
+            )
         if not allow_shared_groups:
             advice = 'Use split.by = "group", or split.allow_shared_groups = true to accept it'
             refuse_shared_groups(groups[fold.train], groups[fold.test], f"split {value!r}", advice)
+            if held is not None:
+                where, others = f"split.validate = {list(validate)}", np.union1d(fold.train, fold.test)
+                refuse_shared_groups(groups[others], groups[held], where, advice, "validation and the rest")
         found.append(fold)
     return found
 

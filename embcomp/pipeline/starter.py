@@ -21,6 +21,7 @@ from embcomp.pipeline.workspace import Dataset, make_splits
 LONGEST = 10.0  # seconds of a clip that a student gets at most, unless set
 RATE = 16_000  # Hz that a student gets at most, unless set
 TEST_NAMES = ("test", "testing", "eval", "evaluation")
+VALIDATION_NAMES = ("validation", "valid", "val", "dev", "development")
 FOLDS = 3
 MOST_DIMENSIONS = 64  # of the target
 # What stands beside these settings in the file.
@@ -252,6 +253,8 @@ def split_lines(split: SplitConfig, reasons: Mapping[str, str]) -> list[str]:
         lines.append(f"folds = {split.folds}  # parts of about the same size, each tested once")
     if split.by == "column" and split.test:
         lines.append(f"test = {toml_value(list(split.test))}  # the rest is trained on")
+    if split.validate:
+        lines.append(f"validate = {toml_value(list(split.validate))}  # chooses the best weights")
     if split.by != "none":
         lines.append("rotate = true  # a fold a seed; false tests every fold with every seed, which takes longer")
     return lines
@@ -344,7 +347,10 @@ def _published(manifest: Manifest) -> list[tuple[SplitConfig, str]]:
     if len(values) < 2:
         return []
     if tests:
-        return [(SplitConfig(by="column", test=tuple(tests)), "the split column of the manifest")]
+        held = tuple(value for value in values if value.lower() in VALIDATION_NAMES)
+        held = held if len(values) > len(tests) + len(held) else ()
+        split = SplitConfig(by="column", test=tuple(tests), validate=held)
+        return [(split, "the split column of the manifest")]
     if len(values) <= 12 and all(re.fullmatch(r"(fold)?[-_ ]?\d+", value.lower()) for value in values):
         return [(SplitConfig(by="column"), "the folds of the manifest, each tested once")]
     return []

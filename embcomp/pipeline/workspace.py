@@ -173,7 +173,7 @@ def make_folds(dataset: Dataset, config: SplitConfig, groups: np.ndarray) -> tup
     if config.by == "group":
         return group_folds(labels.for_splits, groups, config.folds, config.seed), labels
     if config.by == "column":
-        return column_folds(manifest.splits, groups, config.test, config.allow_shared_groups), labels
+        return column_folds(manifest.splits, groups, config.test, config.allow_shared_groups, config.validate), labels
     return [Fold("all", np.arange(len(manifest)), np.empty(0, dtype=np.int64))], labels
 
 
@@ -190,8 +190,10 @@ def make_splits(dataset: Dataset, config: RunConfig) -> list[Split]:
         for number, seed in enumerate(config.seeds):
             if config.split.rotate and fold is not turns[number % len(turns)]:
                 continue
-            fit, validation = validation_split(strata[fold.train], groups[fold.train], config.split.validation, seed)
-            fit, validation = fold.train[fit], fold.train[validation]
+            fit, validation = fold.train, fold.validation
+            if validation is None:
+                parts = validation_split(strata[fold.train], groups[fold.train], config.split.validation, seed)
+                fit, validation = (fold.train[part] for part in parts)
             hidden = [
                 row for part in (fit, validation) for row in _hidden(strata, part, config.split.labels_per_class, seed)
             ]

@@ -89,6 +89,8 @@ def needed_with(key):
         return {"training": {"roll": 0.0}}
     if key.name == "training.transductive":
         return {"data": {"cross": ["other.csv"]}}
+    if key.name == "split.validate":
+        return {"split": {"by": "column"}}
     inputs = {"mlp": "table", "cnn": "images"}.get(key.chosen.get("kind"), "table" if key.name in OF_TABLES else "")
     if not inputs:
         return {}
@@ -368,3 +370,11 @@ def test_any_bytes_load_or_are_an_embcomp_error(tmp_path, content):
         assert isinstance(read(tmp_path, content, "data.train=x", "student.width=8"), RunConfig)
     except EmbcompError as error:
         assert isinstance(error, ConfigError)
+
+
+def test_validation_clips_are_named_by_the_split_column_and_not_tested():
+    with pytest.raises(ConfigError, match=r'split.validate names values of the split column; set split.by = "column"'):
+        parse({"split": {"validate": ["val"]}})
+    with pytest.raises(ConfigError, match=r"split.validate and split.test both name \['a'\]"):
+        parse({"split": {"by": "column", "test": ["a", "b"], "validate": ["a"]}})
+    assert parse({"split": {"by": "column", "test": ["a"], "validate": ["b"]}}).split.validate == ("b",)

@@ -115,6 +115,25 @@ def test_a_split_column_without_the_values_asked_for_is_refused(splits, test, me
         column_folds(np.array(splits, dtype=object), np.array(["g", "h"], dtype=object), test)
 
 
+def test_published_validation_clips_are_neither_trained_on_nor_tested():
+    splits = np.array(["train", "val", "test", "", "train"], dtype=object)
+    groups = np.array(["a", "b", "c", "d", "a"], dtype=object)
+    (fold,) = column_folds(splits, groups, ["test"], validate=["val"])
+    assert [part.tolist() for part in (fold.train, fold.validation, fold.test)] == [[0, 4], [1], [2]]
+    assert [fold.name for fold in column_folds(splits, groups, validate=["val"])] == ["test", "train"]
+    assert column_folds(splits, groups, ["test"])[0].validation is None
+    with pytest.raises(ManifestError, match=r"split\.validate names \['dev'\], but the split column holds"):
+        column_folds(splits, groups, ["test"], validate=["dev"])
+    with pytest.raises(ManifestError, match="leaves nothing to train on"):
+        column_folds(splits, groups, ["test"], validate=["val", "train"])
+    groups[1] = "c"
+    with pytest.raises(
+        ManifestError, match=r"split\.validate = \['val'\] shares 1 groups between validation and the rest, 'c'"
+    ):
+        column_folds(splits, groups, ["test"], validate=["val"])
+    assert len(column_folds(splits, groups, ["test"], True, ["val"])) == 1
+
+
 def test_a_published_split_that_shares_a_group_is_refused_unless_accepted():
     splits, groups = np.array(["a", "b", "b"], dtype=object), np.array(["g", "g", "h"], dtype=object)
     with pytest.raises(ManifestError, match="split 'a' shares 1 groups between train and test, 'g' first"):

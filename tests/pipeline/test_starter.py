@@ -11,6 +11,7 @@ from embcomp.config import load
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ManifestError
 from embcomp.pipeline.starter import propose
+from embcomp.pipeline.workspace import Dataset, make_splits
 
 
 def write(folder, rows, header="path,label,group", **sound):
@@ -63,18 +64,26 @@ def test_without_groups_the_settings_say_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("splits", "by", "test"),
+    ("splits", "by", "test", "validate"),
     [
-        (("train", "test"), "column", ("test",)),
-        (("1", "2", "3"), "column", ()),
-        (("fold1", "fold2"), "column", ()),
-        (("x", "y"), "group", ()),
+        (("train", "test"), "column", ("test",), ()),
+        (("train", "valid", "test"), "column", ("test",), ("valid",)),
+        (("valid", "test"), "column", ("test",), ()),
+        (("1", "2", "3"), "column", (), ()),
+        (("fold1", "fold2"), "column", (), ()),
+        (("x", "y"), "group", (), ()),
     ],
 )
-def test_published_splits_are_taken(tmp_path, splits, by, test):
+def test_published_splits_are_taken(tmp_path, splits, by, test, validate):
     rows = [f"{row},{splits[int(row.rpartition(',g')[2]) % len(splits)]}" for row in clips(groups=6)]
     start, config = proposed(write(tmp_path, rows, "path,label,group,split"), tmp_path)
-    assert (config.split.by, config.split.test) == (by, test)
+    assert (config.split.by, config.split.test, config.split.validate) == (by, test, validate)
+    source = Manifest.read(tmp_path / "manifest.csv")
+    for split in make_splits(Dataset(source, tuple(source.ids)), config) if validate else ():
+        of_split = dict(zip(source.ids, source.splits))
+        assert {of_split[row] for row in split.validation} == set(validate) and {*split.fit}.isdisjoint(
+            split.validation
+        )
 
 
 def test_published_splits_that_share_groups_are_not_taken_and_it_says_why(tmp_path):
