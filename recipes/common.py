@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from embcomp.data.makers.base import Clip
 from embcomp.errors import ConfigError, EmbcompError, ManifestError, nearest
 from embcomp.storage.files import write_text
 
@@ -23,23 +24,6 @@ COLUMNS = ("path", "label", "group", "split", "dataset")
 DECODABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf")
 UNDECODABLE = (".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma")
 SHOWN = 3  # names printed of the files left out for one reason
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One row of a manifest.
-
-    Attributes
-    ----------
-    path : Path
-        Of the audio.
-    label, group, split : str
-    """
-
-    path: Path
-    label: str
-    group: str
-    split: str = ""
 
 
 @dataclass
@@ -73,6 +57,8 @@ class Layout:
         Path of the manifest in the recipe's configs, relative to data.root.
     folders : tuple of str
         Names the folder may have in data.root; empty: it is data.root itself.
+    as_it_lies : bool
+        Whether a ``manifest.csv`` in the folder is taken as it is.
     """
 
     dataset: str
@@ -80,6 +66,22 @@ class Layout:
     collect: Callable[[Path], Found]
     manifest: str = "manifest.csv"
     folders: tuple[str, ...] = ()
+    as_it_lies: bool = True
+
+    def place(self, data: Path) -> Path:
+        """The folder of the data set in data.root.
+
+        Raises
+        ------
+        ManifestError
+            There is none.
+        """
+        if not self.folders:
+            return data
+        source = next((data / name for name in self.folders if (data / name).is_dir()), None)
+        if source is None:
+            raise ManifestError(f"no {self.dataset} in {data}: looked for the folders {', '.join(self.folders)}")
+        return source
 
 
 def collect_files(folder: Path, rule: Callable[[Path], Clip | str]) -> Found:
@@ -201,7 +203,8 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
     folder = folder.resolve()
     ready = folder / "manifest.csv"
     out = out or ready
-    if ready.is_file():
+    wanted = [layout for layout in layouts if dataset in ("", layout.dataset)]
+    if ready.is_file() and any(layout.as_it_lies for layout in wanted):
         manifest = read_ready(ready)
         if out.resolve() == ready:
             click.echo(f"the manifest already exists and was not changed: {_summary(manifest)}: {ready}")
@@ -211,7 +214,6 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
         write_manifest(rows, [manifest.audio_path(row) for row in range(len(manifest))], out)
         click.echo(f"copied from {ready}, with paths relative to the copy: {_summary(manifest)}: {out}")
         return out
-    wanted = [layout for layout in layouts if dataset in ("", layout.dataset)]
     candidates = [(layout, layout.collect(folder)) for layout in wanted]
     layout, found = max(candidates, key=lambda pair: len(pair[1].clips))
     for reason, paths in found.left_out.items():
@@ -221,7 +223,10 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
         expected = "; ".join(f"{layout.dataset}: {layout.expects}" for layout in wanted)
         raise ManifestError(f"no clip found in {folder}; expected manifest.csv, or as published: {expected}")
     known = {"dataset": layout.dataset}
-    rows = [known | {"label": clip.label, "group": clip.group, "split": clip.split} for clip in found.clips]
+    rows = [
+        known | {name: _cell(getattr(clip, name)) for name in ("label", "group", "split", "start", "end")}
+        for clip in found.clips
+    ]
     write_manifest(rows, [clip.path for clip in found.clips], out)
     click.echo(f"{layout.dataset}: {_summary(read_ready(out))}: {out}")
     return out
@@ -237,13 +242,8 @@ def locate(data: Path, layout: Layout, out: Path) -> Path:
     ManifestError
         `data` has no folder of that data set, or the folder has no usable files.
     """
-    if not layout.folders:
-        source = data
-    else:
-        source = next((data / name for name in layout.folders if (data / name).is_dir()), None)
-        if source is None:
-            raise ManifestError(f"no {layout.dataset} in {data}: looked for the folders {', '.join(layout.folders)}")
-    if (source / "manifest.csv").is_file():
+    source = layout.place(data)
+    if layout.as_it_lies and (source / "manifest.csv").is_file():
         return source / "manifest.csv"
     return prepare(source, [layout], out / layout.manifest)
 
@@ -361,6 +361,10 @@ def input_errors() -> Iterator[None]:
         refusal = click.ClickException(str(error))
         refusal.exit_code = 2
         raise refusal from error
+
+
+def _cell(value: str | float | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _toml(text: str) -> str:

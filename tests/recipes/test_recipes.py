@@ -33,7 +33,7 @@ def places(recipe: str) -> set[str]:
     """Manifests that can be made for a recipe: its own, or those of all recipes and the demo sets."""
     if recipe == "digits":
         return set(script(recipe).MANIFESTS)
-    if recipe in WITH_DATA:
+    if recipe in (*WITH_DATA, "known"):
         return {layout.manifest for layout in script(recipe).LAYOUTS}
     layouts = importlib.import_module("recipes.sets").LAYOUTS
     synthesised = {"demo/manifest.csv", "demo_shifted/manifest.csv", "synthetic_digits/manifest.csv"}
@@ -90,7 +90,10 @@ def test_configuration_of_the_walk_through_parses(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "file", [f"{name}/prepare.py" for name in WITH_DATA] + ["digits/prepare.py"] + [f"{name}/run.py" for name in NAMES]
+    "file",
+    [f"{name}/prepare.py" for name in WITH_DATA]
+    + ["digits/prepare.py", "known/prepare.py"]
+    + [f"{name}/run.py" for name in NAMES],
 )
 def test_script_runs_from_a_clone(file, tmp_path):
     done = subprocess.run(
