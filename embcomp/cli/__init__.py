@@ -35,6 +35,7 @@ COMMANDS = {
     "card": "Write a model card beside a student or compressor.",
     "profile": "Measure size and speed of students and exported files.",
     "report": "Write a report of finished runs as one HTML page.",
+    "show": "Draw a clip, a store, a run or a student, with clips to listen to.",
     "predict": "Label audio files with a student.",
     "suggest": "Choose clips that are worth a label.",
     "review": "Label clips by ear on a local page.",

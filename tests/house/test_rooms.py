@@ -36,11 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": GROUND | {"prediction", "students", "teachers", "compression", "metrics"},
     "serving": GROUND | {"prediction", "export"},
     "review": GROUND | {"prediction", "students", "serving"},
+    "show": GROUND | {"prediction", "metrics", "report", "review"},
     "report": {"evaluation", "students", "metrics", "storage"},
     "demo": {"storage", "config"},
     "knowledge_clip": GROUND | {"losses", "students", "transfer", "training"},
 }
-MAY_IMPORT["pipeline"] = set(MAY_IMPORT) - {"demo", "knowledge_clip", "serving", "review"}
+MAY_IMPORT["pipeline"] = set(MAY_IMPORT) - {"demo", "knowledge_clip", "serving", "review", "show"}
 MAY_IMPORT["doctor"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"cli", "doctor"}  # lazily
