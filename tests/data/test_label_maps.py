@@ -44,6 +44,13 @@ def test_maps_hold_the_published_vocabularies():
     assert len(words) == 35 + 2 and {*speech_commands.COMMANDS, "_unknown_", "_silence_"} <= words
 
 
+@pytest.mark.parametrize("name", ["ravdess-emodb", "emodb-ravdess"])
+def test_both_sets_come_to_the_classes_they_share(name):
+    mapping = read(name)
+    one, other = ({mapping[label] for label in labels} - {""} for labels in (ravdess.EMOTIONS, emodb.EMOTIONS.values()))
+    assert one == other and len(one) == 6
+
+
 def test_labels_of_one_set_become_those_of_the_other():
     mapped = map_labels(["dog", "engine", "chainsaw", "siren", "fireworks"], URBAN, read("esc50-urbansound8k"))
     assert [URBAN[number] for number in mapped.labels.index] == ["dog_bark", "engine_idling", "siren"]

@@ -19,6 +19,7 @@ NOISE = "_background_noise_"
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 TASKS = (35, 12)
 SECONDS = 1.0  # of a clip
+TEST_SET = "speech_commands_test_set_v0.02"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class SpeechCommandsSettings:
 
     words: str = option("", "Only these words, parted by commas.", metavar="WORD,...")
     classes: int = option(35, f"35: every word. 12: ten commands, other words as {UNKNOWN}, noise as {SILENCE}.")
+    test_set: str = option("", f"Folder of the test clips of 12 classes; empty looks for {TEST_SET}.", metavar="DIR")
 
 
 class SpeechCommands(Maker):
@@ -37,8 +39,8 @@ class SpeechCommands(Maker):
 
     With 12 classes there are as many clips of other words in each split as of one command, chosen by a hash of their
     names, and as many seconds of background noise at most; whole recordings of noise are in one split. The published
-    test clips of the 12 classes are an archive of their own, with its own choice of both, so scores of these two
-    classes are not quite those of other papers.
+    test clips of these classes are an archive of their own. Where it is unpacked in the folder or beside it, they are
+    the test clips; its silence may be cut from the recordings of noise that are trained on.
     """
 
     name = "speech-commands"
@@ -54,13 +56,17 @@ class SpeechCommands(Maker):
         home = folder_of(sources, self)
         if settings.classes not in TASKS:
             raise ManifestError(f"--classes is one of {', '.join(map(str, TASKS))}, not {settings.classes}")
+        if settings.test_set and settings.classes != 12:
+            raise ManifestError("--test-set is of 12 classes; add --classes 12")
         if settings.words and settings.classes == 12:
             raise ManifestError("--words chooses words, and --classes 12 has its own; leave one of them out")
         split_of = {}
         for split, name in LISTS.items():
             lines = read_text(wanted(home / name, f"the list of {split} clips", self), "list")
             split_of |= dict.fromkeys(lines.split(), split)
-        words = sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+        words = sorted(
+            path.name for path in home.iterdir() if path.is_dir() and path.name[0] not in "_." and path.name != TEST_SET
+        )
         chosen = [word.strip() for word in settings.words.split(",") if word.strip()]
         for word in chosen or (COMMANDS if settings.classes == 12 else ()):
             if word not in words:
@@ -74,20 +80,50 @@ class SpeechCommands(Maker):
                 clips.append(Clip(home / word / name, word, name.removesuffix(".wav").split("_nohash_")[0], split))
         notes = ["a group is the speaker"]
         if settings.classes == 12:
-            clips, said = _twelve(clips, wanted(home / NOISE, "the folder of background noise", self))
+            own = _test_set(home, settings.test_set)
+            if own:
+                clips = [clip for clip in clips if clip.split != "test"]
+            splits = ("train", "validation") if own else ("train", "validation", "test")
+            clips, said = _twelve(clips, wanted(home / NOISE, "the folder of background noise", self), splits)
+            clips += own
             notes += said
+            if own:
+                notes.append(f"{len(own)} test clips are those of {own[0].path.parent.parent}")
         else:
             notes.append("background noise is left out")
         return listed(clips, home, notes, "speech_commands")
 
 
-def _twelve(clips: list[Clip], noise: Path) -> tuple[list[Clip], list[str]]:
+def _test_set(home: Path, given: str) -> list[Clip]:
+    """Clips of the archive of test clips; none where it is not there.
+
+    Raises
+    ------
+    ManifestError
+        It lacks a class.
+    """
+    folder = (
+        Path(given) if given else next((one for one in (home / TEST_SET, home.parent / TEST_SET) if one.is_dir()), None)
+    )
+    if folder is None:
+        return []
+    clips = []
+    for label in (*COMMANDS, UNKNOWN, SILENCE):
+        paths = sorted((folder / label).glob("*.wav"))
+        if not paths:
+            raise ManifestError(f"{folder / label} holds no clip: the test clips of 12 classes have a folder for each")
+        for path in paths:
+            # _unknown_/bird_a4383927_nohash_0.wav.wav, yes/a4383927_nohash_0.wav, _silence_/1024.wav
+            speaker = path.name.split("_nohash_")[0].split("_")[-1]
+            clips.append(Clip(path, label, f"noise-{path.stem}" if label == SILENCE else speaker, "test"))
+    return clips
+
+
+def _twelve(clips: list[Clip], noise: Path, splits: Sequence[str]) -> tuple[list[Clip], list[str]]:
     """The commands, about as many clips of other words as of one command, and noise; and what was done."""
     kept = [clip for clip in clips if clip.label in COMMANDS]
     others = [clip for clip in clips if clip.label not in COMMANDS]
-    share = {
-        split: round(sum(clip.split == split for clip in kept) / len(COMMANDS)) or 1 for split in ("train", *LISTS)
-    }
+    share = {split: round(sum(clip.split == split for clip in kept) / len(COMMANDS)) or 1 for split in splits}
     unknown: list[Clip] = []
     for split, count in share.items():
         of_split = [clip for clip in others if clip.split == split]

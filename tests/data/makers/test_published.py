@@ -19,6 +19,7 @@ from helpers.sounds import write_sounds
 
 from embcomp.data.makers import detect, make
 from embcomp.data.makers.audiomnist import TESTED
+from embcomp.data.makers.speech_commands import COMMANDS
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ManifestError
 
@@ -202,6 +203,40 @@ def test_twelve_classes_have_unknown_words_and_silence(commands):
     assert [sum(clip.split == split for clip in silence) for split in ("train", "validation", "test")] == [2, 1, 1]
     again = make("speech-commands", commands, classes=12)
     assert again.clips == made.clips
+
+
+def test_the_archive_of_test_clips_is_the_test_split_of_twelve_classes(commands, tmp_path):
+    archive = tmp_path / "archive"
+    words = (*COMMANDS, "_unknown_", "_silence_")
+    names = {"_unknown_": "bird_05_nohash_0.wav.wav", "_silence_": "1024.wav"}
+    write_sounds(archive, *(f"{word}/{names.get(word, '05_nohash_1.wav')}" for word in words))
+    made = make("speech-commands", commands, classes=12, test_set=str(archive))
+    tested = [clip for clip in made.clips if clip.split == "test"]
+    assert {clip.label for clip in tested} == set(words) and all(archive in clip.path.parents for clip in tested)
+    assert {clip.label: clip.group for clip in tested} | {"_unknown_": "05", "_silence_": "noise-1024"} == {
+        clip.label: clip.group for clip in tested
+    }
+    assert not {clip.group for clip in tested} & {clip.group for clip in made.clips if clip.split != "test"}
+    # All recordings of noise are left for the other two splits.
+    silence = {clip.path.name: clip.split for clip in made.clips if clip.label == "_silence_" and clip not in tested}
+    assert silence == {"a.wav": "train", "b.wav": "validation", "c.wav": "train"}
+    assert any("12 test clips are those of" in note for note in made.notes)
+    # Beside the set it is found by its name, and is no word.
+    (tmp_path / "set").mkdir()
+    for path in commands.iterdir():
+        (tmp_path / "set" / path.name).symlink_to(path)
+    archive.rename(tmp_path / "set" / "speech_commands_test_set_v0.02")
+    made = make("speech-commands", tmp_path / "set", classes=12)
+    assert sum(clip.split == "test" for clip in made.clips) == 12
+    assert len(make("speech-commands", tmp_path / "set").summary.classes) == 12
+
+
+def test_an_archive_of_test_clips_without_a_class_is_refused(commands, tmp_path):
+    write_sounds(tmp_path, "yes/05_nohash_1.wav")
+    with pytest.raises(ManifestError, match="no holds no clip: the test clips of 12 classes"):
+        make("speech-commands", commands, classes=12, test_set=str(tmp_path))
+    with pytest.raises(ManifestError, match="--test-set is of 12 classes; add --classes 12"):
+        make("speech-commands", commands, test_set=str(tmp_path))
 
 
 def test_wrong_classes_of_commands_are_refused(commands, tmp_path):
