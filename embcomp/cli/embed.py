@@ -50,6 +50,8 @@ from embcomp.cli.choices import listing
 @common.skip_bad_option
 @common.allow_outside_option
 @common.threads_option
+@common.workers_option
+@common.engine_option
 def embed(
     manifest: Path,
     spec: str,
@@ -64,6 +66,8 @@ def embed(
     skip_bad,
     allow_outside,
     threads,
+    workers: int | None,
+    engine: str | None,
 ) -> None:
     """Compute embeddings of the clips in MANIFEST and store them in --out.
 
@@ -73,7 +77,8 @@ def embed(
     variance, and the result is saved as OUT.teacher, too; use joined:OUT.teacher for
     other clips. --set changes settings of the section teacher, and with --views those
     of training that say how clips are changed: gain, equaliser, roll, noise, view_seed. With --teacher store:PATH,
-    vectors are taken from a file, and no audio need be there.
+    vectors are taken from a file, and no audio need be there. --workers shares the
+    work among processes, 1 by default; with --engine ray, all of the cluster.
 
     \b
     Example:
@@ -101,6 +106,9 @@ def embed(
         skip_bad=skip_bad,
         views=views_of(config.variants[0].training),
         progress=common.stage_progress(),
+        workers=workers if workers is not None else 0 if engine not in (None, "local") else 1,
+        engine=engine or "local",
+        threads=threads,
     )
     store = found.store
     click.echo(

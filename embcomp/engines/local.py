@@ -172,12 +172,12 @@ class Engine:
                 yield number, function(**job)
             return
         name = name_of(function)
-        waiting = list(enumerate(jobs))[::-1]
+        waiting = list(range(len(jobs)))[::-1]
         # Importing torch takes seconds: workers are kept for the next call.
         self._pool += [_Worker() for _ in range(min(self.workers, len(jobs)) - len(self._pool))]
         arrived: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._pool[: len(jobs)]:
-            worker.start(name, *waiting.pop(), arrived)
+            worker.start(name, number := waiting.pop(), jobs[number], arrived)
         tries, left = [0] * len(jobs), len(jobs)
         while left:
             worker = self._next(arrived)
@@ -185,13 +185,13 @@ class Engine:
             again = worker.killed and tries[number] < RETRIES
             if again:
                 tries[number] += 1
-                waiting.append((number, jobs[number]))
+                waiting.append(number)
                 worker = self._replaced(worker)
             elif "error" in given:
                 self.__exit__()
                 raise_error(given)
             if waiting:
-                worker.start(name, *waiting.pop(), arrived)
+                worker.start(name, following := waiting.pop(), jobs[following], arrived)
             if not again:
                 left -= 1
                 yield number, given["result"]

@@ -130,14 +130,14 @@ class Engine:
             self._dismiss()  # a worker holds what it was given as long as it lives
             self._gpus = gpus
         limit = self._wanted or self._room(gpus)
-        waiting, tries, left = list(enumerate(jobs))[::-1], [0] * len(jobs), len(jobs)
+        waiting, tries, left = list(range(len(jobs)))[::-1], [0] * len(jobs), len(jobs)
         failed_starts, room = 0, _Room(self)
         while left:
             self._pool += [_Actor(self._ray, self.threads, gpus) for _ in range(min(limit, left) - len(self._pool))]
             # Those that Ray has no room for yet get no job, which another could do.
             for actor in self._pool:
                 if actor.free and waiting:
-                    actor.start(name, *waiting.pop())
+                    actor.start(name, following := waiting.pop(), jobs[following])
             actor = self._next()
             if actor is None:
                 room.check(any(one.ready for one in self._pool))
@@ -157,13 +157,13 @@ class Engine:
                     tries[number] += 1
                     if tries[number] > RETRIES:
                         raise died() from error
-                    waiting.append((number, jobs[number]))
+                    waiting.append(number)
                 continue
             if "traceback" in given:
                 sys.stderr.write(given["traceback"])
             raise_error(given)
             if waiting:
-                actor.start(name, *waiting.pop())
+                actor.start(name, following := waiting.pop(), jobs[following])
             if number is not None:
                 left -= 1
                 yield number, given["result"]

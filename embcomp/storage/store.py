@@ -184,6 +184,7 @@ def write_store(
     dtype: str = "float32",
     progress: Callable[[int], None] | None = None,
     reuse: str | os.PathLike | None = None,
+    spread: Callable[[list[np.ndarray]], Iterable[tuple[np.ndarray, np.ndarray]]] | None = None,
 ) -> EmbeddingStore:
     """Fill a store batch by batch, going on where an interrupted call stopped.
 
@@ -203,6 +204,9 @@ def write_store(
         Called with the number of rows just finished.
     reuse : path, optional
         A folder of stores: rows of the same id, hash and settings are copied from there.
+    spread : callable, optional
+        Instead of `produce`: given the batches of row numbers that are still to be made, yields rows of whole batches
+        with their vectors, in any order.
 
     Raises
     ------
@@ -243,9 +247,10 @@ def write_store(
                 _copy_rows(source, rows_there, ids, hashes)
             progress(int(rows_there.done.sum()))
             todo = np.flatnonzero(rows_there.done == 0)
-            for start in range(0, len(todo), batch_size):
-                rows = todo[start : start + batch_size]
-                rows_there.write(rows, _checked(produce(rows), rows, dim, dtype, ids))
+            batches = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]
+            made = spread(batches) if spread and batches else ((rows, produce(rows)) for rows in batches)
+            for rows, values in made:
+                rows_there.write(rows, _checked(values, rows, dim, dtype, ids))
                 progress(len(rows))
         _existing(path, made_with)  # hours later something else may be there
         _finish(partial, path, plan, ids, hashes)

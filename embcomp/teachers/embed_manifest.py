@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from embcomp.audio.clips import Clips, names_audio
 from embcomp.audio.views import View, ViewedClips
 from embcomp.config import AudioConfig, read_choice
 from embcomp.data.manifest import Manifest
+from embcomp.engines import open_engine
 from embcomp.errors import BadClip, ConfigError
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ownership import refuse_foreign
@@ -20,6 +22,7 @@ from embcomp.storage.taught import keep
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
 from embcomp.teachers.joining import embed_joined
+from embcomp.teachers.spread import Spread
 
 Progress = Callable[[str, int, int], None]
 
@@ -63,6 +66,9 @@ def embed_manifest(
     skip_bad: bool = False,
     views: Sequence[View] = (),
     progress: Progress | None = None,
+    workers: int = 1,
+    engine: str = "local",
+    threads: int = 1,
 ) -> Embedded:
     """Compute embeddings of the clips of a manifest and store them.
 
@@ -94,6 +100,12 @@ def embed_manifest(
         Changed versions of every clip to embed, too, in stores beside `out`: ``OUT.view1`` and so on, by their numbers.
     progress : callable, optional
         Called as ``progress(stage, done, total)``, stage ``check`` or ``embed``.
+    workers : int, default=1
+        Processes that embed; 0 is one per free core, of a Ray cluster one per core. The store's bytes do not depend on it.
+    engine : str, default="local"
+        Where they run: ``local`` or ``ray``, see `embcomp.engines`. One local worker is this process.
+    threads : int, default=1
+        Threads of the numeric libraries of each, if they are not this process.
 
     Returns
     -------
@@ -107,6 +119,8 @@ def embed_manifest(
         Clips cannot be used (all are named) and `skip_bad` is false.
     ManifestError, StoreError, ArtifactError
         There is no such split, or `out` is something else.
+    MissingDependencyError
+        The engine needs a package that is not installed.
 
     Examples
     --------
@@ -123,6 +137,7 @@ def embed_manifest(
         raise ConfigError(f"the teacher {silent[0]!r} holds vectors, and cannot embed views; take a teacher that runs")
     for place in places.values():
         refuse_foreign(place, "store")
+    crew = nullcontext() if engine == "local" and workers == 1 else open_engine(engine, workers, threads)
     chosen = manifest.with_splits(splits)
     clips = Clips.of(chosen, audio or AudioConfig(), seconds)
     if not settings.choice.runs and not names_audio(manifest):
@@ -133,26 +148,51 @@ def embed_manifest(
     checked = clips.check(skip_bad, _counted(progress, "check", len(chosen)))
     clips = checked.clips
     hashes = clips.hashes()
-    if settings.members:
-        counted = _counted(progress, "embed", len(clips) * len(settings.members))
-        opened, store = embed_joined(clips, hashes, settings, out, manifest=manifest, progress=counted, dtype=dtype)
-    else:
-        if settings.learns:
-            key = fingerprint([settings.options(), hashes, seconds])
-            path = Path(out)
-            opened = learned_teacher(clips, settings, path.with_name(f"{path.name}.teacher"), key, hashes)
-        else:
-            opened = open_teacher(settings, manifest)
-        store = embed(clips, hashes, opened, out, progress=_counted(progress, "embed", len(clips)), dtype=dtype)
-    counted = _counted(progress, "views", len(clips) * len(places))
-    changed = [
-        embed(ViewedClips.viewed(clips, view), hashes, opened, place, progress=counted, dtype=dtype)
-        for view, place in places.items()
-    ]
+    with crew as opened_engine:
+        opened, store, changed = _embedded(
+            clips, hashes, settings, Path(out), manifest, places, dtype, opened_engine, progress
+        )
     for written in (store, *changed):
         keep(written.path, opened.seen)
     cut = checked.longer if opened.runs else 0
     return Embedded(store, opened, tuple(checked.bad), cut, True, tuple(changed))
+
+
+def _embedded(
+    clips: Clips,
+    hashes: list[str],
+    settings: TeacherSettings,
+    out: Path,
+    manifest: Manifest,
+    places: Mapping[View, Path],
+    dtype: str,
+    engine: Any,
+    progress: Progress,
+) -> tuple[Teacher, EmbeddingStore, list[EmbeddingStore]]:
+    """The teacher, the store of the clips and those of their views."""
+    beside = out.with_name(f"{out.name}.teacher")
+    saved = replace(settings, argument=str(beside)) if settings.learns else settings
+    if settings.members:
+        saved = replace(saved, run_code=True)  # of its members, all of whom the caller has named
+    spread = engine and Spread(engine, saved)
+    if settings.members:
+        counted = _counted(progress, "embed", len(clips) * len(settings.members))
+        options = {"manifest": manifest, "progress": counted, "dtype": dtype, "engine": engine}
+        opened, store = embed_joined(clips, hashes, settings, out, **options)
+    else:
+        if settings.learns:
+            key = fingerprint([settings.options(), hashes, clips.seconds])
+            opened = learned_teacher(clips, settings, beside, key, hashes)
+        else:
+            opened = open_teacher(settings, manifest)
+        counted = _counted(progress, "embed", len(clips))
+        store = embed(clips, hashes, opened, out, progress=counted, dtype=dtype, spread=spread)
+    counted = _counted(progress, "views", len(clips) * len(places))
+    changed = [
+        embed(ViewedClips.viewed(clips, view), hashes, opened, place, progress=counted, dtype=dtype, spread=spread)
+        for view, place in places.items()
+    ]
+    return opened, store, changed
 
 
 def _counted(progress: Progress, stage: str, total: int) -> Callable[[int], None]:

@@ -161,7 +161,7 @@ def learned_teacher(
 
 def embedder(clips: Clips, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
     """What decodes and embeds clips by their row numbers: (n,) to float32 (n, dim), averaged over time."""
-    vectors_of = _rows_of(clips, None, teacher)
+    vectors_of = rows_of(clips, None, teacher)
 
     def averaged(rows: np.ndarray) -> np.ndarray:
         vectors = vectors_of(rows)
@@ -170,13 +170,13 @@ def embedder(clips: Clips, teacher: Teacher) -> Callable[[np.ndarray], np.ndarra
     return averaged
 
 
-def _rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
+def rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
     """From row numbers (n,) to vectors (n, dim): of clips at the teacher's rate, or at that of each of its members.
 
-    With `hashes`, audio that is not what was hashed is refused.
+    With `hashes`, audio that is not what was hashed is refused. Of several teachers, those that look vectors up take ids.
     """
     if getattr(teacher, "members", ()):
-        parts = [_rows_of(clips, hashes, one) for one in teacher.members]
+        parts = [rows_of(clips, hashes, one) for one in teacher.members]
         return lambda rows: teacher.join([part(rows) for part in parts])
     ids = clips.manifest.ids
     if not getattr(teacher, "runs", True):
@@ -209,6 +209,7 @@ def embed(
     progress: Callable[[int], None] | None = None,
     dtype: str = "float32",
     reuse: str | os.PathLike | None = None,
+    spread: Any = None,
 ) -> EmbeddingStore:
     """Embed every clip into a store, going on where an earlier call stopped.
 
@@ -223,6 +224,8 @@ def embed(
         Called with the number of clips just done.
     reuse : path, optional
         A folder of further stores to copy the rows of unchanged clips from.
+    spread : embcomp.teachers.spread.Spread, optional
+        Several workers that share the work, with the same bytes.
 
     Raises
     ------
@@ -241,10 +244,11 @@ def embed(
         hashes,
         teacher.dim,
         store_settings(clips, teacher),
-        _rows_of(clips, hashes, teacher),
+        rows_of(clips, hashes, teacher),
         progress=progress,
         dtype=dtype,
         reuse=reuse,
+        spread=None if spread is None else spread.over(clips, hashes, teacher, path),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
 from embcomp.teachers.joined import Blocks, JoinedTeacher, check_member, joined_fingerprint, read_join
+from embcomp.teachers.spread import Spread
 
 
 def fit_blocks(stores: Sequence[EmbeddingStore], ids: Sequence[str], specs: Sequence[str]) -> Blocks:
@@ -69,6 +71,7 @@ def embed_joined(
     manifest: Manifest,
     progress: Callable[[int], None] | None = None,
     dtype: str = "float32",
+    engine: Any = None,
 ) -> tuple[Teacher, EmbeddingStore]:
     """Fit a join to clips and embed them; the join is saved as ``OUT.teacher``, members that were learned beside it.
 
@@ -82,6 +85,8 @@ def embed_joined(
         Whole, before any clip was left out: stored vectors belong to its rows.
     progress : callable, optional
         Called with the number of clips that one more member has embedded.
+    engine : object, optional
+        Whose workers share the work, see `embcomp.teachers.spread`.
 
     Raises
     ------
@@ -98,7 +103,10 @@ def embed_joined(
                 f"{place} was fitted to other clips or settings; use it as joined:{place}, or choose another --out"
             )
         teacher = JoinedTeacher.load(place, manifest, own=specs)
-        return teacher, embed(clips, hashes, teacher, out, progress=progress, dtype=dtype)
+        joined = replace(settings, argument=str(place), run_code=True)  # what it names, the caller has named, too
+        return teacher, embed(
+            clips, hashes, teacher, out, progress=progress, dtype=dtype, spread=engine and Spread(engine, joined)
+        )
     # Those that are opened come first, so that a missing file is found before anything is learned.
     opened = {one: open_teacher(one, manifest) for one in settings.members if not one.learns}
     beside = [f"{place.name}.{number}" if one.learns else "" for number, one in enumerate(settings.members, 1)]
@@ -110,8 +118,13 @@ def embed_joined(
     for one, spec in zip(members, specs):
         check_member(spec, one.frames, one.dim, one.dim)
     parts = out.with_name(f".{out.name}.members")
+    saved = [
+        replace(one, argument=str(place.with_name(name))) if name else one
+        for one, name in zip(settings.members, beside)
+    ]
     stores = [
-        embed(clips, hashes, one, parts / str(number), progress=progress) for number, one in enumerate(members, 1)
+        embed(clips, hashes, one, parts / str(number), progress=progress, spread=engine and Spread(engine, about))
+        for number, (one, about) in enumerate(zip(members, saved), 1)
     ]
     ids = clips.manifest.ids
     teacher = JoinedTeacher(members, specs, fit_blocks(stores, ids, specs), beside)

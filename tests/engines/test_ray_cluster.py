@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -179,6 +180,25 @@ def test_a_run_has_the_bytes_of_the_local_engine_also_when_workers_are_killed(so
             killed += kill_workers(started.pid)
     assert started.wait(300) == 0 and killed
     assert contents(tmp_path / "killed", CHANGING) == local
+
+
+def test_a_store_embedded_by_two_workers_has_the_bytes_of_one_process_also_when_workers_are_killed(tmp_path):
+    manifest = write_tones(tmp_path / "many", groups=20, clips=50, seconds=0.1)
+    embed = ["embed", manifest, "--teacher", "kmeans", "--seconds", "0.1", "--set", "teacher.patches=300"]
+    done = [command([*embed, "--out", tmp_path / "one" / "store"])]
+    done.append(command([*embed, "--out", tmp_path / "two" / "store", "--engine", "ray", "--workers", "2"]))
+    assert [one.returncode for one in done] == [0, 0], done
+    one = contents(tmp_path / "one")
+    assert contents(tmp_path / "two") == one and len(one) > 4
+    started = start([*embed, "--out", tmp_path / "killed" / "store", "--engine", "ray", "--workers", "2"])
+    rows, killed = tmp_path / "killed" / ".store.partial" / "done.npy", 0
+    while started.poll() is None:
+        time.sleep(0.05)
+        with contextlib.suppress(OSError):
+            if killed < 2 and sum(rows.read_bytes()[128:]) > 500 * killed:
+                killed += kill_workers(started.pid)
+    assert started.wait() == 0 and killed, started.stderr.read()
+    assert contents(tmp_path / "killed") == one
 
 
 def test_ctrl_c_ends_all_and_the_same_command_goes_on(sounds, tmp_path):

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"storage"},
     "audio": {"data", "storage", "config"},
     "compression": {"storage", "losses", "learning", "card"},
-    "teachers": GROUND,
+    "teachers": GROUND | {"engines"},
     "prediction": GROUND,
     "students": GROUND | {"losses", "metrics", "prediction", "card"},
     "transfer": {"students", "losses", "learning", "data", "config"},
