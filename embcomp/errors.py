@@ -35,6 +35,10 @@ class StoreError(EmbcompError, ValueError):
     """A store is missing, damaged, or was made from something else."""
 
 
+class BusyError(StoreError):
+    """Another process is writing there."""
+
+
 class ArtifactError(EmbcompError, ValueError):
     """A saved compressor, student or teacher is missing, damaged or of another kind."""
 

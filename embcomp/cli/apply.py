@@ -25,7 +25,8 @@ def apply(compressor: Path, store: Path, manifest: Path | None, dtype: str, out:
     """Compress every embedding in STORE with COMPRESSOR.
 
     STORE is a store, or a file of embeddings as for compress. A file without ids
-    takes those of --manifest; without it, rows are called by their numbers.
+    takes those of --manifest; without it, rows are called by their numbers. A store
+    in shards gives one: start the command several times, and they share the shards.
 
     \b
     Example:

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embcomp.compression.rows import as_rows
+from embcomp.compression.rows import Rows, as_rows
+
+FAR = 2 << 30  # bytes of rows in memory, beyond which they are read in stretches
+STRETCH, WINDOW = 32 << 10, 128 << 20  # bytes
 
 
 class Gatherer:
@@ -64,6 +67,9 @@ def minibatches(
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Yield ``(index, batch)`` over rows once, shuffled.
 
+    Rows of more than `FAR` bytes are not drawn one by one from everywhere, which a disk is slow at: short stretches of
+    neighbours are read in random order, many of them into a window, and the rows of a window are shuffled.
+
     Parameters
     ----------
     X : (n, dim) array, tensor, memory map, store or Concatenation
@@ -82,8 +88,59 @@ def minibatches(
     """
     rows = as_rows(X)
     among = np.arange(len(rows)) if among is None else among
+    if 4 * len(among) * rows.shape[1] > FAR:
+        yield from _windows(rows, batch_size, generator, among)
+        return
     order = among[torch.randperm(len(among), generator=generator).numpy()]
     gather = Gatherer(rows, min(batch_size, len(order)))
     for start in range(0, len(order), batch_size):
         index = order[start : start + batch_size]
         yield index, gather(index)
+
+
+def _windows(
+    rows: Rows, batch_size: int, generator: torch.Generator, among: np.ndarray
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    width = rows.shape[1]
+    buffer = torch.empty(batch_size, width)
+    gather = None
+    for index in shuffled_stretches(len(among), 4 * width, batch_size, generator):
+        gather = gather or Gatherer(rows, len(index))  # the first window is the longest
+        numbers = among[index]
+        window = gather(numbers)
+        order = torch.randperm(len(index), generator=generator)
+        for part in order.split(batch_size):
+            torch.index_select(window, 0, part, out=buffer[: len(part)])
+            yield numbers[part.numpy()], buffer[: len(part)]
+
+
+def shuffled_stretches(count: int, row_bytes: int, batch_size: int, generator: torch.Generator) -> Iterator[np.ndarray]:
+    """Numbers below `count`, each once, in windows: stretches of neighbours from all over.
+
+    Parameters
+    ----------
+    count : int
+    row_bytes : int
+        Of a row in memory.
+    batch_size : int
+        A window has a multiple of it, so that only the last batch of all is shorter.
+    generator : torch.Generator
+
+    Yields
+    ------
+    ndarray of shape (k,), int64
+        Not yet shuffled within.
+    """
+    stretch = max(1, STRETCH // row_bytes)
+    size = max(1, WINDOW // row_bytes // batch_size) * batch_size
+    waiting: list[np.ndarray] = []
+    held = 0
+    for number in torch.randperm(-(-count // stretch), generator=generator).tolist():
+        waiting.append(np.arange(number * stretch, min(count, (number + 1) * stretch)))
+        held += len(waiting[-1])
+        while held >= size:
+            left = np.concatenate(waiting)
+            yield left[:size]
+            waiting, held = [left[size:]], held - size
+    if held:
+        yield np.concatenate(waiting)

@@ -109,14 +109,18 @@ def group_codes(groups: Any, n_rows: int) -> np.ndarray:
     return np.array([number[name] for name in names], dtype=np.int64)
 
 
-def names(ids: Any, n_rows: int) -> list[str]:
-    """Ids as text; bytes are decoded.
+def names(ids: Any, n_rows: int) -> Sequence[str]:
+    """Ids as text; bytes are decoded. Texts on disk (a true attribute ``in_blocks``) stay there.
 
     Raises
     ------
     DataError
         A row has no id; the rows are named. Or lengths differ.
     """
+    if getattr(ids, "in_blocks", False):
+        if len(ids) != n_rows:
+            raise DataError(f"{n_rows} rows of embeddings but {len(ids)} ids")
+        return ids
     found = column(ids, n_rows, "ids")
     refuse_missing(found, "id")
     return [str(name) for name in found.values.tolist()]

@@ -115,7 +115,8 @@ def as_rows(X: Any) -> Rows:
     Parameters
     ----------
     X : array-like of shape (n, dim), torch.Tensor, memory map, store or Concatenation
-        A store is anything with ``data`` and ``ids``.
+        A store is anything with ``data`` and ``ids``. An array with a true attribute ``in_blocks`` is taken as it is: it
+        has ``shape`` and ``dtype``, gives rows by slice and by number, and has the method ``take`` of numpy's arrays.
 
     Raises
     ------
@@ -134,11 +135,14 @@ def as_rows(X: Any) -> Rows:
             raise ValueError(
                 f"the store holds {X.frames} vectors per clip; give their mean, store.take(ids), and the ids"
             )
-        return Rows([_matrix(X.data)], list(X.ids))
+        # Names of millions of rows stay on disk.
+        return Rows([_matrix(X.data)], X.ids if getattr(X.ids, "in_blocks", False) else list(X.ids))
     return Rows([_matrix(X)])
 
 
-def _matrix(X: Any) -> np.ndarray | torch.Tensor:
+def _matrix(X: Any) -> Any:
+    if getattr(X, "in_blocks", False):  # rows in shards, read block by block
+        return X
     if np.ma.isMaskedArray(X):
         bad = np.flatnonzero(np.ma.getmaskarray(X).reshape(len(X), -1).any(axis=1)) if X.ndim else np.arange(0)
         if len(bad):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,8 @@ def apply(
     store : path
         Of embeddings of shape (n, D), or a file of them; see `embcomp.storage.vectors.open_vectors`.
     out : path
-        Store of targets of shape (n, d) to write; an interrupted call continues when repeated.
+        Store of targets of shape (n, d) to write; an interrupted call continues when repeated. Of a store in shards it has
+        the same shards, which several processes with the same arguments write side by side.
     ids : sequence of str, optional
         Of the rows of a file that has none; otherwise they are called by their numbers, from 0 on.
     dtype : {"float32", "float16"}
@@ -49,7 +50,9 @@ def apply(
     ArtifactError
         There is no compressor at `compressor`, or it is damaged.
     """
+    from embcomp.compression.sharded import apply_shards
     from embcomp.storage.files import file_hash
+    from embcomp.storage.shards import is_sharded
     from embcomp.storage.store import write_store
     from embcomp.storage.taught import keep, kept, together
     from embcomp.storage.vectors import open_vectors
@@ -60,11 +63,15 @@ def apply(
             f"{store} holds {source.dim} dimensions, {compressor} was fitted on {fitted.n_features_in_}; "
             "apply it to embeddings of the same teacher"
         )
-    settings = {
+    settings: dict[str, Any] = {
         "compressor": file_hash(Path(compressor, "weights.safetensors")),
         "method": f"{fitted.method}/{fitted.objective}",
         "source": source.settings,
     }
+
+    taught = together(kept(source.path), fitted._fitted().ids)
+    if is_sharded(store):
+        return apply_shards(fitted, source, out, settings, dtype, taught)
 
     def produce(rows: np.ndarray) -> np.ndarray:
         return fitted.transform(source.take([source.ids[row] for row in rows]))
@@ -72,5 +79,5 @@ def apply(
     written = write_store(
         out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096, dtype=dtype
     )
-    keep(written.path, together(kept(source.path), fitted._fitted().ids))
+    keep(written.path, taught)
     return written

@@ -121,7 +121,7 @@ def _folds(config: RunConfig, paths: Sequence[Path]) -> int:
     manifest = _quietly(own, config)
     if split.by == "group":
         return len(np.unique(manifest.groups.astype(str)))
-    return len(column_folds(manifest.splits, manifest.groups, (), True))
+    return len(column_folds(manifest.splits, manifest.groups, (), True, config.split.validate))
 
 
 def _quietly(path: Path, config: RunConfig) -> Manifest:
@@ -239,7 +239,7 @@ def _reduced(config: RunConfig, manifests: list[Path], sets: Sets, odd: bool) ->
     )  # fmt: skip
     by = "none" if config.split.by == "none" else "group"
     split = replace(
-        config.split, by=by, folds=folds, test=(),
+        config.split, by=by, folds=folds, test=(), validate=(),
         labels_per_class=min(config.split.labels_per_class, 2),
     )  # fmt: skip
     variants = []

@@ -7,13 +7,14 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, DataError, EmbcompError, StoreError, why
+from embcomp.errors import ArtifactError, BusyError, DataError, EmbcompError, StoreError, why
 from embcomp.storage.files import check_regular, read_json, write_json
 from embcomp.storage.imposters import head_of, imposter
 
@@ -76,19 +77,34 @@ class RowFile:
         """
         if len(rows) and not 0 <= int(np.min(rows)) <= int(np.max(rows)) < self.shape[0]:
             raise IndexError(f"rows {np.min(rows)} to {np.max(rows)} of {self.path}, which has {self.shape[0]}")
+        rows = np.asarray(rows, dtype=np.int64)
+        order = np.argsort(rows, kind="stable")  # forwards through the file
         found = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
-        size = found.strides[0]
+        size = self.shape[1] * self.dtype.itemsize
+        runs = np.flatnonzero(np.diff(rows[order]) != 1) + 1
         try:
-            for place in np.argsort(rows, kind="stable"):  # forwards through the file
-                self._file.seek(self._start + int(rows[place]) * size)
-                if self._file.readinto(found[place].data) != size:
-                    raise ArtifactError(f"{self.path} ends before its row {rows[place]}; make it again")
+            if 4 * len(runs) < len(rows):  # rows that follow each other are read at once
+                together = np.empty_like(found)
+                for start, stop in zip([0, *runs.tolist()], [*runs.tolist(), len(rows)]):
+                    if stop > start:
+                        self._read(int(rows[order[start]]), together[start:stop], size)
+                found[order] = together
+                return found
+            for place in order:
+                self._read(int(rows[place]), found[place], size)
         except OSError as error:
             raise ArtifactError(f"cannot read {self.path}: {error.strerror or error}") from None
         return found
 
+    def _read(self, row: int, into: np.ndarray, size: int) -> None:
+        self._file.seek(self._start + row * size)
+        if self._file.readinto(into.data) != into.nbytes:
+            raise ArtifactError(f"{self.path} ends before its row {row + (into.nbytes > size)}; make it again")
 
-def scratch_rows(blocks: Iterable[np.ndarray], width: int, folder: str | os.PathLike) -> np.memmap:
+
+def scratch_rows(
+    blocks: Iterable[np.ndarray], width: int, folder: str | os.PathLike, copies: bool = False
+) -> np.memmap:
     """Blocks of rows, one after the other, in a file without a name that is gone when the array is.
 
     For what would not fit in memory at once. Written as a file and not as a memory map: there a full disk would end
@@ -99,6 +115,8 @@ def scratch_rows(blocks: Iterable[np.ndarray], width: int, folder: str | os.Path
     blocks : iterable of ndarray of shape (k, width)
     folder : path
         Whose disk has the room.
+    copies : bool, default=False
+        Let what is written into the array stay in memory; torch asks for arrays that may be written into.
 
     Returns
     -------
@@ -118,7 +136,27 @@ def scratch_rows(blocks: Iterable[np.ndarray], width: int, folder: str | os.Path
             file.flush()
         except OSError as error:
             raise StoreError(f"cannot write rows into {folder}: {why(error)}") from None
-        return np.memmap(file, dtype=np.float32, mode="r", shape=(count, width))
+        return np.memmap(file, dtype=np.float32, mode="c" if copies else "r", shape=(count, width))
+
+
+def checked_rows(values: Any, rows: np.ndarray, dim: int, dtype: str, ids: Sequence[str]) -> np.ndarray:
+    """Values as rows of a store (k, dim) of type `dtype`.
+
+    Raises
+    ------
+    DataError
+        Another shape, NaN or infinity; the first such row is named by its id, `ids` being those of all rows.
+    """
+    values = np.asarray(values)
+    if values.shape != (len(rows), dim):
+        raise DataError(f"expected vectors of shape {(len(rows), dim)}, got {values.shape}")
+    with np.errstate(over="ignore"):
+        values = values.astype(dtype)
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        named = ids[rows[np.flatnonzero(bad)[0]]]
+        raise DataError(f"{bad.sum()} vectors are NaN or infinite (in {dtype}), that of {named!r} first")
+    return values
 
 
 class PartialRows:
@@ -260,7 +298,7 @@ class WriterLock:
                 raise BlockingIOError
         except BlockingIOError:
             self.handle.close()
-            raise StoreError(f"another process is writing {self.path}; wait for it to end") from None
+            raise BusyError(f"another process is writing {self.path}; wait for it to end") from None
         except OSError:
             pass  # a file system without locks: there, too, the rename keeps it whole
         return self

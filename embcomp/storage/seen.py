@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from embcomp.storage.content import GRACE, older_keys, span
 if TYPE_CHECKING:
     import torch
 
+BLOCK = 1 << 16  # names held at once
 ENDLESS = 1e300  # seconds; weights hold no infinity
 
 
@@ -40,12 +42,15 @@ class Seen:
     @classmethod
     def of(cls, ids: Iterable[str]) -> Seen:
         """What is to be kept of `ids`; bytes are decoded."""
-        names = list(dict.fromkeys(map(_text, ids)))
-        parts = sorted(
-            {(_hash(file), start, end) for name in names for file, start, end in [span(name)] if file != name}
-        )
+        found: list[np.ndarray] = []
+        spans: set[tuple[int, float, float]] = set()
+        source = iter(ids)
+        while names := list(map(_text, itertools.islice(source, BLOCK))):
+            spans |= {(_hash(file), start, end) for name in names for file, start, end in [span(name)] if file != name}
+            found.append(_hashes(names))
+        parts = sorted(spans)
         return cls(
-            np.unique(_hashes(names)),
+            np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64),
             np.array([file for file, _, _ in parts], dtype=np.int64),
             np.array([place for _, *place in parts], dtype=np.float64).reshape(-1, 2),
         )

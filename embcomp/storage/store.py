@@ -1,7 +1,7 @@
 """Vectors on disk: one flat memory-mapped array, the ids of its rows, and what made it.
 
 A store is a folder: ``data.npy`` (n x D, C order), ``index.csv`` (id, content
-hash) and ``meta.json`` (settings, dtype, complete). Writing goes on in a hidden
+hash) and ``meta.json`` (settings, dtype, complete); or an index of shards, see `embcomp.storage.shards`. Writing goes on in a hidden
 ``.NAME.partial`` folder beside it, remembers which rows are done, and takes the
 store's name in one step at the end.
 """
@@ -18,23 +18,21 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, DataError, StoreError, why
-from embcomp.storage.arrays import PartialRows, RowFile, WriterLock, open_array
+from embcomp.errors import ArtifactError, DataError, StoreError
+from embcomp.storage.arrays import PartialRows, RowFile, WriterLock, checked_rows, open_array
 from embcomp.storage.files import (
     check_regular,
     fingerprint,
     read_json,
     recover,
-    replace_folder,
-    sync,
-    write_json,
-    write_text,
 )
+from embcomp.storage.finishing import FORMAT, finish_store
 from embcomp.storage.ownership import advice, kind_of, listing, refuse_foreign, strangers
+from embcomp.storage.shards import PickedRows, ShardIndex, open_shards
 from embcomp.storage.taught import FILE as TAUGHT
 
-FORMAT = 1
 DTYPES = ("float32", "float16")
+HELD = 256 << 20  # bytes of vectors that are read into memory at once
 REMAINS = ("done.npy", "plan.json")  # of a store in writing
 OWN_FILES = ("data.npy", "index.csv", "meta.json", TAUGHT, *REMAINS)
 
@@ -46,9 +44,10 @@ class EmbeddingStore:
     ----------
     path : Path
     data : ndarray of shape (n, dim), memory-mapped, read only
-    ids : list of str
-        One per row.
-    hashes : list of str
+        Of a store in shards a `embcomp.storage.shards.ShardedRows`, which is read as one.
+    ids : sequence of str
+        One per row; of a store in shards they stay on disk.
+    hashes : sequence of str
         Content hash of the clip behind each row.
     settings : dict
         What the rows were made with: teacher, audio settings, compressor. Where ``frames`` is k, a row
@@ -61,8 +60,18 @@ class EmbeddingStore:
     (2, 1536)
     """
 
-    def __init__(self, path: Path, data: np.ndarray, ids: list[str], hashes: list[str], settings: dict[str, Any]):
-        self.path = path
+    _index: ShardIndex | None = None
+
+    def __init__(
+        self,
+        path: Path,
+        data: Any,
+        ids: Sequence[str],
+        hashes: Sequence[str],
+        settings: dict[str, Any],
+        index: ShardIndex | None = None,
+    ):
+        self.path, self._index = path, index
         self.data = data
         self.ids = ids
         self.hashes = hashes
@@ -84,10 +93,14 @@ class EmbeddingStore:
             raise StoreError(f"no store at {path}: {problem}")
         try:
             meta = read_json(path / "meta.json")
+            if isinstance(meta, dict) and "shards" in meta:
+                return cls._sharded(path, meta)
             data = open_array(path / "data.npy")
             check_regular(path / "index.csv")
             with open(path / "index.csv", encoding="utf-8", newline="") as file:
                 rows = list(csv.reader(file))
+        except StoreError:
+            raise
         except (OSError, ValueError, csv.Error) as error:  # an ArtifactError is a ValueError
             raise StoreError(f"{path} is not a whole store ({error}); {_mend(path)}") from error
         if not isinstance(meta, dict) or not meta.get("complete") or meta.get("format") != FORMAT:
@@ -101,10 +114,16 @@ class EmbeddingStore:
         ids, hashes = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
         if len(set(ids)) != len(ids) or not isinstance(meta.get("settings"), dict):
             raise StoreError(f"{path} names a clip twice or has no settings; {_mend(path)}")
-        frames = meta["settings"].get("frames", 1)
-        if type(frames) is not int or frames < 1 or data.shape[1] % frames:
-            raise StoreError(f"{path}: rows of {data.shape[1]} values do not hold {frames!r} vectors; make it again")
+        _check_frames(path, meta["settings"], data.shape[1])
         return cls(path, data, ids, hashes, meta["settings"])
+
+    @classmethod
+    def _sharded(cls, path: Path, meta: dict[str, Any]) -> EmbeddingStore:
+        data, ids, hashes, index = open_shards(path, meta)
+        if str(data.dtype) not in DTYPES or not isinstance(meta.get("settings"), dict):
+            raise StoreError(f"{path} has rows of {data.dtype}, or no settings; join its stores again")
+        _check_frames(path, meta["settings"], data.shape[1])
+        return cls(path, data, ids, hashes, meta["settings"], index)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -130,15 +149,24 @@ class EmbeddingStore:
         StoreError
             Some ids are not in the store; the first of them are named.
         """
+        if ids is self.ids:
+            return np.arange(len(self))
+        if self._index is not None:
+            ids = list(ids)
+            found = self._index.find(ids)
+            self._refuse_missing([ids[number] for number in np.flatnonzero(found < 0)], len(ids))
+            return found
         if self._row_of is None:
             self._row_of = {clip: row for row, clip in enumerate(self.ids)}
         ids = list(ids)
-        missing = [clip for clip in ids if clip not in self._row_of]
+        self._refuse_missing([clip for clip in ids if clip not in self._row_of], len(ids))
+        return np.fromiter((self._row_of[clip] for clip in ids), dtype=np.int64, count=len(ids))
+
+    def _refuse_missing(self, missing: list[str], count: int) -> None:
         if missing:
             raise StoreError(
-                f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first; embed them first"
+                f"{self.path} lacks {len(missing)} of {count} clips, {missing[0]!r} first; embed them first"
             )
-        return np.fromiter((self._row_of[clip] for clip in ids), dtype=np.int64, count=len(ids))
 
     def take(self, ids: Iterable[str], over_time: bool = False) -> np.ndarray:
         """Vectors of `ids` in that order, float32 of shape (len(ids), dim).
@@ -151,6 +179,21 @@ class EmbeddingStore:
         vectors = rows.reshape(len(rows), self.frames, self.dim)
         return vectors if over_time else vectors.mean(1)
 
+    def vectors(self, ids: Iterable[str]) -> Any:
+        """Vectors of `ids` in that order, shape (len(ids), dim), for what reads them block by block.
+
+        Of all rows, or of many, what is returned stays on disk, and is of the store's type.
+        """
+        if self.frames > 1 or str(self.data.dtype) not in DTYPES:
+            return self.take(ids)
+        if ids is self.ids:
+            return self.data
+        rows = self.rows(ids)
+        if np.array_equal(rows, np.arange(len(self))):
+            return self.data
+        many = len(rows) * self.dim * 4 > HELD
+        return PickedRows(self.data, rows) if many else np.asarray(self.data[rows], dtype=np.float32)
+
     def reader(self, ids: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
         """A function from numbers among `ids`, int64 (k,), to their rows, float32 (k, width), read from disk each time.
 
@@ -159,8 +202,15 @@ class EmbeddingStore:
         StoreError
             Some ids are not in the store.
         """
-        rows, file = self.rows(ids), RowFile(self.path / "data.npy")
+        rows = self.rows(ids)
+        file = self.data if self._index is not None else RowFile(self.path / "data.npy")
         return lambda numbers: file.take(rows[numbers]).astype(np.float32, copy=False)
+
+
+def _check_frames(path: Path, settings: Mapping[str, Any], width: int) -> None:
+    frames = settings.get("frames", 1)
+    if type(frames) is not int or frames < 1 or width % frames:
+        raise StoreError(f"{path}: rows of {width} values do not hold {frames!r} vectors; make it again")
 
 
 def check_settings(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -250,10 +300,10 @@ def write_store(
             batches = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]
             made = spread(batches) if spread and batches else ((rows, produce(rows)) for rows in batches)
             for rows, values in made:
-                rows_there.write(rows, _checked(values, rows, dim, dtype, ids))
+                rows_there.write(rows, checked_rows(values, rows, dim, dtype, ids))
                 progress(len(rows))
         _existing(path, made_with)  # hours later something else may be there
-        _finish(partial, path, plan, ids, hashes)
+        finish_store(partial, path, plan, ids, hashes, REMAINS)
     return EmbeddingStore.open(path)
 
 
@@ -318,44 +368,3 @@ def _copy_rows(before: EmbeddingStore, target: PartialRows, ids: Sequence[str], 
     for start in range(0, len(pairs), 4096):
         new_rows, old_rows = (np.array(rows) for rows in zip(*pairs[start : start + 4096]))
         target.write(new_rows, before.data[old_rows])
-
-
-def _checked(values: Any, rows: np.ndarray, dim: int, dtype: str, ids: Sequence[str]) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != (len(rows), dim):
-        raise DataError(f"expected vectors of shape {(len(rows), dim)}, got {values.shape}")
-    with np.errstate(over="ignore"):
-        values = values.astype(dtype)
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        named = ids[rows[np.flatnonzero(bad)[0]]]
-        raise DataError(f"{bad.sum()} vectors are NaN or infinite (in {dtype}), that of {named!r} first")
-    return values
-
-
-def _finish(partial: Path, path: Path, plan: dict, ids: Sequence[str], hashes: Sequence[str]) -> None:
-    lines = ["id,hash"] + [f"{_quoted(clip)},{key}" for clip, key in zip(ids, hashes)]
-    write_text(partial / "index.csv", "\n".join(lines) + "\n")
-    write_json(
-        partial / "meta.json",
-        {
-            "format": FORMAT,
-            "complete": True,
-            "dtype": plan["dtype"],
-            "rows": plan["rows"],
-            "dim": plan["dim"],
-            "settings": plan["settings"],
-        },
-    )
-    sync(partial / "data.npy")
-    try:
-        # The count of rows done is written last: after a kill here, its rows must be found again.
-        replace_folder(partial, path)
-        for name in REMAINS:
-            (path / name).unlink()
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {why(error)}") from error
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text

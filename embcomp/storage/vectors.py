@@ -19,11 +19,12 @@ import numpy as np
 from embcomp.errors import MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
 from embcomp.storage.expansion import most_bytes, refuse_array, refuse_parquet
-from embcomp.storage.files import file_hash, fingerprint
+from embcomp.storage.files import file_hash, fingerprint, read_json
 from embcomp.storage.ids import clean_ids, ids_of_rows, read_ids, spelled_otherwise, spelling
 from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.pickled import texts_of
+from embcomp.storage.shards import is_sharded
 from embcomp.storage.store import EmbeddingStore
 
 IDS = ("id", "ids", "path", "paths", "clip", "clips", "name", "names", "file", "files", "filename", "key", "keys")
@@ -79,6 +80,8 @@ def content_key(path: Path) -> str | list[str]:
         return file_hash(path) if ids is None else [file_hash(path), fingerprint(ids)]
     if (path / "data.npy").exists():
         return file_hash(path / "data.npy")
+    if is_sharded(path):
+        return fingerprint([one.get("hash", "") for one in read_json(path / "meta.json")["shards"]])
     return fingerprint([[one.relative_to(path).as_posix(), file_hash(one)] for one in _files(path)])
 
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,16 @@ from embcomp.config import AudioConfig, VariantConfig
 from embcomp.data.inputs import InputSpec
 from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError
+from embcomp.storage.arrays import scratch_rows
 from embcomp.storage.seen import Seen
-from embcomp.storage.store import EmbeddingStore
+from embcomp.storage.store import HELD, EmbeddingStore
 from embcomp.students.arrays import ArrayFeatures, FileFeatures
 from embcomp.students.classifier import Classifier
 from embcomp.training.examples import Drawable, Examples, Joined, Streamed
 from embcomp.training.loop import TrainingResult, train
 from embcomp.transfer import Source, build_transfer
+
+BLOCK = 1 << 16  # clips whose vectors are read at once where all of them would be too many
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def train_student(
     # What has no label may be far more than memory holds, and views are several times the labelled clips.
     streamed = [part.streamed(fit.labels) for part in parts[1:]]
     examples = Joined([labelled, *streamed]) if streamed else labelled
-    targets, start = _targets(variant, parts, lesson.compressor)
+    targets, start = _targets(variant, parts, lesson.compressor, Path(out).absolute().parent)
     classifier, result = _trained(
         variant, audio, fit.features.spec, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
         seed=seed, device=device, checkpoint=checkpoint, progress=progress,
@@ -177,9 +181,12 @@ def train_student(
 
 
 def _targets(
-    variant: VariantConfig, parts: list[Part], compressor: Compressor | None
+    variant: VariantConfig, parts: list[Part], compressor: Compressor | None, folder: Path
 ) -> tuple[np.ndarray | None, nn.Module | None]:
-    """Vectors of all parts in order, compressed if they are to be; and the module that the joint schedule starts from."""
+    """Vectors of all parts in order, compressed if they are to be; and the module that the joint schedule starts from.
+
+    More of them than memory should hold lie in a file in `folder` that is gone when they are.
+    """
     transfer = variant.transfer
     if not transfer.cached:
         return None, None
@@ -187,27 +194,28 @@ def _targets(
         raise ConfigError(
             f"transfer method {transfer.method!r} learns from the embeddings of every clip, and some have none"
         )
-    found = []
-    for part in parts:
-        if compressor is None or transfer.joint:
-            found.append(part.embeddings.take(list(part.ids), transfer.over_time))
-        else:
-            found.append(compressor.transform(_in_blocks(part)))
-    widths = {vectors.shape[-1] for vectors in found}
+    start = compressor.to_module() if transfer.joint and compressor is not None else None
+    applied = None if transfer.joint else compressor
+    widths = {part.embeddings.dim if applied is None else applied.n_components_ for part in parts}
     if len(widths) > 1:
         raise ConfigError(
             f"targets of the labelled and the unlabelled clips have different widths, {sorted(widths)}; "
             "make both with the same teacher and compressor"
         )
-    return np.concatenate(found), compressor.to_module() if transfer.joint and compressor is not None else None
+    (width,) = widths
+    if not transfer.over_time and 4 * width * sum(len(part.ids) for part in parts) > HELD:
+        blocks = (_vectors(part, applied, at, at + BLOCK) for part in parts for at in range(0, len(part.ids), BLOCK))
+        folder.mkdir(parents=True, exist_ok=True)
+        return scratch_rows(blocks, width, folder, copies=True), start
+    return np.concatenate([_vectors(part, applied, 0, len(part.ids), transfer.over_time) for part in parts]), start
 
 
-def _in_blocks(part: Part) -> np.ndarray:
-    """Vectors of a part (n, dim): those of a whole store as its memory map, which a compressor reads block by block."""
-    store = part.embeddings
-    rows = store.rows(part.ids)
-    whole = store.frames == 1 and np.array_equal(rows, np.arange(len(store)))
-    return store.data if whole else store.take(part.ids)
+def _vectors(part: Part, compressor: Compressor | None, first: int, last: int, over_time: bool = False) -> np.ndarray:
+    """Vectors of the clips from `first` to `last` of a part, compressed where there is a compressor."""
+    ids = list(part.ids[first:last])
+    if compressor is None:
+        return part.embeddings.take(ids, over_time)
+    return compressor.transform(part.embeddings.vectors(ids))
 
 
 def _trained(

@@ -6,8 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from embcomp.compression import Compressor
 from embcomp.compression.parameters import needs_labels
@@ -22,9 +21,9 @@ from embcomp.storage.vectors import matched, open_vectors
 
 def fit_compressor(
     config: CompressorConfig,
-    vectors: np.ndarray,
+    vectors: Any,
     labels: Labels | None,
-    hashes: list[str],
+    hashes: Sequence[str],
     seed: int,
     start_only: bool = False,
 ) -> Compressor:
@@ -32,10 +31,10 @@ def fit_compressor(
 
     Parameters
     ----------
-    vectors : ndarray of shape (n, D)
+    vectors : ndarray of shape (n, D), or rows that are read block by block
     labels : Labels, or None
         None suits objectives that need no label.
-    hashes : list of str
+    hashes : sequence of str
         Content hashes of the clips, kept in the artifact as what it has seen.
     start_only : bool, default=False
         The closed-form start, without training.
@@ -93,13 +92,13 @@ def compress(
             "add --manifest FILE, or use --objective reconstruction"
         )
     opened = open_vectors(store, None if manifest is None else manifest.ids)
-    labels, ids = None, opened.ids
+    labels, ids = None, opened.ids  # of a store in shards they stay on disk
     if manifest is not None:
         opened, chosen = matched(opened, manifest.ids), manifest.with_splits(splits)
         labels, ids = encode(chosen.labels, check=False), chosen.ids
-    rows = opened.rows(ids)
-    if not len(rows):
+    if not len(ids):
         raise StoreError(f"{store} holds no embeddings to fit a compressor on; embed some clips first")
-    fitted = fit_compressor(config, opened.take(ids), labels, [opened.hashes[row] for row in rows], seed)
+    hashes = opened.hashes if manifest is None else [opened.hashes[row] for row in opened.rows(ids)]
+    fitted = fit_compressor(config, opened.vectors(ids), labels, hashes, seed)
     fitted.save(out)
     return fitted
