@@ -34,6 +34,7 @@ _MODULE_OF = {
     "run": "embcomp.pipeline",
     "suggest": "embcomp.review.suggesting",
     "sweep": "embcomp.pipeline.sweep",
+    "tune": "embcomp.pipeline.tune",
     "validate": "embcomp.pipeline.validation",
     "write_report": "embcomp.report",
 }
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from embcomp.pipeline import run as run
     from embcomp.pipeline.matrix import matrix as matrix
     from embcomp.pipeline.sweep import sweep as sweep
+    from embcomp.pipeline.tune import tune as tune
     from embcomp.pipeline.validation import validate as validate
     from embcomp.report import write_report as write_report
     from embcomp.review.suggesting import suggest as suggest

@@ -23,6 +23,7 @@ COMMANDS = {
     "validate": "Check a manifest before a run.",
     "run": "Compare variants over seeds and folds, as a TOML file describes.",
     "plan": "Reckon what a run of many clips takes: time, memory, disk and cost.",
+    "tune": "Choose settings by validation score, with Optuna.",
     "matrix": "Train on each data set and test on all of them.",
     "teachers": "List, download and check teachers.",
     "embed": "Compute a teacher's embeddings of the clips in a manifest.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -104,6 +105,54 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     >>> run(load_config("recipes/fsdd/configs/quick.toml"), "runs/fsdd").summary   # doctest: +SKIP
     """
     progress = progress or (lambda stage, done, total: None)
+    with _opened(config, out) as (space, config, manifests, engine):
+        ready = _planned(space, config, manifests, progress)
+        made, reused = _done(ready, engine, progress)
+        plan, guards = ready.plan, ready.guards
+        guards |= checks.check_students(plan) | checks.listed(plan.context, ready.given)
+        table = score_table(plan, guards)
+        summary = summarise(table)
+        write_results(plan, table, summary, guards, ready.bad, ready.cut)
+        return RunResult(space.folder, table, summary, made, reused, tuple(ready.bad), ready.cut)
+
+
+def validation_scores(
+    config: RunConfig, out: str | os.PathLike, progress: Progress | None = None
+) -> dict[str, list[float]]:
+    """Train the students of a run and look at their validation clips alone: nothing is predicted for a test clip.
+
+    A run of the same settings in the same folder then has its students already.
+
+    Parameters
+    ----------
+    config, out, progress
+        As of `run`; further data sets of `config` are not read.
+
+    Returns
+    -------
+    dict of str to list of float
+        Of each variant, the best ``training.monitor`` of every seed and fold.
+
+    Raises
+    ------
+    EmbcompError
+        As `run`.
+    """
+    progress = progress or (lambda stage, done, total: None)
+    config = replace(config, data=replace(config.data, cross=()))
+    with _opened(config, out) as (space, config, manifests, engine):
+        ready = _planned(space, config, manifests, progress)
+        _done(ready, engine, progress, untested=True)
+        checks.check_students(ready.plan)
+        found: dict[str, list[float]] = {}
+        for one in ready.plan.students:
+            found.setdefault(one.variant, []).append(read_json(one.student / "result.json")["validation_score"])
+        return found
+
+
+@contextlib.contextmanager
+def _opened(config: RunConfig, out: str | os.PathLike) -> Iterator[tuple[Workspace, RunConfig, list[Manifest], Any]]:
+    """The folder of a run, which nobody else may write meanwhile, with its settings, manifests and engine."""
     if config.engine == "local":
         check_device(config.device)  # of a cluster, the workers have it
     engine = open_engine(config.engine, config.workers, config.threads)
@@ -112,10 +161,21 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     config, manifests = _manifests(config)
     check_results(space.folder, "run", FILES, _older)
     with WriterLock(space.folder, "a run", inside=True):
-        return _run(space, config, manifests, progress, engine)
+        yield space, config, manifests, engine
 
 
-def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress, engine: Any) -> RunResult:
+@dataclass(frozen=True)
+class _Ready:
+    """A plan that passed its guards."""
+
+    plan: Plan
+    guards: dict[str, Any]
+    given: dict[str, Any]
+    bad: list[BadClip]
+    cut: dict[str, int]
+
+
+def _planned(space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress) -> _Ready:
     datasets, bad, cut = _datasets(space, config, manifests, progress)
     mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)
@@ -132,9 +192,17 @@ def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progres
     guards |= checks.check_transductive(plan) | checks.check_teachers(plan, given)
     write_text(space.folder / "config.toml", to_toml(config))
     write_json(space.folder / "environment.json", environment(config))
+    return _Ready(plan, guards, given, bad, cut)
+
+
+def _done(ready: _Ready, engine: Any, progress: Progress, untested: bool = False) -> tuple[int, int]:
+    """Do all stages, or those up to students that are not tested; how many were made, and how many were there."""
+    plan, config = ready.plan, ready.plan.context.config
     made, reused, on_gpu = 0, 0, _on_gpu(config)
     with engine:
         for name, function, jobs in _phases(plan):
+            if untested and function is make_student:
+                jobs = [replace(job, tests=[]) for job in jobs]
             todo = [job for job in jobs if not all(Path(path).exists() for path in job.outputs)]
             made, reused = made + len(todo), reused + len(jobs) - len(todo)
             progress(name, len(jobs) - len(todo), len(jobs))
@@ -142,12 +210,10 @@ def _run(space: Workspace, config: RunConfig, manifests: list[Manifest], progres
             for done, _ in enumerate(ended, 1):
                 progress(name, len(jobs) - len(todo) + done, len(jobs))
             if name == "compressors":
-                guards |= checks.check_compressors(plan)  # before students take hours to learn from them
-    guards |= checks.check_students(plan) | checks.listed(plan.context, given)
-    table = score_table(plan, guards)
-    summary = summarise(table)
-    write_results(plan, table, summary, guards, bad, cut)
-    return RunResult(space.folder, table, summary, made, reused, tuple(bad), cut)
+                ready.guards.update(checks.check_compressors(plan))  # before students take hours to learn from them
+            if untested and function is make_student:
+                break
+    return made, reused
 
 
 def _manifests(config: RunConfig) -> tuple[RunConfig, list[Manifest]]:

@@ -94,6 +94,9 @@ def test_names_that_do_not_fit_are_left_out_by_name(tmp_path):
     (name, reason), *others = make("audiomnist", tmp_path / "one").left_out
     assert name == "data/60/0_01_49.wav" and "SPEAKER/DIGIT_SPEAKER_TAKE" in reason and not others
     LAYOUTS["fsdd"][0](tmp_path / "two")
+    assert detect(tmp_path / "two" / "recordings").name == "fsdd"
+    write_sounds(tmp_path / "other" / "recordings", "7_jackson_4.wav", "monday.wav", "tuesday.wav")
+    assert detect(tmp_path / "other").name == "folder"
     assert make("fsdd", tmp_path / "two" / "recordings").left_out == (
         ("noise.wav", "the name is not DIGIT_SPEAKER_TAKE"),
     )
