@@ -61,6 +61,7 @@ BENCHMARKS = (
     Benchmark("Start of the command line", "startup.py"),
     Benchmark("Files to log-mels", "front_end.py"),
     Benchmark("A training step, batches of 32 log-mels of 64 bands, 101 frames a second", "training_step.py", (), ("--small", "--repeats", "1", "--seconds", "0.2")),
+    Benchmark("Steps of one student by two processes", "processes.py"),
     Benchmark("Distance correlation of a batch of 256", "distance_correlation.py"),
     Benchmark("Fit from disk", "compression_fit.py", ("--rows", "100000")),
     Benchmark("Fit at 2048 dimensions, 100,000 rows in memory", "compression_wide.py", ("--repeats", "3")),

@@ -51,6 +51,10 @@ class MissingDependencyError(EmbcompError, ImportError):
     """An optional package is needed; the message names the install command."""
 
 
+class ProcessLostError(EmbcompError, RuntimeError):
+    """Another process that this one trains together with has ended."""
+
+
 class EmbcompWarning(UserWarning):
     """Something that a reader of the results must know, although work goes on."""
 

@@ -15,9 +15,12 @@ from torch import Tensor
 
 from embcomp.audio.channel import equalise, mix_styles
 from embcomp.config import TrainingConfig
+from embcomp.distributed import Share
 
 
-def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
+def augment(
+    features: Tensor, lengths: Tensor, config: TrainingConfig, generator: torch.Generator, share: Share | None = None
+) -> Tensor:
     """Gain, channel, roll and SpecAugment (Park et al. 2019), drawn anew for each clip.
 
     Parameters
@@ -28,32 +31,34 @@ def augment(features: Tensor, lengths: Tensor, config: TrainingConfig, generator
         Valid frames.
     generator : torch.Generator
         On the CPU, so that one seed gives the same draws on every device.
+    share : Share, optional
+        Where the clips are a share of a batch: draws are for the whole batch, in each process alike.
 
     Returns
     -------
     Tensor of shape (n, n_mels, frames)
     """
     if config.gain:
-        decibel = (2 * _draw(len(features), generator, features) - 1) * config.gain
+        decibel = (2 * _draw(features, generator, share) - 1) * config.gain
         features = features + (decibel * math.log(10) / 10).view(-1, 1, 1)
     if config.equaliser:
-        features = equalise(features, config.equaliser, generator)
+        features = equalise(features, config.equaliser, generator, share)
     if config.mixstyle:
-        features = mix_styles(features, lengths, config.mixstyle, generator)
+        features = mix_styles(features, lengths, config.mixstyle, generator, share)
     if config.roll:
-        features = _roll(features, lengths, (2 * _draw(len(features), generator, features) - 1) * config.roll)
+        features = _roll(features, lengths, (2 * _draw(features, generator, share) - 1) * config.roll)
     bands = torch.arange(features.shape[1], device=features.device)
     frames = torch.arange(features.shape[2], device=features.device)
     hidden_bands = bands.new_zeros((len(features), features.shape[1]), dtype=torch.bool)
     hidden_frames = frames.new_zeros((len(features), features.shape[2]), dtype=torch.bool)
     for _ in range(2):
         if config.freq_mask:
-            width = _draw(len(features), generator, features) * min(config.freq_mask, features.shape[1] // 2)
-            first = _draw(len(features), generator, features) * (features.shape[1] - width)
+            width = _draw(features, generator, share) * min(config.freq_mask, features.shape[1] // 2)
+            first = _draw(features, generator, share) * (features.shape[1] - width)
             hidden_bands |= _between(bands, first, width)
         if config.time_mask:
-            width = _draw(len(features), generator, features) * config.time_mask * lengths
-            first = _draw(len(features), generator, features) * (lengths - width)
+            width = _draw(features, generator, share) * config.time_mask * lengths
+            first = _draw(features, generator, share) * (lengths - width)
             hidden_frames |= _between(frames, first, width)
     # The clip's mean, not zero: zero is loud on a log scale, and so is the padding.
     valid = (frames < lengths.to(features.device).unsqueeze(1)).unsqueeze(1)
@@ -107,8 +112,11 @@ def mix(features: Tensor, lengths: Tensor, partners: Tensor, partner_lengths: Te
     return torch.where((frames < lengths.unsqueeze(1)).unsqueeze(1), mixed, features)
 
 
-def _draw(count: int, generator: torch.Generator, like: Tensor) -> Tensor:
-    return torch.rand(count, generator=generator).to(like.device)
+def _draw(features: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
+    """A number in [0, 1) for each clip."""
+    if share is None:
+        return torch.rand(len(features), generator=generator).to(features.device)
+    return torch.rand(share.whole, generator=generator)[share.own].to(features.device)
 
 
 def _between(positions: Tensor, first: Tensor, width: Tensor) -> Tensor:

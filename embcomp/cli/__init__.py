@@ -7,13 +7,12 @@ import importlib
 import os
 import signal
 import sys
-import warnings
-from collections.abc import Iterator
 
 import click
 
 from embcomp import __version__
-from embcomp.errors import AudioError, EmbcompError, EmbcompWarning, nearest, why
+from embcomp.cli.notes import notes_shown
+from embcomp.errors import AudioError, EmbcompError, nearest, why
 
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py, with "_" for "-".
 COMMANDS = {
@@ -80,26 +79,7 @@ def group() -> None:
     Example:
       embcomp demo
     """
-    click.get_current_context().with_resource(_notes_shown())
-
-
-@contextlib.contextmanager
-def _notes_shown() -> Iterator[None]:
-    """Print every warning of embcomp once, as a line on standard error."""
-    shown: set[str] = set()
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", EmbcompWarning)
-        show = warnings.showwarning
-
-        def note(message, category, *place, **more) -> None:
-            if not issubclass(category, EmbcompWarning):
-                show(message, category, *place, **more)
-            elif str(message) not in shown:
-                shown.add(str(message))
-                click.echo(f"note: {message}", err=True)
-
-        warnings.showwarning = note
-        yield
+    click.get_current_context().with_resource(notes_shown())
 
 
 class _Terminated(KeyboardInterrupt):

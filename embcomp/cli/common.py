@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 import click
 
+from embcomp.engines.together import own_rank
+
 # A folder is refused where a manifest is read, which says how to make one of it.
 MANIFEST = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -43,6 +45,12 @@ engine_option = click.option(
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="Device for training: cpu, cuda, cuda:1."
 )
+processes_option = click.option(
+    "--processes",
+    default=None,
+    type=click.IntRange(1),
+    help="Processes of this machine that train one student together, see training.processes.  [default: 1]",
+)
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."
 )
@@ -62,8 +70,11 @@ def json_for(stream: TextIO, text: str) -> str:
 
 
 def bar(total: int, what: str) -> Any:
-    """A progress bar on standard error; none if that is not a terminal, or where tqdm is not installed."""
-    if not sys.stderr.isatty():
+    """A progress bar on standard error.
+
+    None if that is not a terminal, where tqdm is not installed, and in all but the first of several processes.
+    """
+    if own_rank() or not sys.stderr.isatty():
         return _NoBar()
     try:
         from tqdm import tqdm

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @common.allow_outside_option
 @common.workers_option
 @common.engine_option
+@common.processes_option
 def run(
     config: Path | None,
     overrides: tuple[str, ...],
@@ -34,22 +35,31 @@ def run(
     allow_outside: bool = False,
     workers: int | None = None,
     engine: str | None = None,
+    processes: int | None = None,
 ) -> None:
     """Compare the variants listed in CONFIG (TOML) over seeds and folds.
 
     Results already in --out are reused: after an interruption, run the same command
     again to continue. With --from RUN, that run is repeated from its saved settings;
-    the exit code is 3 if a score differs.
+    the exit code is 3 if a score differs. With --processes, each student is trained by
+    several processes, and fewer students at a time.
 
     \b
     Example:
       embcomp run config.toml --set data.root=DATA --out runs/mine
     """
     from embcomp.config import load
+    from embcomp.engines.together import started_together
+    from embcomp.errors import ConfigError
+
+    if started_together() > 1:
+        raise ConfigError("a run starts its processes itself; leave torchrun out and give --processes N")
 
     if (config is None) == (source is None):
         raise click.UsageError("give either CONFIG or --from RUN")
     given = ["data.allow_outside=true"] if allow_outside else []
+    if processes is not None:
+        given.append(f"training.processes={processes}")
     if group_column:
         given.append(f"data.group_column={json.dumps(group_column)}")
     given += [f"workers={workers}"] * (workers is not None)

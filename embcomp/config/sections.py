@@ -124,7 +124,18 @@ class TrainingConfig:
     minutes: float = setting(
         0.0, "instead of steps: time to train for; its results depend on the machine's speed; 0 uses steps", at_least=0
     )
-    batch_size: int = setting(32, "clips", at_least=2)
+    batch_size: int = setting(32, "clips, of all processes together", at_least=2)
+    accumulate: int = setting(
+        1,
+        "batches whose gradients make one step, where a larger batch does not fit in memory; losses that compare the clips "
+        "of a batch, and batch norm, see each batch by itself",
+        at_least=1,
+    )
+    processes: int = setting(
+        1,
+        "that train one student together, each with a share of every batch; results are the same to rounding",
+        at_least=1,
+    )
     learning_rate: float = setting(2e-3, "the highest, after the warm-up", at_least=0)
     weight_decay: float = setting(1e-2, "of AdamW", at_least=0)
     warmup: float = setting(0.1, "share of the steps", at_least=0, at_most=1)
@@ -196,6 +207,7 @@ class TrainingConfig:
         """What a student depends on; without views as before there were any, so that earlier students are found."""
         settings = asdict(self)
         unused = () if self.views else OF_VIEWS
+        unused += ("processes", *("accumulate",) * (self.accumulate == 1))
         unused += ("transductive",) * (self.transductive == "none")
         own = [f"unlabelled_{name}" for name in AUGMENTATIONS]
         unused += tuple(name for name in own if settings[name] < 0)

@@ -133,7 +133,7 @@ class Engine:
     def __init__(self, workers: int = 0, threads: int = 1, patience: float = PATIENCE):
         self.workers = workers or max(1, free_cores() // threads)
         self.threads, self.patience = threads, patience
-        self._pool: list[_Worker] = []
+        self._pool: list[Worker] = []
 
     def __enter__(self) -> Engine:
         return self
@@ -143,7 +143,7 @@ class Engine:
             self._pool.pop().stop()
 
     def map(
-        self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]], gpus: int = 0
+        self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]], gpus: int = 0, processes: int = 1
     ) -> Iterator[tuple[int, Any]]:
         """Run ``function(**job)`` for each job.
 
@@ -155,6 +155,8 @@ class Engine:
             JSON-able keyword arguments.
         gpus : int, default=0
             GPUs that a job needs. Processes of one machine share those that are there.
+        processes : int, default=1
+            How many a job starts itself; so many fewer jobs run at a time.
 
         Yields
         ------
@@ -167,16 +169,17 @@ class Engine:
             A job failed, or its worker was killed every time. What others have finished lies on disk.
         """
         set_threads(self.threads)
-        if min(self.workers, len(jobs)) <= 1:
+        workers = min(max(1, self.workers // processes), len(jobs))
+        if workers <= 1:
             for number, job in enumerate(jobs):
                 yield number, function(**job)
             return
         name = name_of(function)
         waiting = list(range(len(jobs)))[::-1]
         # Importing torch takes seconds: workers are kept for the next call.
-        self._pool += [_Worker() for _ in range(min(self.workers, len(jobs)) - len(self._pool))]
-        arrived: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for worker in self._pool[: len(jobs)]:
+        self._pool += [Worker() for _ in range(workers - len(self._pool))]
+        arrived: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self._pool[:workers]:
             worker.start(name, number := waiting.pop(), jobs[number], arrived)
         tries, left = [0] * len(jobs), len(jobs)
         while left:
@@ -196,14 +199,14 @@ class Engine:
                 left -= 1
                 yield number, given["result"]
 
-    def _replaced(self, worker: _Worker) -> _Worker:
+    def _replaced(self, worker: Worker) -> Worker:
         """A new worker instead of one that is dead."""
         worker.stop()
-        new = _Worker()
+        new = Worker()
         self._pool[self._pool.index(worker)] = new
         return new
 
-    def _next(self, arrived: queue.SimpleQueue) -> _Worker:
+    def _next(self, arrived: queue.SimpleQueue) -> Worker:
         """The next worker that answers."""
         while True:
             try:
@@ -214,8 +217,16 @@ class Engine:
                     raise hung(self.patience) from None
 
 
-class _Worker:
-    def __init__(self) -> None:
+class Worker:
+    """A process that runs jobs, one after the other.
+
+    Parameters
+    ----------
+    environment : dict of str to str, optional
+        Variables that it gets beside those of this process.
+    """
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "embcomp.engines.local"],
             stdin=subprocess.PIPE,
@@ -223,13 +234,18 @@ class _Worker:
             text=True,
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C reaches the parent, which then stops its workers
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
+                **(environment or {}),
+            },
         )
         self.number, self.busy, self.killed = -1, False, False
         self.answer: dict[str, Any] = {}
         self._worked: tuple[float | None, float] = (None, 0.0)
 
     def start(self, name: str, number: int, job: dict[str, Any], arrived: queue.SimpleQueue) -> None:
+        """Give it a job, the function's name as ``module:function``; it is put into `arrived` when its answer is there."""
         self.number, self.busy = number, True
         self._worked = (None, time.monotonic())
         with contextlib.suppress(BrokenPipeError):
@@ -244,7 +260,7 @@ class _Worker:
         except ValueError:
             code = self.process.wait()
             self.killed = code < 0  # by a signal: one that failed by itself would fail again
-            self.answer = {"kind": "EmbcompError", "error": str(died(f"exit code {code}"))}
+            self.answer = {"kind": "EmbcompError", "error": str(died(f"exit code {code}")), "died": True}
         self.busy = False
         arrived.put(self)
 
@@ -256,6 +272,7 @@ class _Worker:
         return now - self._worked[1]
 
     def stop(self) -> None:
+        """End it, whatever it does."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):

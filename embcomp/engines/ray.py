@@ -108,7 +108,7 @@ class Engine:
         self._joined.close()
 
     def map(
-        self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]], gpus: int = 0
+        self, function: Callable[..., Any], jobs: Sequence[dict[str, Any]], gpus: int = 0, processes: int = 1
     ) -> Iterator[tuple[int, Any]]:
         """Run ``function(**job)`` for each job; see `embcomp.engines.local.Engine.map`.
 
@@ -118,18 +118,20 @@ class Engine:
         ----------
         gpus : int, default=0
             GPUs that each job needs for itself. Ray lets it see these alone, as ``cuda:0`` and so on.
+        processes : int, default=1
+            How many a job starts itself, on the machine of its worker; so many fewer jobs run at a time.
         """
         try:
-            yield from self._map(name_of(function), jobs, gpus)
+            yield from self._map(name_of(function), jobs, gpus, processes)
         except BaseException:
             self._dismiss()  # some are in the middle of a job
             raise
 
-    def _map(self, name: str, jobs: Sequence[dict[str, Any]], gpus: int) -> Iterator[tuple[int, Any]]:
+    def _map(self, name: str, jobs: Sequence[dict[str, Any]], gpus: int, processes: int) -> Iterator[tuple[int, Any]]:
         if gpus != self._gpus:
             self._dismiss()  # a worker holds what it was given as long as it lives
             self._gpus = gpus
-        limit = self._wanted or self._room(gpus)
+        limit = max(1, (self._wanted or self._room(gpus)) // processes)
         waiting, tries, left = list(range(len(jobs)))[::-1], [0] * len(jobs), len(jobs)
         failed_starts, room = 0, _Room(self)
         while left:

@@ -206,7 +206,9 @@ def _done(ready: _Ready, engine: Any, progress: Progress, untested: bool = False
             todo = [job for job in jobs if not all(Path(path).exists() for path in job.outputs)]
             made, reused = made + len(todo), reused + len(jobs) - len(todo)
             progress(name, len(jobs) - len(todo), len(jobs))
-            ended = engine.map(function, [asdict(job) for job in todo], gpus=int(name in on_gpu))
+            together = max(one.training.processes for one in config.variants) if function is make_student else 1
+            gpus = together * (name in on_gpu)
+            ended = engine.map(function, [asdict(job) for job in todo], gpus=gpus, processes=together)
             for done, _ in enumerate(ended, 1):
                 progress(name, len(jobs) - len(todo) + done, len(jobs))
             if name == "compressors":

@@ -25,10 +25,10 @@ SWITCH = "EMBCOMP_KERNELS"  # 0 in the environment leaves the kernels alone
 NORM = "ppppdd"
 SIGNATURES = {
     "lanes": "",
-    "separable": "l" * 8 + "pp" + NORM + "p" + NORM + "p" * 6,
-    "separable_backward": "l" * 8 + "p" * 16,
-    "single": "l" * 6 + "pp" + NORM + "p" * 4,
-    "single_backward": "l" * 6 + "p" * 10,
+    "separable": "l" * 9 + "ppp" + NORM + "p" + NORM + "p" * 6,
+    "separable_backward": "l" * 9 + "p" * 17,
+    "single": "l" * 7 + "ppp" + NORM + "p" * 4,
+    "single_backward": "l" * 7 + "p" * 11,
 }
 TYPES = {"l": ctypes.c_long, "d": ctypes.c_double, "p": ctypes.c_void_p}
 

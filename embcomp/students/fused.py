@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from embcomp.distributed import active, adding
 from embcomp.students.compiled import kernels
 from embcomp.students.norm import NormReLU, channels_last
 
@@ -23,7 +24,9 @@ def usable(x: Tensor, size: tuple[int, int], *convolutions: nn.Conv2d) -> bool:
         return False
     channels = {count for convolution in convolutions for count in convolution.weight.shape[:2] if count > 1}
     # Of a single place there is no variance; the layer says so.
-    return len(x) * size[0] * size[1] > 1 and not any(count % kernels().lanes() for count in channels)
+    share = active()  # all processes must decide alike
+    clips = len(x) if share is None else share.whole
+    return clips * size[0] * size[1] > 1 and not any(count % kernels().lanes() for count in channels)
 
 
 def halved(x: Tensor, stride: int = 2) -> tuple[int, int]:
@@ -77,11 +80,12 @@ class _Separable(torch.autograd.Function):
         wide, size = len(pointwise), halved(x, stride)
         z1, z2, out = (_maps(x, count, *size) for count in (channels, wide, wide))
         norm1, norm2 = torch.empty(4, channels), torch.empty(4, wide)
-        ctx.sizes = (_threads(clips), clips, bands, frames, channels, wide, stride, skip)
-        kernels(x.dtype).separable(
-            *(*ctx.sizes, *_at(x, depthwise), *_norm(norms[0]), *_at(pointwise), *_norm(norms[1])),
-            *_at(mask, z1, z2, norm1, norm2, out),
-        )
+        ctx.sizes, ctx.share = (_threads(clips), clips, bands, frames, channels, wide, stride, skip), active()
+        with adding(ctx.share, clips) as over:
+            kernels(x.dtype).separable(
+                *(*ctx.sizes, *over, *_at(x, depthwise), *_norm(norms[0]), *_at(pointwise), *_norm(norms[1])),
+                *_at(mask, z1, z2, norm1, norm2, out),
+            )
         ctx.save_for_backward(x, depthwise, pointwise, mask, z1, z2, norm1, norm2)
         return out
 
@@ -93,7 +97,8 @@ class _Separable(torch.autograd.Function):
         of_x, of_depthwise, of_pointwise = map(torch.empty_like, (x, depthwise, pointwise))
         of_norm1, of_norm2 = torch.empty_like(norm1[:2]), torch.empty_like(norm2[:2])
         found = (of_x, of_depthwise, *of_norm1, of_pointwise, *of_norm2)
-        kernels(x.dtype).separable_backward(*ctx.sizes, *_at(gradient, *ctx.saved_tensors, *found))
+        with adding(ctx.share, len(x)) as over:
+            kernels(x.dtype).separable_backward(*ctx.sizes, *over, *_at(gradient, *ctx.saved_tensors, *found))
         return *found, None, None, None, None
 
 
@@ -113,8 +118,9 @@ class _Single(torch.autograd.Function):
         dtype = _storage() if is_stem else x.dtype
         z, out = (_maps(x, len(weight), *size, dtype=dtype) for _ in range(2))
         found = torch.empty(4, len(weight))
-        ctx.sizes = (_threads(len(x)), len(x), *x.shape[2:], len(weight), is_stem)
-        kernels(dtype).single(*ctx.sizes, *_at(x, weight), *_norm(norm), *_at(mask, z, found, out))
+        ctx.sizes, ctx.share = (_threads(len(x)), len(x), *x.shape[2:], len(weight), is_stem), active()
+        with adding(ctx.share, len(x)) as over:
+            kernels(dtype).single(*ctx.sizes, *over, *_at(x, weight), *_norm(norm), *_at(mask, z, found, out))
         ctx.save_for_backward(x, weight, mask, z, found)
         return out
 
@@ -125,7 +131,8 @@ class _Single(torch.autograd.Function):
         of_x = None if ctx.sizes[-1] else torch.empty_like(x)
         found = (of_x, torch.empty_like(weight), *torch.empty_like(norm[:2]))
         gradient = channels_last(gradient)
-        kernels(z.dtype).single_backward(*ctx.sizes, *_at(gradient, *ctx.saved_tensors, *found))
+        with adding(ctx.share, len(x)) as over:
+            kernels(z.dtype).single_backward(*ctx.sizes, *over, *_at(gradient, *ctx.saved_tensors, *found))
         return *found, None, None, None, None
 
 

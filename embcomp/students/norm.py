@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from embcomp.distributed import active
 from embcomp.students.output import masked
 
 # torch before 2.7 does not tell exporting from compiling.
@@ -36,8 +37,14 @@ class NormReLU(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        # Of a single place the base class refuses to take a variance.
-        if not self.training or x.device.type != "cpu" or torch.compiler.is_compiling() or x.numel() == x.shape[1]:
+        # Of a single place the base class refuses to take a variance; of a share of a batch it takes that of the whole.
+        if (
+            active() is not None
+            or not self.training
+            or x.device.type != "cpu"
+            or torch.compiler.is_compiling()
+            or x.numel() == x.shape[1]
+        ):
             return masked(torch.relu(super().forward(x)), mask)
         return _NormReLU.apply(
             x, self.weight, self.bias, self.running_mean, self.running_var, self.next_share(), self.eps, mask

@@ -21,6 +21,7 @@ from embcomp.compression import Compressor
 from embcomp.config import AudioConfig, VariantConfig
 from embcomp.data.inputs import InputSpec
 from embcomp.data.labels import Labels
+from embcomp.distributed import current
 from embcomp.errors import ConfigError
 from embcomp.storage.arrays import scratch_rows
 from embcomp.storage.seen import Seen
@@ -128,6 +129,8 @@ def train_student(
 ) -> Classifier:
     """Assemble targets, train a student and save it with its history.
 
+    Of several processes that train it together, the first one saves it.
+
     Parameters
     ----------
     variant : VariantConfig
@@ -176,7 +179,9 @@ def train_student(
         "validation_score": result.best_score,
         "seconds": round(time.perf_counter() - started, 2),
     }
-    classifier.save(out, {"history.json": result.history, **({"result.json": outcome} if timed else {})})
+    if current().first:
+        classifier.save(out, {"history.json": result.history, **({"result.json": outcome} if timed else {})})
+    current().meet()
     return classifier
 
 

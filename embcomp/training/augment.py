@@ -9,9 +9,12 @@ from torch import Tensor
 
 from embcomp.audio.augment import augment, mix
 from embcomp.config import TrainingConfig
+from embcomp.distributed import Share
 
 
-def augmented(features: Tensor, lengths: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
+def augmented(
+    features: Tensor, lengths: Tensor, config: TrainingConfig, generator: torch.Generator, share: Share | None = None
+) -> Tensor:
     """A batch changed in ways that leave a cached target valid, drawn anew for each row.
 
     Parameters
@@ -22,6 +25,8 @@ def augmented(features: Tensor, lengths: Tensor, config: TrainingConfig, generat
     lengths : Tensor of shape (n,)
     generator : torch.Generator
         On the CPU, so that one seed gives the same draws on every device.
+    share : Share, optional
+        Where the rows are a share of a batch: draws are for the whole batch, in each process alike.
 
     Notes
     -----
@@ -31,28 +36,35 @@ def augmented(features: Tensor, lengths: Tensor, config: TrainingConfig, generat
     if config.views:
         config = replace(config, gain=0.0, equaliser=0.0, mixstyle=0.0, roll=0.0)
     if features.ndim == 4:
-        return shifted(features, config.roll, generator) if config.roll else features
-    return augment(features, lengths, config, generator)
+        return shifted(features, config.roll, generator, share) if config.roll else features
+    return augment(features, lengths, config, generator, share)
 
 
 def augmented_apart(
-    features: Tensor, lengths: Tensor, unlabelled: Tensor, config: TrainingConfig, generator: torch.Generator
+    features: Tensor,
+    lengths: Tensor,
+    unlabelled: Tensor,
+    config: TrainingConfig,
+    generator: torch.Generator,
+    share: Share | None = None,
 ) -> Tensor:
     """As `augmented`, with settings of their own for clips without a label.
 
     Parameters
     ----------
     unlabelled : Tensor of shape (n,), bool
-        Which clips these are.
+        Which clips these are; of the whole batch, where the rows are a share of it.
     """
     other = config.of_unlabelled()
     if other == config:
-        return augmented(features, lengths, config, generator)
+        return augmented(features, lengths, config, generator, share)
     changed = features.clone()
     for chosen, settings in ((~unlabelled, config), (unlabelled, other)):
-        rows = chosen.nonzero().squeeze(1)
-        if len(rows):
-            changed[rows] = augmented(features[rows], lengths[rows], settings, generator)
+        if not chosen.any():
+            continue
+        own, part = (chosen, None) if share is None else (chosen[share.own], share.within(chosen))
+        rows = own.nonzero().squeeze(1)
+        changed[rows] = augmented(features[rows], lengths[rows], settings, generator, part)
     return changed
 
 
@@ -63,19 +75,22 @@ def mixed(features: Tensor, lengths: Tensor, partners: Tensor, partner_lengths: 
     return mix(features, lengths, partners, partner_lengths, shares)
 
 
-def shifted(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def shifted(images: Tensor, most: float, generator: torch.Generator, share: Share | None = None) -> Tensor:
     """Images (n, channels, height, width) moved by whole pixels, their edges repeated.
 
     Parameters
     ----------
-    share : float
-        Of height and of width: the furthest move either way, rounded.
+    most : float
+        Share of height and of width: the furthest move either way, rounded.
+    share : Share, optional
+        Where the images are a share of a batch.
     """
-    drawn = 2 * torch.rand((2, len(images)), generator=generator).to(images.device) - 1
+    count, own = (len(images), slice(None)) if share is None else (share.whole, share.own)
+    drawn = 2 * torch.rand((2, count), generator=generator)[:, own].to(images.device) - 1
     for axis, moves in zip((2, 3), drawn):
         size = images.shape[axis]
         places = torch.arange(size, device=images.device)
-        source = (places + (moves * share * size).round().long().unsqueeze(1)).clamp(0, size - 1)
+        source = (places + (moves * most * size).round().long().unsqueeze(1)).clamp(0, size - 1)
         shape = [len(images), 1, 1, 1]
         shape[axis] = size
         images = images.gather(axis, source.view(shape).expand_as(images))

@@ -13,6 +13,7 @@ from embcomp.data.inputs import input_path, read_inputs
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.data.splits import validation_split
+from embcomp.distributed import Group, joined
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
 from embcomp.storage.files import fingerprint
@@ -24,7 +25,8 @@ from embcomp.students.given import Given, given_audio, given_rows
 from embcomp.teachers import Teacher, embedder
 from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.training.compress import fit_compressor
-from embcomp.training.devices import check_device
+from embcomp.training.devices import check_device, check_processes
+from embcomp.training.parallel import shared_teacher
 from embcomp.training.viewing import with_views
 from embcomp.transfer import Source
 
@@ -48,6 +50,9 @@ def distill(
     progress: Callable[[int], None] | None = None,
 ) -> Classifier:
     """Train a student on every labelled clip of a manifest and save it.
+
+    Where ``torchrun`` or `embcomp.engines.together` has started several processes that call this alike, they train the
+    student together; the first one writes.
 
     An interrupted call goes on from its last checkpoint when repeated; a student
     that is at `out` already and was made from the same is returned.
@@ -87,8 +92,32 @@ def distill(
         The message says how to fix it.
     """
     check_device(device)
-    audio = audio or AudioConfig()
-    out = Path(out)
+    with joined(device) as group:
+        check_processes(variant.training.processes, group)
+        return _distill(
+            manifest, Path(out), variant, targets, unlabelled, views, teacher, audio or AudioConfig(), data, validation,
+            seed, device, skip_bad, cache, progress, group,
+        )  # fmt: skip
+
+
+def _distill(
+    manifest: Manifest,
+    out: Path,
+    variant: VariantConfig,
+    targets: EmbeddingStore | None,
+    unlabelled: Sequence[tuple[Manifest, EmbeddingStore]],
+    views: Sequence[EmbeddingStore],
+    teacher: Teacher | None,
+    audio: AudioConfig,
+    data: DataConfig | None,
+    validation: float,
+    seed: int,
+    device: str,
+    skip_bad: bool,
+    cache: str | os.PathLike | None,
+    progress: Callable[[int], None] | None,
+    group: Group,
+) -> Classifier:
     refuse_foreign(out, "student")
     source = variant.transfer.source
     if source == Source.TEACHER and teacher is None:
@@ -139,6 +168,7 @@ def distill(
     if out.exists() and not (out.is_dir() and not strangers(out)):
         found = Classifier.load(out)
         if found.about.get("key") == key:
+            group.meet()  # not while another process still looks
             checkpoint.unlink(missing_ok=True)  # where the call that trained it was killed at its end
             return found
         mend = advice(out, "student", (CONFIG, WEIGHTS, *OWN_NOTES))
@@ -152,26 +182,28 @@ def distill(
         if known is not None:
             known.rows(names)
     cached = Path(cache) if cache is not None else out.with_name(f".{out.name}.logmel")
-    everything = Part(manifest.ids, hashes, given.features(cached), store, labels)
-    parts = [
-        Part(pool.manifest.ids, pool.hashes, pool.features(f"{cached}-{number}"), vectors)
-        for number, (pool, (_, vectors)) in enumerate(zip(pools, unlabelled), 1)
-    ]
-    parts += [
-        one.part(f"{cached}-{number}.view{one.view.number}", part)
-        for number, (part, some) in enumerate(zip(list(parts), viewed[1:]), 1)
-        for one in some
-    ]
     rows, held = validation_split(labels.for_splits, manifest.groups, validation, seed)
-    fit = used(variant, everything.select(rows))
-    fit_views = [one.part(f"{cached}.view{one.view.number}", everything, rows) for one in viewed[0]]
+    with group.in_turn():  # the first process writes the log-mels
+        everything = Part(manifest.ids, hashes, given.features(cached), store, labels)
+        parts = [
+            Part(pool.manifest.ids, pool.hashes, pool.features(f"{cached}-{number}"), vectors)
+            for number, (pool, (_, vectors)) in enumerate(zip(pools, unlabelled), 1)
+        ]
+        parts += [
+            one.part(f"{cached}-{number}.view{one.view.number}", part)
+            for number, (part, some) in enumerate(zip(list(parts), viewed[1:]), 1)
+            for one in some
+        ]
+        fit = used(variant, everything.select(rows))
+        fit_views = [one.part(f"{cached}.view{one.view.number}", everything, rows) for one in viewed[0]]
     compressor = in_loop = None
     if variant.transfer.joint:
         vectors = targets.take(list(fit.ids))
         compressor = fit_compressor(variant.compressor, vectors, fit.labels, list(fit.hashes), seed, start_only=True)
     if source == Source.TEACHER:
         place = {clip: row for row, clip in enumerate(manifest.ids)}
-        in_loop = embedder(Clips.of(manifest.select([place[clip] for clip in fit.ids]), audio), teacher)
+        clips = Clips.of(manifest.select([place[clip] for clip in fit.ids]), audio)
+        in_loop = shared_teacher(embedder(clips, teacher), group)
     stores = [] if store is None else [store, *(one for _, one in unlabelled)]
     taught = together(*(kept(one.path) for one in stores), teacher.seen if in_loop else None)
     about = {
@@ -192,7 +224,8 @@ def distill(
         checkpoint=checkpoint,
         progress=progress,
     )
-    checkpoint.unlink(missing_ok=True)
+    if group.first:
+        checkpoint.unlink(missing_ok=True)
     return classifier
 
 

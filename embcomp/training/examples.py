@@ -13,6 +13,7 @@ from torch import Tensor
 
 from embcomp.config import TrainingConfig
 from embcomp.data.labels import Labels
+from embcomp.distributed import Share
 
 BLOCK = 256  # clips read at once where all of them are looked at
 
@@ -38,7 +39,9 @@ class Drawable:
         """Features and lengths of all clips, in order, in parts that fit in memory."""
         raise NotImplementedError
 
-    def draw(self, weights: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(
+        self, weights: Tensor, count: int, generator: torch.Generator, share: Share | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Clips drawn with replacement, each by its weight.
 
         Parameters
@@ -47,16 +50,24 @@ class Drawable:
         count : int
         generator : torch.Generator
             On the CPU, as `weights` are, so that one seed gives the same draws on every device.
+        share : Share, optional
+            Where several processes share the batch, which all of them draw alike: only this one's clips are read.
 
         Returns
         -------
         rows : Tensor of int64 of shape (count,)
         lengths : Tensor of shape (count,)
         features : Tensor of shape (count, n_mels, longest)
+            Of the share alone, where there is one; as long as those of the whole batch.
         """
         rows = torch.multinomial(weights, count, replacement=True, generator=generator)
-        features, lengths = self.at(rows)
-        return rows.to(self.device), lengths, features
+        if share is None:
+            features, lengths = self.at(rows)
+            return rows.to(self.device), lengths, features
+        features, lengths = self.at(rows[share.own])
+        (lengths,) = share.gathered(lengths)
+        missing = int(lengths.max()) - features.shape[-1]
+        return rows.to(self.device), lengths, torch.nn.functional.pad(features, (0, missing)) if missing else features
 
 
 @dataclass(frozen=True)
@@ -189,7 +200,7 @@ def steps_of(config: TrainingConfig, labels: Labels) -> int:
     labelled = np.count_nonzero(labels.labelled)
     share = 1.0 if labelled == len(labels) else max(config.labelled, labelled / len(labels))
     clips = labelled / (1 + config.views)  # each is there as itself and in its views
-    return max(1, math.ceil(config.epochs * clips / (config.batch_size * share)))
+    return max(1, math.ceil(config.epochs * clips / (config.batch_size * config.accumulate * share)))
 
 
 def sampling_weights(labels: Labels, balanced: bool, labelled: float = 0.0) -> Tensor:

@@ -22,16 +22,16 @@ from torch import nn
 
 from embcomp.audio.augment import mixing_shares
 from embcomp.config import TrainingConfig
+from embcomp.distributed import ALONE, Group, current
 from embcomp.errors import ArtifactError, ConfigError, DataError
 from embcomp.learning import EarlyStopping
 from embcomp.losses import prediction_loss
 from embcomp.metrics import METRICS, monitored, score
 from embcomp.storage.files import check_regular, fingerprint, write_bytes
-from embcomp.students.inference import predict_logits
-from embcomp.students.output import unless_full
 from embcomp.training.augment import augmented_apart, mixed
 from embcomp.training.averaging import AveragedWeights
 from embcomp.training.examples import Drawable, Examples, sampling_weights, steps_of
+from embcomp.training.parallel import Lessons, shared_logits
 from embcomp.training.steps import Descent
 from embcomp.transfer import Batch, Mixing, Transfer
 
@@ -58,13 +58,13 @@ class TrainingResult:
     best_score: float = float("nan")
 
 
-def validate(student: nn.Module, examples: Examples, monitor: str) -> tuple[float, float]:
-    """Score, higher is better, and task loss on held-out clips with labels.
+def validate(student: nn.Module, examples: Examples, monitor: str, group: Group = ALONE) -> tuple[float, float]:
+    """Score, higher is better, and task loss on held-out clips with labels, the same in all processes of a group.
 
     A `monitor` that is not for several labels becomes mAP there; one of which lower is better is negated. Where no
     class has both kinds of label, which leaves the metric without a value, the score is the negative loss.
     """
-    logits = predict_logits(student, examples.features, examples.lengths)
+    logits = shared_logits(student, examples.features, examples.lengths, len(examples.labels.classes), group)
     labels = examples.labels
     loss = float(prediction_loss(logits, torch.from_numpy(labels.matrix), labels.multi_label))
     probabilities = (logits.sigmoid() if labels.multi_label else logits.softmax(1)).numpy()
@@ -89,6 +89,9 @@ def train(
 ) -> TrainingResult:
     """Train `student` in place and leave it with the weights that validated best.
 
+    Where this process has joined others (`embcomp.distributed.joined`), all of them call this with the same arguments,
+    share every batch and end with the same weights; the first one writes the checkpoint.
+
     Parameters
     ----------
     transfer : Transfer
@@ -107,7 +110,8 @@ def train(
     Raises
     ------
     ConfigError
-        The frames would be shifted away from targets that are over time.
+        The frames would be shifted away from targets that are over time, or a batch has fewer clips than there are
+        processes, or these differ in what they train on.
     DataError
         There is no labelled clip to validate on, or the loss is not finite.
     """
@@ -118,7 +122,12 @@ def train(
         )
     if not validation.labels.labelled.any():
         raise DataError("no labelled clip to validate on; label more groups or lower split.validation")
-    run = _Run(student, transfer, fit, config, seed, device)
+    group = current()
+    if config.batch_size < group.world:
+        raise ConfigError(
+            f"training.batch_size is {config.batch_size}, too few clips for {group.world} processes; raise it, or start fewer"
+        )
+    run = _Run(student, transfer, fit, config, seed, device, group)
     checkpoint = Path(checkpoint) if checkpoint is not None else None
     key = fingerprint(
         {
@@ -130,6 +139,7 @@ def train(
     )
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint, key)
+    run.agree(key)
     validation = validation.to(device)
     if progress is not None:
         progress(run.step)
@@ -141,7 +151,7 @@ def train(
         learns_labels = run.step > transfer.label_free * run.steps
         if run.step == run.steps or (run.step % config.evaluate_every == 0 and learns_labels):
             run.evaluate(validation)
-        if checkpoint is not None and run.step % config.checkpoint_every == 0:
+        if checkpoint is not None and group.first and run.step % config.checkpoint_every == 0:
             run.save(checkpoint, key)
     run.stopping.restore()
     student.load_state_dict(run.averaged.average.state_dict())
@@ -153,9 +163,17 @@ class _Run:
     """State of one training: everything a checkpoint must hold."""
 
     def __init__(
-        self, student: nn.Module, transfer: Transfer, fit: Drawable, config: TrainingConfig, seed: int, device: str
+        self,
+        student: nn.Module,
+        transfer: Transfer,
+        fit: Drawable,
+        config: TrainingConfig,
+        seed: int,
+        device: str,
+        group: Group,
     ):
         self.student, self.transfer, self.config, self.device = student.to(device), transfer.to(device), config, device
+        self.group = group
         torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.fit = fit.to(device)
@@ -171,6 +189,7 @@ class _Run:
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.descent = Descent(self.optimiser)
+        self.lessons = Lessons(student, transfer, config.amp, group, self.example)
         self.averaged = AveragedWeights(student, config.averaging)
         self.stopping = EarlyStopping(self.averaged.average, config.patience)
         self.steps = steps_of(config, fit.labels)
@@ -185,18 +204,34 @@ class _Run:
         done = (self.step - warmup) / max(1, self.steps - warmup)
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
+    def agree(self, key: str) -> None:
+        """Check that all processes are about to do the same, and give them the same weights."""
+        self.group.check_agreement({"settings or clips": key, "the step of their checkpoint": self.step})
+        for parameter in self.parameters if self.group.world > 1 else ():
+            self.group.of_first_(parameter.data)
+
+    def example(self) -> Batch:
+        """Two clips, as they are."""
+        self.student.train()
+        rows = torch.arange(2)
+        features, lengths = self.fit.at(rows)
+        rows = rows.to(self.device)
+        return Batch(features, lengths, self.labels[rows], rows, progress=0.0)
+
     def batch(self) -> Batch:
-        size = self.config.batch_size
-        rows, lengths, features = self.fit.draw(self.weights, size, self.generator)
+        """The next batch; where processes share it, its features are those of this process's clips."""
+        size, share = self.config.batch_size, self.lessons.share(self.config.batch_size)
+        own = slice(None) if share is None else share.own
+        rows, lengths, features = self.fit.draw(self.weights, size, self.generator, share)
         labels, mixing = self.labels[rows], None
         unlabelled = self.unlabelled[rows]
         if self.config.mixup:
-            partners, partner_lengths, others = self.fit.draw(self.weights, size, self.generator)
+            partners, partner_lengths, others = self.fit.draw(self.weights, size, self.generator, share)
             shares = mixing_shares(len(rows), self.config.mixup, self.generator).to(self.device)
             mixing = Mixing(partners, partner_lengths, shares)
-            features = mixed(features, lengths, others, partner_lengths, shares)
+            features = mixed(features, lengths[own], others, partner_lengths[own], shares[own])
             labels = mixing.of(labels, self.labels[partners])
-        features = augmented_apart(features, lengths, unlabelled, self.config, self.generator)
+        features = augmented_apart(features, lengths[own], unlabelled, self.config, self.generator, share)
         return Batch(features, lengths, labels, rows, mixing, self.step / self.steps)
 
     def one_step(self) -> None:
@@ -205,14 +240,16 @@ class _Run:
         self.transfer.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
-        batch = self.batch()
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.amp):
-            output = self.student(batch.features, unless_full(batch.lengths, batch.features.shape[-1]))
-        self.descent.step(self.transfer.loss(output, batch), self.step)
+        self.descent.begin()
+        for part in range(self.config.accumulate):
+            with self.lessons.summed(last=part == self.config.accumulate - 1):
+                self.descent.add(self.lessons(self.batch()), self.step, self.config.accumulate)
+        self.descent.take()
         self.averaged.update()
         self.step += 1
         if self.config.minutes:
-            self.elapsed += time.perf_counter() - started
+            # Of one clock, so that all processes end at the same step.
+            self.elapsed = self.group.of_first(self.elapsed + time.perf_counter() - started)
             self.steps = self._steps_in_time()
 
     def _steps_in_time(self) -> int:
@@ -227,7 +264,7 @@ class _Run:
         student = self.averaged.average
         if student is not self.student:
             self.transfer.finish(student)
-        value, loss = validate(student, validation, self.config.monitor)
+        value, loss = validate(student, validation, self.config.monitor, self.group)
         row = {"step": self.step, **self.descent.means()}
         row |= {"learning_rate": self.rate(), "validation_loss": loss, "validation_score": value}
         self.result.history.append(row)

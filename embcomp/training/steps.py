@@ -42,18 +42,30 @@ class Descent:
         DataError
             The loss is not finite.
         """
+        self.begin()
+        self.add(terms, number)
+        self.take()
+
+    def begin(self) -> None:
+        """Forget gradients."""
+        for group in self.optimiser.param_groups:  # as zero_grad would, without its bookkeeping
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def add(self, terms: dict[str, Tensor], number: int, parts: int = 1) -> None:
+        """Add the gradient of one of the `parts` that a step's loss is the mean of; otherwise as `step`."""
         loss = sum(terms.values())
         values = {name: float(term.detach()) for name, term in terms.items()}
         if not torch.isfinite(loss):
             raise DataError(f"the loss is not finite at step {number} ({values}); lower training.learning_rate")
-        for group in self.optimiser.param_groups:  # as zero_grad would, without its bookkeeping
-            for parameter in group["params"]:
-                parameter.grad = None
-        loss.backward()
+        (loss / parts if parts > 1 else loss).backward()
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value / parts
+
+    def take(self) -> None:
+        """Take the step down the gradients that were added."""
         self.optimiser.step()
         self.count += 1
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def means(self) -> dict[str, float]:
         """Mean of each term over the steps since this was last asked."""

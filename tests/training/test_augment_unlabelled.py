@@ -61,7 +61,7 @@ def test_a_batch_of_one_kind_is_one_call():
 def test_the_loop_knows_which_clips_have_no_label(monkeypatch):
     data, seen = examples(48, unlabelled=20), []
 
-    def spy(features, lengths, unlabelled, config, generator):
+    def spy(features, lengths, unlabelled, config, generator, share=None):
         seen.append(unlabelled)
         return augmented_apart(features, lengths, unlabelled, config, generator)
 

@@ -26,7 +26,7 @@ def scored(monkeypatch):
     """Validation that rises up to its third time and then falls; the weights and the scores it saw, in order."""
     seen = []
 
-    def validate(student, held, monitor):
+    def validate(student, held, monitor, group):
         state = {name: tensor.clone() for name, tensor in student.state_dict().items()}
         number = scored.done + len(seen)
         seen.append(state)

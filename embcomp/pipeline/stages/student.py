@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from embcomp.compression import Compressor
 from embcomp.config import VariantConfig, to_dict
 from embcomp.config.several import JOIN
+from embcomp.distributed import current, joined
+from embcomp.engines.local import set_threads
+from embcomp.engines.together import run_together
 from embcomp.evaluation.scores import scored_predictions
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline.stages.base import RunContext
@@ -25,6 +28,7 @@ from embcomp.students.classifier import Classifier
 from embcomp.students.inference import predict_logits
 from embcomp.teachers import JoinedTeacher, embedder
 from embcomp.training.assembly import Lesson, Part, train_student, used
+from embcomp.training.parallel import shared_teacher
 from embcomp.transfer import Source
 
 VERSION = 5  # raised when another student comes of the same inputs, or its settings are written otherwise
@@ -135,7 +139,10 @@ def make_student(**fields) -> None:
     variant, split = context.variant(job.variant), context.space.load_split(job.split)
     checkpoint = context.space.stage("checkpoints", f"{path.name}.pt")
     if not path.exists():
-        train_job(context, job, checkpoint)
+        if variant.training.processes > 1:
+            run_together(train_together, asdict(job) | {"threads": context.config.threads}, variant.training.processes)
+        else:
+            train_job(context, job, checkpoint)
     checkpoint.unlink(missing_ok=True)  # of no more use, also where its writer was killed
     classifier = Classifier.load(path)
     network = classifier.network.to(context.config.device)
@@ -147,6 +154,15 @@ def make_student(**fields) -> None:
             adapted = reestimate(network, *features.load(dataset.manifest.ids), variant.training.batch_size)
         logits = predict_logits(adapted, *features.load(dataset.manifest.select(mapped.kept).ids))
         scored_predictions(dataset.manifest, mapped, classifier.probabilities(logits).numpy()).save(test.path)
+
+
+def train_together(threads: int, **fields) -> None:
+    """Train the student of a `StudentJob` as one of several processes."""
+    set_threads(threads)
+    job = StudentJob(**fields)
+    context = job.context()
+    with joined(context.config.device):
+        train_job(context, job, context.space.stage("checkpoints", f"{Path(job.path).name}.pt"))
 
 
 def train_job(
@@ -175,7 +191,8 @@ def train_job(
             running = JoinedTeacher.load(job.joined, source.whole or source.manifest, own=own)
         else:
             running = ready_teacher(context, source, split, variant)
-        teacher = embedder(context.clips(source, list(used(variant, fit).ids)), running)
+        clips = context.clips(source, list(used(variant, fit).ids))
+        teacher = shared_teacher(embedder(clips, running), current())
     compressor = Compressor.load(job.compressor) if job.compressor is not None else None
     train_student(
         variant,

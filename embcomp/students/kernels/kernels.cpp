@@ -4,7 +4,8 @@
 // of a place side by side, their number a multiple of LANES; float32, or bfloat16 if HALF is defined, in which case the
 // factors of products are rounded to it, too, where the processor can multiply it. All else is float32 in any case.
 // What works on a batch does so on the clips from `first` up to `last`, so that threads can share it; sums are in
-// double, and are added to.
+// double, and are added to. The batch may be a process's share of one of `whole` clips: `add` then adds up the sums that
+// batch norm takes over all processes.
 
 #include "depthwise.h"
 #include "ends.h"
@@ -40,8 +41,9 @@ static void gather(long threads, long rows, long columns, bool turned, const flo
 
 // z1 = depthwise(x), z2 = pointwise(relu(norm1(z1))), out = relu(norm2(z2)) * mask, plus x if skip
 API void separable(long threads, long clips, long bands, long frames, long channels, long wide, long stride, long skip,
-                   const number *x, const float *depthwise_weight, NORM(1), const float *pointwise_weight, NORM(2),
-                   const float *mask, number *z1, number *z2, float *norm1, float *norm2, number *out) {
+                   long whole, Add add, const number *x, const float *depthwise_weight, NORM(1),
+                   const float *pointwise_weight, NORM(2), const float *mask, number *z1, number *z2, float *norm1,
+                   float *norm2, number *out) {
     long high = (bands + stride - 1) / stride, length = (frames + stride - 1) / stride, places = high * length;
     long room = (bands + 2) * (frames + 2) * LANES;
     Scratch<float> kernel(9 * channels), weight(channels * wide), rooms(threads * room);
@@ -52,11 +54,11 @@ API void separable(long threads, long clips, long bands, long frames, long chann
         convolution(first, last, bands, frames, channels, x, kernel, mean1, z1, sums1 + t * 2 * channels,
                     rooms + t * room);
     });
-    norm_finish(threads, channels, clips * places, sums1, weight1, bias1, eps1, share1, mean1, var1, norm1);
+    norm_finish(threads, channels, whole * places, sums1, add, weight1, bias1, eps1, share1, mean1, var1, norm1);
     share(threads, clips, [&](long t, long first, long last) {
         pointwise(first, last, places, channels, wide, z1, norm1, weight, mean2, z2, sums2 + t * 2 * wide);
     });
-    norm_finish(threads, wide, clips * places, sums2, weight2, bias2, eps2, share2, mean2, var2, norm2);
+    norm_finish(threads, wide, whole * places, sums2, add, weight2, bias2, eps2, share2, mean2, var2, norm2);
     share(threads, clips, [&](long, long first, long last) {
         activate(first, last, high, length, wide, z2, norm2, mask, skip ? x : 0, out);
     });
@@ -64,11 +66,11 @@ API void separable(long threads, long clips, long bands, long frames, long chann
 
 // From the gradient of `separable`'s out, those of x and of all weights
 API void separable_backward(long threads, long clips, long bands, long frames, long channels, long wide, long stride,
-                            long skip, const number *gradient, const number *x, const float *depthwise_weight,
-                            const float *pointwise_weight, const float *mask, const number *z1, const number *z2,
-                            const float *norm1, const float *norm2, number *of_x, float *of_depthwise,
-                            float *of_weight1, float *of_bias1, float *of_pointwise, float *of_weight2,
-                            float *of_bias2) {
+                            long skip, long whole, Add add, const number *gradient, const number *x,
+                            const float *depthwise_weight, const float *pointwise_weight, const float *mask,
+                            const number *z1, const number *z2, const float *norm1, const float *norm2, number *of_x,
+                            float *of_depthwise, float *of_weight1, float *of_bias1, float *of_pointwise,
+                            float *of_weight2, float *of_bias2) {
     long high = (bands + stride - 1) / stride, length = (frames + stride - 1) / stride, places = high * length;
     long rooms = 2 * (bands + 2) * (frames + 2) * LANES;
     Scratch<number> g1(clips * places * channels);
@@ -79,12 +81,12 @@ API void separable_backward(long threads, long clips, long bands, long frames, l
     share(threads, clips, [&](long t, long first, long last) {
         activate_backward(first, last, high, length, wide, gradient, z2, norm2, mask, sums2 + t * 2 * wide);
     });
-    norm_finish_backward(threads, wide, clips * places, sums2, norm2, of_weight2, of_bias2, back2);
+    norm_finish_backward(threads, wide, whole * places, sums2, add, norm2, of_weight2, of_bias2, back2);
     share(threads, clips, [&](long t, long first, long last) {
         pointwise_backward(first, last, high, length, channels, wide, gradient, z2, norm2, back2, mask, z1, norm1,
                            pointwise_weight, g1, weights + t * wide * channels, sums1 + t * 2 * channels);
     });
-    norm_finish_backward(threads, channels, clips * places, sums1, norm1, of_weight1, of_bias1, back1);
+    norm_finish_backward(threads, channels, whole * places, sums1, add, norm1, of_weight1, of_bias1, back1);
     share(threads, clips, [&](long t, long first, long last) {
         auto convolution = stride == 1 ? depthwise_backward<1> : depthwise_backward<2>;
         convolution(first, last, bands, frames, channels, x, kernel, g1, z1, norm1, back1, skip ? gradient : 0, of_x,
@@ -95,8 +97,8 @@ API void separable_backward(long threads, long clips, long bands, long frames, l
 }
 
 // z = convolution(x), out = relu(norm(z)) * mask, of the stem, whose x is in float32, or across all bands
-API void single(long threads, long clips, long bands, long frames, long channels, long is_stem, const void *x,
-                const float *weight, NORM(1), const float *mask, number *z, float *norm, number *out) {
+API void single(long threads, long clips, long bands, long frames, long channels, long is_stem, long whole, Add add,
+                const void *x, const float *weight, NORM(1), const float *mask, number *z, float *norm, number *out) {
     long high = is_stem ? (bands + 1) / 2 : 1, length = is_stem ? (frames + 1) / 2 : frames, taps = is_stem ? 9 : bands;
     Scratch<float> kernel(taps * channels);
     Scratch<double> sums(threads * 2 * channels, true);
@@ -106,7 +108,7 @@ API void single(long threads, long clips, long bands, long frames, long channels
         if (is_stem) stem(first, last, bands, frames, channels, (const float *)x, kernel, mean1, z, own);
         else across(first, last, bands, frames, channels, (const number *)x, kernel, mean1, z, own);
     });
-    norm_finish(threads, channels, clips * high * length, sums, weight1, bias1, eps1, share1, mean1, var1, norm);
+    norm_finish(threads, channels, whole * high * length, sums, add, weight1, bias1, eps1, share1, mean1, var1, norm);
     share(threads, clips, [&](long, long first, long last) {
         activate(first, last, high, length, channels, z, norm, mask, 0, out);
     });
@@ -114,8 +116,9 @@ API void single(long threads, long clips, long bands, long frames, long channels
 
 // From the gradient of `single`'s out, those of all weights, and of x unless it is the stem's
 API void single_backward(long threads, long clips, long bands, long frames, long channels, long is_stem,
-                         const number *gradient, const void *x, const float *weight, const float *mask, const number *z,
-                         const float *norm, number *of_x, float *of_weight, float *of_weight1, float *of_bias1) {
+                         long whole, Add add, const number *gradient, const void *x, const float *weight,
+                         const float *mask, const number *z, const float *norm, number *of_x, float *of_weight,
+                         float *of_weight1, float *of_bias1) {
     long high = is_stem ? (bands + 1) / 2 : 1, length = is_stem ? (frames + 1) / 2 : frames, taps = is_stem ? 9 : bands;
     Scratch<float> kernel(taps * channels), back(2 * channels), kernels(threads * taps * channels, true);
     Scratch<double> sums(threads * 2 * channels, true);
@@ -123,7 +126,7 @@ API void single_backward(long threads, long clips, long bands, long frames, long
     share(threads, clips, [&](long t, long first, long last) {
         activate_backward(first, last, high, length, channels, gradient, z, norm, mask, sums + t * 2 * channels);
     });
-    norm_finish_backward(threads, channels, clips * high * length, sums, norm, of_weight1, of_bias1, back);
+    norm_finish_backward(threads, channels, whole * high * length, sums, add, norm, of_weight1, of_bias1, back);
     share(threads, clips, [&](long t, long first, long last) {
         float *own = kernels + t * taps * channels;
         if (is_stem)

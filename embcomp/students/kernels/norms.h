@@ -4,15 +4,24 @@
 
 #include "lanes.h"
 
-// sums (threads, 2, channels): of z - running mean and of its square. norm (4, channels): mean, 1 / deviation, scale,
-// shift.
-static void norm_finish(long threads, long channels, double count, const double *sums, const float *weight,
+// Adds up numbers over the processes that a batch is divided among, in place; null where it is whole.
+typedef void (*Add)(double *numbers, long count);
+
+// sums (threads, count), into the first row
+static void over_threads(long threads, long count, double *sums) {
+    for (long t = 1; t < threads; t++)
+        for (long i = 0; i < count; i++) sums[i] += sums[t * count + i];
+}
+
+// sums (threads, 2, channels): of z - running mean and of its square; count is of the whole batch. norm (4, channels):
+// mean, 1 / deviation, scale, shift.
+static void norm_finish(long threads, long channels, double count, double *sums, Add add, const float *weight,
                         const float *bias, double eps, double momentum, float *running_mean, float *running_var,
                         float *norm) {
+    over_threads(threads, 2 * channels, sums);
+    if (add) add(sums, 2 * channels);
     for (long c = 0; c < channels; c++) {
-        double sum = 0, square = 0;
-        for (long t = 0; t < threads; t++)
-            sum += sums[2 * t * channels + c], square += sums[(2 * t + 1) * channels + c];
+        double sum = sums[c], square = sums[channels + c];
         double off = sum / count, variance = square / count - off * off, mean = running_mean[c] + off;
         if (variance < 0) variance = 0;
         double inverse = 1 / __builtin_sqrt(variance + eps);
@@ -24,14 +33,16 @@ static void norm_finish(long threads, long channels, double count, const double 
     }
 }
 
-// sums (threads, 2, channels): of g and of g * (z - mean). back (2, channels): slope, offset.
-static void norm_finish_backward(long threads, long channels, double count, const double *sums, const float *norm,
+// sums (threads, 2, channels): of g and of g * (z - mean). back (2, channels): slope, offset. The gradients of weight and
+// bias are those of the process's own clips.
+static void norm_finish_backward(long threads, long channels, double count, double *sums, Add add, const float *norm,
                                  float *weight_gradient, float *bias_gradient, float *back) {
+    over_threads(threads, 2 * channels, sums);
+    for (long c = 0; c < channels; c++)
+        weight_gradient[c] = sums[channels + c] * norm[channels + c], bias_gradient[c] = sums[c];
+    if (add) add(sums, 2 * channels);
     for (long c = 0; c < channels; c++) {
-        double sum = 0, cross = 0;
-        for (long t = 0; t < threads; t++) sum += sums[2 * t * channels + c], cross += sums[(2 * t + 1) * channels + c];
-        double inverse = norm[channels + c], scale = norm[2 * channels + c];
-        weight_gradient[c] = cross * inverse, bias_gradient[c] = sum;
+        double sum = sums[c], cross = sums[channels + c], inverse = norm[channels + c], scale = norm[2 * channels + c];
         back[c] = -scale * inverse * inverse * cross / count;
         back[channels + c] = -scale * sum / count;
     }

@@ -1,0 +1,31 @@
+"""Warnings of embcomp as notes on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+import click
+
+from embcomp.engines.together import own_rank
+from embcomp.errors import EmbcompWarning
+
+
+@contextlib.contextmanager
+def notes_shown() -> Iterator[None]:
+    """Print every warning of embcomp once, as a line on standard error; of several processes the first one does."""
+    shown: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", EmbcompWarning)
+        show = warnings.showwarning
+
+        def note(message, category, *place, **more) -> None:
+            if not issubclass(category, EmbcompWarning):
+                show(message, category, *place, **more)
+            elif str(message) not in shown and not own_rank():
+                shown.add(str(message))
+                click.echo(f"note: {message}", err=True)
+
+        warnings.showwarning = note
+        yield
