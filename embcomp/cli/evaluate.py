@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json, rows
 
 if TYPE_CHECKING:
     from embcomp.data.manifest import Manifest
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 @common.allow_outside_option
 @common.ffmpeg_option
 @common.threads_option
+@json_option
 def evaluate(
     model: Path,
     manifests: tuple[Path, ...],
@@ -77,6 +79,7 @@ def evaluate(
     allow_outside,
     ffmpeg: bool,
     threads,
+    as_json: bool,
 ) -> None:
     """Score MODEL, a student, on the labelled clips of each manifest.
 
@@ -118,13 +121,19 @@ def evaluate(
     else:
         options |= {"skip_bad": skip_bad, "ffmpeg": ffmpeg, "inputs": inputs}
         score = _student(model, compressor)
-    tables = []
+    tables, not_scored = [], {}
     for manifest in read:
         found = score(manifest, manifest.with_splits(splits), options)
         tables.append(found.table)
-        _show(found, "probes" if of_compressor else "student")
-    write_text(out, pd.concat(tables).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    click.echo(f"scores: {out}")
+        not_scored[manifest.name] = {"left_out": found.left_out, "classes_without_clips": found.not_tested}
+        if not as_json:
+            _show(found, "probes" if of_compressor else "student")
+    scores = pd.concat(tables)
+    write_text(out, scores.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    if as_json:
+        print_json({"scores": rows(scores), "not_scored": not_scored, "out": out})
+    else:
+        click.echo(f"scores: {out}")
 
 
 Score = Callable[["Manifest", "Manifest", dict], "Evaluation | CompressorEvaluation"]

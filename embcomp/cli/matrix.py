@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json, rows
 
 
 @click.command()
@@ -14,7 +15,8 @@ from embcomp.cli import common
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
 @common.set_option
 @common.out_option
-def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...], out: Path) -> None:
+@json_option
+def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Train on each of MANIFESTS and test on all of them, with the settings of CONFIG (TOML).
 
     With three or more manifests, students are also trained on all sets but one and
@@ -29,5 +31,9 @@ def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...]
     from embcomp.pipeline.matrix import matrix as compare
 
     result = compare(load(config, overrides), manifests, out, common.stage_progress())
+    if as_json:
+        about = {"classes": result.classes, "left_out": result.left_out, "folder": result.folder}
+        print_json({"scores": rows(result.scores)} | about)
+        return
     click.echo((result.folder / "matrix.md").read_text(encoding="utf-8"), nl=False)
     click.echo(f"matrix.csv, matrix.md and a folder per row: {result.folder}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.choices import listing
+from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.cli.watching import Watch
 
 if TYPE_CHECKING:
     from embcomp.config import RunConfig
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 @common.workers_option
 @common.engine_option
 @common.processes_option
+@json_option
+@click.option("--watch", is_flag=True, help="Keep a table of all stages up to date in the terminal (extra watch).")
 def run(
     config: Path | None,
     overrides: tuple[str, ...],
@@ -36,6 +41,8 @@ def run(
     workers: int | None = None,
     engine: str | None = None,
     processes: int | None = None,
+    as_json: bool = False,
+    watch: bool = False,
 ) -> None:
     """Compare the variants listed in CONFIG (TOML) over seeds and folds.
 
@@ -65,16 +72,23 @@ def run(
     given += [f"workers={workers}"] * (workers is not None)
     given += [f"engine={json.dumps(engine)}"] * (engine is not None)
     if source is not None:
+        if as_json or watch:
+            raise click.UsageError("--json and --watch are for CONFIG, not for --from")
         _repeat(source, out, [*overrides, *given])
     else:
-        run_and_print(load(config, [*overrides, *given]), out)
+        run_and_print(load(config, [*overrides, *given]), out, as_json, watch)
 
 
-def run_and_print(config: RunConfig, out: Path) -> None:
+def run_and_print(config: RunConfig, out: Path, as_json: bool = False, watch: bool = False) -> None:
     """Run a comparison and print its summary."""
     import embcomp
 
-    result = embcomp.run(config, out, common.stage_progress())
+    with Watch() if watch else contextlib.nullcontext(common.stage_progress()) as progress:
+        result = embcomp.run(config, out, progress)
+    if as_json:
+        about = {"folder": result.folder, "computed": result.made, "reused": result.reused, "left_out": result.bad}
+        print_json(about | {"summary": rows(result.summary)})
+        return
     click.echo((result.folder / "report.md").read_text(encoding="utf-8"), nl=False)
     for clip in result.bad:
         click.echo(f"  left out: {clip}", err=True)

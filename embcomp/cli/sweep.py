@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json, rows
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
@@ -38,6 +39,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str | None)
 @common.group_column_option
 @common.seed_option
 @common.threads_option
+@json_option
 def sweep(
     store: Path,
     manifest: Path,
@@ -50,6 +52,7 @@ def sweep(
     group_column: str,
     seed: int,
     threads: int,
+    as_json: bool,
 ) -> None:
     """Measure every compression method at every size and recommend the smallest that is good enough.
 
@@ -79,5 +82,8 @@ def sweep(
         )
     if found.no_plot:
         click.echo(f"no plot: {found.no_plot}", err=True)
+    if as_json:
+        print_json({"recommendation": found.recommendation, "curve": rows(found.curve), "folder": out})
+        return
     click.echo(str(found.recommendation))
     click.echo(f"curve.csv, curve.png: {out}", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json, rows
 
 
 @click.command()
@@ -19,8 +20,16 @@ from embcomp.cli import common
 @common.set_option
 @common.out_option
 @common.seed_option
+@json_option
 def tune(
-    config: Path, search: tuple[str, ...], trials: int, variant: str, overrides: tuple[str, ...], out: Path, seed: int
+    config: Path,
+    search: tuple[str, ...],
+    trials: int,
+    variant: str,
+    overrides: tuple[str, ...],
+    out: Path,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Try settings of a variant in CONFIG (TOML) and keep those with the best validation score.
 
@@ -45,5 +54,9 @@ def tune(
         seed=seed,
         report=lambda text: click.echo(text, err=True),
     )
+    if as_json:
+        about = {"best": found.best, "value": found.value, "before": found.before, "importance": found.importance}
+        print_json(about | {"trials": rows(found.trials), "folder": found.folder})
+        return
     click.echo((found.folder / "report.md").read_text(encoding="utf-8"), nl=False)
     click.echo(f"tuned.toml, trials.csv, report.md: {found.folder}", err=True)
