@@ -43,7 +43,7 @@ engine_option = click.option(
     help="Where they run: local, on this machine; ray, on the cluster that RAY_ADDRESS names, or else on this machine.",
 )
 device_option = click.option(
-    "--device", default="cpu", show_default=True, help="Device for training: cpu, cuda, cuda:1."
+    "--device", default="cpu", show_default=True, help="Device for training: cpu, cuda, cuda:1, mps."
 )
 processes_option = click.option(
     "--processes",

@@ -271,7 +271,7 @@ class RunConfig:
 
     name: str = setting("run", "in reports")
     seeds: tuple[int, ...] = setting((0, 1, 2), "one student of each variant and fold for each")
-    device: str = setting("cpu", "cpu, cuda, cuda:1")
+    device: str = setting("cpu", "cpu, cuda, cuda:1; mps, the GPU of a Mac")
     threads: int = setting(1, "per worker", at_least=1)
     workers: int = setting(0, "processes; 0 is one per free core, of a Ray cluster one per core", at_least=0)
     engine: str = setting(

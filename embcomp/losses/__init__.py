@@ -9,6 +9,7 @@ from embcomp.losses.relations import align_frames, cosine_distance_difference, d
 __all__ = [
     "DISTANCES",
     "REGRESSIONS",
+    "RELATIONS",
     "align_frames",
     "binary_kd",
     "contrastive_loss",
@@ -23,8 +24,9 @@ __all__ = [
     "time_shares",
 ]
 
-DISTANCES = {
+# Distances between sets of vectors, by how those of a set lie to each other.
+RELATIONS = {
     "distance_correlation": distance_correlation,
     "cosine_distance_difference": cosine_distance_difference,
-    "cosine": cosine_distance,
 }
+DISTANCES = {**RELATIONS, "cosine": cosine_distance}

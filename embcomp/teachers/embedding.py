@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from embcomp.audio.clips import Clips
 from embcomp.audio.decoding import MAX_RATE, MIN_RATE
@@ -67,13 +68,31 @@ def check_teacher(teacher: Teacher, spec: str) -> None:
         raise TeacherError(f"the teacher {spec} says dim {dim}, which {frames} frames of equal width cannot fill")
 
 
-def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+class Fitting:
+    """How many clips at once a teacher has memory for.
+
+    Attributes
+    ----------
+    clips : int or None
+        None as long as there was enough for all that were given.
+    """
+
+    clips: int | None = None
+
+
+def embed_batch(
+    teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, ids: Sequence[str], fitting: Fitting | None = None
+) -> np.ndarray:
     """`Teacher.embed`, whose failures become one line that says what to do.
+
+    Where memory is too small for the clips, of the processor or of a GPU, half of them are tried, and so on.
 
     Parameters
     ----------
     ids : sequence of str
         Of the clips, for messages.
+    fitting : Fitting, optional
+        Keeps how many clips fit, for the next call.
 
     Returns
     -------
@@ -82,8 +101,11 @@ def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, id
     Raises
     ------
     TeacherError
-        It failed, had too little memory, or gave another shape, NaN or infinity.
+        It failed, had too little memory for one clip, or gave another shape, NaN or infinity.
     """
+    fitting = Fitting() if fitting is None else fitting
+    if fitting.clips is not None and len(ids) > fitting.clips:
+        return _in_parts(teacher, waveforms, lengths, ids, fitting)
     longest = waveforms.shape[1] / teacher.sample_rate
     what = f"the teacher {getattr(getattr(teacher, 'settings', None), 'spec', teacher.name)}"
     try:
@@ -92,6 +114,10 @@ def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, id
         raise
     except Exception as error:
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            if len(ids) > 1:
+                fitting.clips = len(ids) // 2
+                torch.cuda.empty_cache()  # without a GPU nothing happens
+                return _in_parts(teacher, waveforms, lengths, ids, fitting)
             raise TeacherError(
                 f"{what} ran out of memory on {len(ids)} clips of up to {longest:.3g} s: cut them shorter "
                 "(--seconds, audio.seconds), or embed in windows where it can (teacher.window)"
@@ -115,6 +141,18 @@ def embed_batch(teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, id
             "listen to that clip (silence? very loud?), and leave it out of the manifest or fix the teacher"
         )
     return vectors.astype(np.float32, copy=False)
+
+
+def _in_parts(
+    teacher: Teacher, waveforms: np.ndarray, lengths: np.ndarray, ids: Sequence[str], fitting: Fitting
+) -> np.ndarray:
+    found, start = [], 0
+    while start < len(ids):
+        part = slice(start, start + fitting.clips)  # which may become fewer on the way
+        longest = max(1, int(np.max(lengths[part])))
+        found.append(embed_batch(teacher, waveforms[part, :longest], lengths[part], ids[part], fitting))
+        start = part.stop
+    return np.concatenate(found)
 
 
 def learned_teacher(
@@ -185,7 +223,8 @@ def rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callabl
         return lambda rows: teacher.rows([ids[row] for row in rows])
     clips = clips.at(teacher.sample_rate)
     batch = clips.batch if hashes is None else clips.unchanged(hashes)
-    return lambda rows: embed_batch(teacher, *batch(rows), [ids[row] for row in rows])
+    fitting = Fitting()
+    return lambda rows: embed_batch(teacher, *batch(rows), [ids[row] for row in rows], fitting)
 
 
 def store_settings(clips: Clips, teacher: Teacher) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from embcomp.distributed import Group
 from embcomp.errors import ConfigError
@@ -14,7 +15,7 @@ def check_device(name: str) -> str:
     Parameters
     ----------
     name : str
-        ``cpu``, ``cuda`` or ``cuda:NUMBER``.
+        ``cpu``, ``cuda``, ``cuda:NUMBER`` or ``mps``, the GPU of a Mac.
 
     Raises
     ------
@@ -24,10 +25,23 @@ def check_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"no such device {name!r}; use cpu, cuda or cuda:NUMBER") from None
+        raise ConfigError(f"no such device {name!r}; use cpu, cuda, cuda:NUMBER or mps") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"students do not train on {name!r}; use cpu, cuda, cuda:NUMBER or mps")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device is usable here; use cpu, or install a CUDA build of torch")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"there is no {name} here: {torch.cuda.device_count()} CUDA devices, counted from cuda:0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("no GPU of a Mac is usable here (mps); use cpu")
     return name
+
+
+def moved(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """A tensor on a device; to a CUDA device by way of pinned memory, beside what is computed there."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def check_processes(asked: int, group: Group) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from embcomp.config import TrainingConfig
 from embcomp.data.labels import Labels
 from embcomp.distributed import Share
+from embcomp.training.devices import moved
 
 BLOCK = 256  # clips read at once where all of them are looked at
 
@@ -130,7 +131,7 @@ class Streamed(Drawable):
     def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """As of `Drawable`."""
         features, lengths = self.read(rows.numpy())
-        return features.to(self.device), lengths.to(self.device)
+        return moved(features, self.device), moved(lengths, self.device)
 
     def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
         """As of `Drawable`."""

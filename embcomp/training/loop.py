@@ -12,6 +12,7 @@ import io
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch import nn
 from embcomp.audio.augment import mixing_shares
 from embcomp.config import TrainingConfig
 from embcomp.distributed import ALONE, Group, current
-from embcomp.errors import ArtifactError, ConfigError, DataError
+from embcomp.errors import ArtifactError, ConfigError, DataError, EmbcompWarning
 from embcomp.learning import EarlyStopping
 from embcomp.losses import prediction_loss
 from embcomp.metrics import METRICS, monitored, score
@@ -127,6 +128,13 @@ def train(
         raise ConfigError(
             f"training.batch_size is {config.batch_size}, too few clips for {group.world} processes; raise it, or start fewer"
         )
+    if config.accumulate > 1 and transfer.compares_clips:
+        warnings.warn(
+            f"training.accumulate: {transfer.name} compares the clips of a batch with each other, and sees "
+            f"{config.batch_size} at a time, not {config.accumulate * config.batch_size}",
+            EmbcompWarning,
+            stacklevel=2,
+        )
     run = _Run(student, transfer, fit, config, seed, device, group)
     checkpoint = Path(checkpoint) if checkpoint is not None else None
     key = fingerprint(
@@ -170,7 +178,7 @@ class _Run:
         config: TrainingConfig,
         seed: int,
         device: str,
-        group: Group,
+        group: Group = ALONE,
     ):
         self.student, self.transfer, self.config, self.device = student.to(device), transfer.to(device), config, device
         self.group = group
@@ -178,7 +186,7 @@ class _Run:
         self.generator = torch.Generator().manual_seed(seed)
         self.fit = fit.to(device)
         if hasattr(student, "norm"):
-            student.norm.fit_parts(self.fit.parts())
+            student.norm.fit_parts(fit.parts())  # where the clips are: in double precision, which not every device has
         self.labels = torch.from_numpy(fit.labels.matrix).to(device)
         self.unlabelled = torch.from_numpy(~fit.labels.labelled).to(device)
         drawn = transfer.sampling_weights()

@@ -174,6 +174,8 @@ class Transfer(Choice, nn.Module):
         A clip without a label is welcome either way.
     over_time : bool
         Whether the loss compares moments of a clip, so that its frames must stay where they are.
+    compares_clips : bool
+        Whether the loss compares clips of a batch with each other, so that it depends on how many there are.
 
     Raises
     ------
@@ -186,6 +188,7 @@ class Transfer(Choice, nn.Module):
     learns_from: ClassVar[Source] = Source.NONE
     needs_labels = True
     over_time = False
+    compares_clips = False
 
     def __init__(self, multi_label: bool = False, **options: Any):
         super().__init__()

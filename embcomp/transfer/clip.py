@@ -40,6 +40,7 @@ class ContrastiveTransfer(TargetTransfer):
     """
 
     Settings = ContrastSettings
+    compares_clips = True
 
     def __init__(self, multi_label: bool = False, **options: Any):
         super().__init__(multi_label, **options)

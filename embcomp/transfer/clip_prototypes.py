@@ -34,6 +34,7 @@ class ClipPrototypes(ContrastiveTransfer):
 
     def __init__(self, multi_label: bool = False, **options: Any):
         super().__init__(multi_label, **options)
+        self.compares_clips = not self.settings.faithful  # else no prototype looks for its clips
         self.register_buffer("prototypes", torch.empty(0), persistent=False)
         self.register_buffer("present", torch.empty(0), persistent=False)
 

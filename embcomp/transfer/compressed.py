@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from embcomp.config import setting
 from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError
-from embcomp.losses import DISTANCES, prediction_loss
+from embcomp.losses import DISTANCES, RELATIONS, prediction_loss
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, Source, TargetTransfer, TransferSettings, label_free_setting
 from embcomp.transfer.soft_labels import SoftLabels
@@ -97,6 +97,7 @@ class Compressed(TargetTransfer):
     def __init__(self, multi_label: bool = False, compressor: nn.Module | None = None, **options: Any):
         super().__init__(multi_label, **options)
         self.distance = DISTANCES[self.settings.distance]
+        self.compares_clips = self.settings.distance in RELATIONS
         self.needs_labels = self.settings.joint or self.settings.soft_labels > 0
         self.soft_labels = SoftLabels(self.settings.temperature, multi_label, known_only=False)
         if self.settings.joint:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from embcomp.config import setting
 from embcomp.data.labels import Labels
 from embcomp.errors import ConfigError
-from embcomp.losses import DISTANCES, align_frames, time_shares
+from embcomp.losses import DISTANCES, RELATIONS, align_frames, time_shares
 from embcomp.students import StudentOutput
 from embcomp.transfer.base import Batch, TargetTransfer, TransferSettings, label_free_setting
 
@@ -102,6 +102,7 @@ class EmbeddingTransfer(TargetTransfer):
     def __init__(self, multi_label: bool = False, **options: Any):
         super().__init__(multi_label, **options)
         self.distance = DISTANCES[self.settings.distance]
+        self.compares_clips = self.settings.distance in RELATIONS
         total = sum(self.settings.stage_weights)
         self.stage_weights = tuple(weight / total for weight in self.settings.stage_weights)
 

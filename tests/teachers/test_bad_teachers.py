@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from embcomp.audio.clips import Clips
 from embcomp.data.manifest import Manifest
@@ -47,7 +48,7 @@ SPOILT = {
     r"gave shape \(23, 2\) for 24 clips where \(24, 2\) was promised": lambda vectors: vectors[:-1],
     r"gave shape \(24, 3\) for 24 clips": lambda vectors: np.concatenate([vectors, vectors[:, :1]], 1),
     r"gave object where numbers": lambda vectors: vectors.astype(object),
-    r"ran out of memory on 24 clips of up to 0\.\d+ s: cut them shorter": fails(MemoryError()),
+    r"ran out of memory on 1 clips of up to 0\.\d+ s: cut them shorter": fails(MemoryError()),
     r"ran out of memory .*teacher.window": fails(RuntimeError("[Errno 12] Failed to allocate memory")),
     r"failed on 24 clips from 'audio/.*' on: ZeroDivisionError: a; `embcomp teachers check`": fails(ZeroDivisionError("a\nb")),
 }  # fmt: skip
@@ -86,6 +87,27 @@ def test_finished_rows_stay_when_a_later_one_fails(clips, tmp_path, monkeypatch)
     teacher = Fake()
     found = embed(clips, clips.hashes(), teacher, tmp_path / "store")
     assert teacher.calls == 2 and len(found) == 24
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")])
+def test_where_memory_is_too_small_fewer_clips_are_embedded_at_once(clips, tmp_path, error):
+    sizes = []
+
+    class Small(Fake):
+        def embed(self, waveforms, lengths):
+            sizes.append(len(lengths))
+            if len(lengths) > 5:
+                raise error
+            return super().embed(waveforms, lengths)
+
+    found = embed(clips, clips.hashes(), Small(), tmp_path / "small")
+    expected = embed(clips, clips.hashes(), Fake(), tmp_path / "whole")
+    np.testing.assert_array_equal(found.take(found.ids), expected.take(expected.ids))
+    assert sizes == [24, 12, 6, 3, 3, 3, 3, 3, 3, 3, 3]
+    vectors_of, sizes[:] = embedder(clips, Small()), []
+    for _ in range(2):
+        assert vectors_of(np.arange(8)).shape == (8, 2)
+    assert sizes == [8, 4, 4, 4, 4]  # the second time as many at once as had fitted
 
 
 @pytest.mark.parametrize(
