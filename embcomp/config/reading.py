@@ -105,11 +105,7 @@ def parse(content: Mapping[str, Any], source: str = "the configuration", *, stri
         raise ConfigError(f"{source}: seeds must be a list of different whole numbers, not {list(config.seeds)}")
     if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
         raise ConfigError(f"{source}: seeds must lie in 0..{MAX_SEED}, not {list(config.seeds)}")
-    if config.engine == "ray" and ":" in config.device:
-        raise ConfigError(
-            f"{source}: device is {config.device!r}, and Ray chooses the GPU of each worker; "
-            f'write device = "{config.device.partition(":")[0]}"'
-        )
+    _check_engine(config, source)
     places = [_place(source, variants, number, name) for number, name in enumerate(names)]
     check_inputs(config, source, places)
     _check_split(config.split, source)
@@ -125,6 +121,18 @@ def _check_split(split: SplitConfig, source: str) -> None:
         raise ConfigError(
             f"{source}: split.validate and split.test both name {both}; a student is tested on other clips"
         )
+
+
+def _check_engine(config: RunConfig, source: str) -> None:
+    """Refuse a GPU by its number where Ray chooses which."""
+    teachers = [one for variant in config.variants for one in variant.teacher.members or (variant.teacher,)]
+    devices = [("device", config.device), *(("teacher.device", getattr(one, "device", "")) for one in teachers)]
+    for key, device in devices:
+        if config.engine == "ray" and ":" in device:
+            kind = device.partition(":")[0]
+            raise ConfigError(
+                f'{source}: {key} is {device!r}, and Ray chooses the GPU of each worker; write {key} = "{kind}"'
+            )
 
 
 def _check_transductive(config: RunConfig, source: str, places: list[str]) -> None:

@@ -16,6 +16,7 @@ from embcomp.audio.clips import Clips
 from embcomp.config import RunConfig, to_toml
 from embcomp.data.manifest import Manifest
 from embcomp.engines import open_engine
+from embcomp.engines.local import set_threads
 from embcomp.errors import BadClip, EmbcompError, EmbcompWarning
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
@@ -24,7 +25,7 @@ from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.results import FILES, environment, score_table, write_results
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.compressor import make_compressor
-from embcomp.pipeline.stages.embeddings import make_embeddings
+from embcomp.pipeline.stages.embeddings import EmbeddingsJob, make_embeddings, with_member
 from embcomp.pipeline.stages.features import make_features
 from embcomp.pipeline.stages.joined import make_joined
 from embcomp.pipeline.stages.probe import make_probe
@@ -208,7 +209,10 @@ def _done(ready: _Ready, engine: Any, progress: Progress, untested: bool = False
             progress(name, len(jobs) - len(todo), len(jobs))
             together = max(one.training.processes for one in config.variants) if function is make_student else 1
             gpus = together * (name in on_gpu)
-            ended = engine.map(function, [asdict(job) for job in todo], gpus=gpus, processes=together)
+            if name == "embeddings" and _to_share(plan, todo, engine.workers):
+                ended = _shared(engine, config, todo)
+            else:
+                ended = engine.map(function, [asdict(job) for job in todo], gpus=gpus, processes=together)
             for done, _ in enumerate(ended, 1):
                 progress(name, len(jobs) - len(todo) + done, len(jobs))
             if name == "compressors":
@@ -297,6 +301,20 @@ def _checked(
 
 def _noted(manifest: Manifest, notes: Sequence[str]) -> Manifest:
     return replace(manifest, notes=(*manifest.notes, *notes))
+
+
+def _to_share(plan: Plan, jobs: Sequence[EmbeddingsJob], workers: int) -> bool:
+    """Whether each job is for all workers together, and not for one: few jobs, none of which learns beside others."""
+    learns = any(with_member(plan.context.variant(job.variant), job.member).teacher.learns for job in jobs)
+    return len(jobs) < workers and not (learns and len(jobs) > 1)
+
+
+def _shared(engine: Any, config: RunConfig, jobs: Sequence[EmbeddingsJob]) -> Iterator[tuple[int, None]]:
+    """Embeddings of few teachers: one after the other, each by all workers."""
+    set_threads(config.threads)
+    for number, job in enumerate(jobs):
+        make_embeddings(engine, **asdict(job))
+        yield number, None
 
 
 def _on_gpu(config: RunConfig) -> set[str]:

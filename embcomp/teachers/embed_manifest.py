@@ -22,7 +22,7 @@ from embcomp.storage.taught import keep
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
 from embcomp.teachers.joining import embed_joined
-from embcomp.teachers.spread import Spread
+from embcomp.teachers.spread import Spread, on_cpu
 
 Progress = Callable[[str, int, int], None]
 
@@ -184,7 +184,7 @@ def _embedded(
             key = fingerprint([settings.options(), hashes, clips.seconds])
             opened = learned_teacher(clips, settings, beside, key, hashes)
         else:
-            opened = open_teacher(settings, manifest)
+            opened = open_teacher(on_cpu(settings) if engine else settings, manifest)
         counted = _counted(progress, "embed", len(clips))
         store = embed(clips, hashes, opened, out, progress=counted, dtype=dtype, spread=spread)
     counted = _counted(progress, "views", len(clips) * len(places))

@@ -19,7 +19,7 @@ from embcomp.storage.store import EmbeddingStore, write_store
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
 from embcomp.teachers.joined import Blocks, JoinedTeacher, check_member, joined_fingerprint, read_join
-from embcomp.teachers.spread import Spread
+from embcomp.teachers.spread import Spread, on_cpu
 
 
 def fit_blocks(stores: Sequence[EmbeddingStore], ids: Sequence[str], specs: Sequence[str]) -> Blocks:
@@ -108,7 +108,7 @@ def embed_joined(
             clips, hashes, teacher, out, progress=progress, dtype=dtype, spread=engine and Spread(engine, joined)
         )
     # Those that are opened come first, so that a missing file is found before anything is learned.
-    opened = {one: open_teacher(one, manifest) for one in settings.members if not one.learns}
+    opened = {one: open_teacher(on_cpu(one) if engine else one, manifest) for one in settings.members if not one.learns}
     beside = [f"{place.name}.{number}" if one.learns else "" for number, one in enumerate(settings.members, 1)]
     for one, name in zip(settings.members, beside):
         if name:

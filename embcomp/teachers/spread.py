@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,11 @@ class Spread:
 
     def _single(self) -> tuple[TeacherSettings, ...]:
         return self.settings.members or (self.settings,)
+
+
+def on_cpu(settings: TeacherSettings) -> TeacherSettings:
+    """Settings to open a teacher by where it only says what it is: a GPU is needed where it works."""
+    return replace(settings, device="cpu") if getattr(settings, "device", "cpu") != "cpu" else settings
 
 
 class ChunkJobs(Sequence):

@@ -214,3 +214,5 @@ def test_a_numbered_gpu_is_refused_where_ray_chooses():
         ConfigError, match=r'device is \'cuda:1\', and Ray chooses the GPU of each worker; write device = "cuda"'
     ):
         parse({"engine": "ray", "device": "cuda:1"})
+    with pytest.raises(ConfigError, match=r"teacher\.device is 'cuda:1', and Ray chooses"):
+        parse({"engine": "ray", "teacher": {"spec": "hf:model", "device": "cuda:1"}})

@@ -37,7 +37,7 @@ class SpreadEngine(contextlib.AbstractContextManager):
             if answered == self.ends_after:
                 raise EmbcompError("a worker process died")
             job = json.loads(json.dumps(jobs[number]))
-            self.sizes.append(len(job["clips"]))
+            self.sizes += [len(job["clips"])] if "clips" in job else []
             for _ in range(1 + self.twice):
                 result = function(**job)
             yield number, json.loads(json.dumps(result))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext, learning_clips
@@ -11,6 +12,7 @@ from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
 from embcomp.teachers import Teacher, embed, learned_teacher, open_teacher
+from embcomp.teachers.spread import Spread, on_cpu
 
 VERSION = 1  # raised when other embeddings come of the same inputs
 TEACHER_VERSION = 1
@@ -49,7 +51,8 @@ def embedding_path(context: RunContext, dataset: Dataset, variant: VariantConfig
     if teacher.learns:
         made_by: list = [learned]
     else:
-        made_by = [open_teacher(teacher, dataset.whole or dataset.manifest).fingerprint()]
+        known = on_cpu(teacher) if context.config.engine == "ray" else teacher
+        made_by = [open_teacher(known, dataset.whole or dataset.manifest).fingerprint()]
         if teacher.choice.runs:
             made_by += _audio_settings(context)
     return context.space.stage("embeddings", fingerprint([VERSION, teacher.choice.name, dataset.audio_key, made_by]))
@@ -83,22 +86,34 @@ def with_member(variant: VariantConfig, member: int) -> VariantConfig:
     return variant if member < 0 else replace(variant, teacher=variant.teacher.members[member])
 
 
-def make_embeddings(**fields) -> None:
-    """Compute what an `EmbeddingsJob` asks for."""
+def make_embeddings(engine: Any = None, **fields) -> None:
+    """Compute what an `EmbeddingsJob` asks for; with an `engine`, by all of its workers."""
     job = EmbeddingsJob(**fields)
     context = job.context()
     variant, split = with_member(context.variant(job.variant), job.member), context.space.load_split(job.split)
     learned = ready_teacher(context, context.source, split, variant) if variant.teacher.learns else None
+    spread = None
+    if engine is not None:
+        saved = variant.teacher
+        if saved.learns:
+            key = teacher_key(context, variant, split)
+            saved = replace(saved, argument=str(context.space.stage("teachers", key)))
+        spread = Spread(engine, saved)
     for dataset, path in zip(context.sets, map(Path, job.paths)):
-        teacher = learned if learned is not None else ready_teacher(context, dataset, split, variant)
-        embed(context.clips(dataset), list(dataset.hashes), teacher, path, reuse=path.parent)
+        teacher = learned or ready_teacher(context, dataset, split, variant, elsewhere=spread is not None)
+        embed(context.clips(dataset), list(dataset.hashes), teacher, path, reuse=path.parent, spread=spread)
 
 
-def ready_teacher(context: RunContext, dataset: Dataset, split: Split, variant: VariantConfig) -> Teacher:
-    """A variant's teacher of `dataset`: opened, or learned on the clips of a fold without their labels."""
+def ready_teacher(
+    context: RunContext, dataset: Dataset, split: Split, variant: VariantConfig, elsewhere: bool = False
+) -> Teacher:
+    """A variant's teacher of `dataset`: opened, or learned on the clips of a fold without their labels.
+
+    Where it works `elsewhere`, no GPU is needed here.
+    """
     teacher = variant.teacher
     if not teacher.learns:
-        return open_teacher(teacher, dataset.whole or dataset.manifest)
+        return open_teacher(on_cpu(teacher) if elsewhere else teacher, dataset.whole or dataset.manifest)
     key = teacher_key(context, variant, split)
     pools = pools_for(context, variant, Learner.TEACHER, split)
     clips = [
