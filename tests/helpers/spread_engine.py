@@ -29,7 +29,7 @@ class SpreadEngine(contextlib.AbstractContextManager):
     def __exit__(self, *error):
         return None
 
-    def map(self, function, jobs, gpus=0):
+    def map(self, function, jobs, gpus=0, processes=1):
         self.gpus.append(gpus)
         order = list(range(len(jobs)))
         self.random.shuffle(order)

@@ -23,7 +23,15 @@ def run_all():
 BENCHMARKS = run_all().BENCHMARKS
 BY_HAND = {"interval_coverage", "teacher_overhead", "student_and_teacher"}
 NOT_MEASURES = {"measure", "run_all", *BY_HAND}
-SLOW = {"engines.py", "processes.py", "growth.py", "plan.py", "startup.py", "compression_scaling.py", "compression_wide.py"}
+SLOW = {
+    "engines.py",
+    "processes.py",
+    "growth.py",
+    "plan.py",
+    "startup.py",
+    "compression_scaling.py",
+    "compression_wide.py",
+}
 
 
 @pytest.fixture
