@@ -202,12 +202,15 @@ class TrainingConfig:
     )
     amp: bool = setting(False, "bfloat16 autocast")
     checkpoint_every: int = setting(100, "steps after which an interrupted training goes on", at_least=1)
+    log: str = setting(
+        "none", "where curves go while it trains, beside history.json", choices="embcomp.training.tracking:TRACKERS"
+    )
 
     def key(self) -> dict[str, Any]:
         """What a student depends on; without views as before there were any, so that earlier students are found."""
         settings = asdict(self)
         unused = () if self.views else OF_VIEWS
-        unused += ("processes", *("accumulate",) * (self.accumulate == 1))
+        unused += ("processes", "log", *("accumulate",) * (self.accumulate == 1))
         unused += ("transductive",) * (self.transductive == "none")
         own = [f"unlabelled_{name}" for name in AUGMENTATIONS]
         unused += tuple(name for name in own if settings[name] < 0)

@@ -36,6 +36,7 @@ from embcomp.storage.arrays import WriterLock
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.training.devices import check_device
+from embcomp.training.tracking import TRACKERS
 
 __all__ = ["RunResult", "run"]
 
@@ -156,6 +157,8 @@ def _opened(config: RunConfig, out: str | os.PathLike) -> Iterator[tuple[Workspa
     """The folder of a run, which nobody else may write meanwhile, with its settings, manifests and engine."""
     if config.engine == "local":
         check_device(config.device)  # of a cluster, the workers have it
+    for variant in config.variants:
+        TRACKERS[variant.training.log].check()
     engine = open_engine(config.engine, config.workers, config.threads)
     config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
     space = Workspace(out)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import nn
 
 from embcomp.audio.features import Features
 from embcomp.compression import Compressor
-from embcomp.config import AudioConfig, VariantConfig
+from embcomp.config import AudioConfig, VariantConfig, to_dict
 from embcomp.data.inputs import InputSpec
 from embcomp.data.labels import Labels
 from embcomp.distributed import current
@@ -30,9 +31,13 @@ from embcomp.students.arrays import ArrayFeatures, FileFeatures
 from embcomp.students.classifier import Classifier
 from embcomp.training.examples import Drawable, Examples, Joined, Streamed
 from embcomp.training.loop import TrainingResult, train
+from embcomp.training.tracking import TRACKERS, Tracker, flat
 from embcomp.transfer import Source, build_transfer
 
 BLOCK = 1 << 16  # clips whose vectors are read at once where all of them would be too many
+
+
+OF_TRAINING = ("teacher", "compressor", "transfer", "student", "training")  # sections whose settings a tracker gets
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ def train_student(
     checkpoint: str | os.PathLike | None = None,
     progress: Callable[[int], None] | None = None,
     timed: bool = False,
+    tracking: str | os.PathLike | None = None,
 ) -> Classifier:
     """Assemble targets, train a student and save it with its history.
 
@@ -146,6 +152,8 @@ def train_student(
         See `embcomp.training.loop.train`.
     timed : bool, default=False
         Save how long it took and how it validated, too; without, the same training writes the same bytes.
+    tracking : path, optional
+        Folder for what ``training.log`` writes; by default beside `out`, as ``OUT.log``.
 
     Raises
     ------
@@ -166,10 +174,11 @@ def train_student(
     streamed = [part.streamed(fit.labels) for part in parts[1:]]
     examples = Joined([labelled, *streamed]) if streamed else labelled
     targets, start = _targets(variant, parts, lesson.compressor, Path(out).absolute().parent)
-    classifier, result = _trained(
-        variant, audio, fit.features.spec, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
-        seed=seed, device=device, checkpoint=checkpoint, progress=progress,
-    )  # fmt: skip
+    with _tracker(variant, about, seed, Path(tracking or f"{os.fspath(out)}.log")) as tracker:
+        classifier, result = _trained(
+            variant, audio, fit.features.spec, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
+            seed=seed, device=device, checkpoint=checkpoint, progress=progress, tracker=tracker,
+        )  # fmt: skip
     without_labels = {key for pool in pools for key in pool.hashes}
     classifier.seen = frozenset([*lesson.fit.hashes, *lesson.validation.hashes]) | without_labels
     classifier.taught = lesson.taught
@@ -237,6 +246,7 @@ def _trained(
     device: str,
     checkpoint: str | os.PathLike | None,
     progress: Callable[[int], None] | None,
+    tracker: Tracker | None,
 ) -> tuple[Classifier, TrainingResult]:
     classifier = Classifier.new(fit.labels.classes, audio, variant.student, fit.labels.multi_label, seed, inputs)
     # Initial weights and dropout come from torch's global generator; the caller's is left as it was.
@@ -246,6 +256,22 @@ def _trained(
         transfer.prepare(targets, fit.labels, classifier.network.embedding_width)
         result = train(
             classifier.network, transfer, fit, validation, variant.training,
-            seed=seed, device=device, checkpoint=checkpoint, progress=progress,
+            seed=seed, device=device, checkpoint=checkpoint, progress=progress, tracker=tracker,
         )  # fmt: skip
     return classifier, result
+
+
+@contextlib.contextmanager
+def _tracker(variant: VariantConfig, about: dict[str, Any], seed: int, folder: Path) -> Iterator[Tracker | None]:
+    """What ``training.log`` names, closed at the end; of several processes that train together the first has it."""
+    if variant.training.log == Tracker.name or not current().first:
+        yield None
+        return
+    settings = {name: section for name, section in to_dict(variant).items() if name in OF_TRAINING}
+    words = (about.get("train_dataset"), about.get("variant") or about.get("method"), about.get("fold"))
+    title = ", ".join([*(str(word) for word in words if word not in (None, "")), f"seed {seed}"])
+    tracker = TRACKERS[variant.training.log](title, flat(settings), folder)
+    try:
+        yield tracker
+    finally:
+        tracker.close()

@@ -27,6 +27,7 @@ from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.training.compress import fit_compressor
 from embcomp.training.devices import check_device, check_processes
 from embcomp.training.parallel import shared_teacher
+from embcomp.training.tracking import TRACKERS
 from embcomp.training.viewing import with_views
 from embcomp.transfer import Source
 
@@ -92,6 +93,7 @@ def distill(
         The message says how to fix it.
     """
     check_device(device)
+    TRACKERS[variant.training.log].check()
     with joined(device) as group:
         check_processes(variant.training.processes, group)
         return _distill(

@@ -34,6 +34,7 @@ from embcomp.training.averaging import AveragedWeights
 from embcomp.training.examples import Drawable, Examples, sampling_weights, steps_of
 from embcomp.training.parallel import Lessons, shared_logits
 from embcomp.training.steps import Descent
+from embcomp.training.tracking import Tracker
 from embcomp.transfer import Batch, Mixing, Transfer
 
 WARM = 20  # steps before their speed is believed
@@ -87,6 +88,7 @@ def train(
     device: str = "cpu",
     checkpoint: str | os.PathLike | None = None,
     progress: Callable[[int], None] | None = None,
+    tracker: Tracker | None = None,
 ) -> TrainingResult:
     """Train `student` in place and leave it with the weights that validated best.
 
@@ -103,6 +105,8 @@ def train(
         File to go on from if it fits, and to write every ``checkpoint_every`` steps.
     progress : callable, optional
         Called with the number of steps just done.
+    tracker : Tracker, optional
+        Gets every row of the history, those of before an interruption too.
 
     Returns
     -------
@@ -151,6 +155,7 @@ def train(
     validation = validation.to(device)
     if progress is not None:
         progress(run.step)
+    tracked = 0
     while run.step < run.steps and not run.stopping.exhausted:
         run.one_step()
         if progress is not None:
@@ -159,6 +164,10 @@ def train(
         learns_labels = run.step > transfer.label_free * run.steps
         if run.step == run.steps or (run.step % config.evaluate_every == 0 and learns_labels):
             run.evaluate(validation)
+        while tracker is not None and tracked < len(run.result.history):
+            row = dict(run.result.history[tracked])
+            tracker.log(int(row.pop("step")), row)
+            tracked += 1
         if checkpoint is not None and group.first and run.step % config.checkpoint_every == 0:
             run.save(checkpoint, key)
     run.stopping.restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -210,7 +211,13 @@ def train_job(
         checkpoint=checkpoint,
         progress=progress,
         timed=True,
+        tracking=context.space.folder / "tracking" / _readable(variant.name, split, Path(job.path).name),
     )
+
+
+def _readable(name: str, split: Split, key: str) -> str:
+    """Name of a folder that tells people which student it is of."""
+    return re.sub(r"[^\w.-]+", "-", f"{name}-fold-{split.fold}-seed-{split.seed}-{key[:6]}")
 
 
 def _part(context: RunContext, dataset: Dataset, ids: list[str], embedding: str | None) -> Part:
