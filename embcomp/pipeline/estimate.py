@@ -147,7 +147,7 @@ def regressors(stage: str, key: str, counts: Counts, patches: int = 0) -> tuple[
     if stage in ("compressors", "apply"):
         return (1, learned)
     if stage == "set-up":
-        return (1, counts.fit + counts.validation, counts.unlabelled)
+        return (1, counts.fit + counts.validation + counts.unlabelled)
     if stage == "steps":
         return (1,)
     if stage == "validation":
@@ -287,6 +287,10 @@ def _assumed(config: RunConfig, sets: Sets, machine: Machine, workers: int) -> l
     if workers > 1:
         notes.append(
             "workers share out the jobs of a stage; a job is not divided, and each worker has memory of its own"
+        )
+    if any(one.training.processes > 1 for one in config.variants):
+        notes.append(
+            "each student is trained by one process: training.processes shortens its hours, not its core hours"
         )
     if machine.speed != 1:
         notes.append(f"a core of {machine.name} is {machine.speed:g} times as fast as one of this machine")

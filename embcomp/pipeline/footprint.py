@@ -11,6 +11,7 @@ from embcomp.audio.features import front_end
 from embcomp.config import RunConfig
 from embcomp.pipeline.calibration import Sets
 from embcomp.pipeline.trial import Counts, Trial, patches_of
+from embcomp.storage.store import HELD
 from embcomp.teachers.kmeans import N_MELS
 
 # What does not hold a clip's data still knows its name, hash, label and group, in tables and dictionaries.
@@ -40,6 +41,9 @@ class Saving:
 def fitted_line(rows: Iterable[tuple[float, ...]], seconds: Iterable[float]) -> np.ndarray:
     """Coefficients, none negative, of seconds over regressors: least squares on all points.
 
+    Where nothing seems to grow, as noise among small sizes may have it, all is taken to: over ten thousand times the
+    size, too much is a better guess than nothing.
+
     Parameters
     ----------
     rows : iterable of tuple of float
@@ -55,7 +59,11 @@ def fitted_line(rows: Iterable[tuple[float, ...]], seconds: Iterable[float]) -> 
 
     matrix = np.array(list(rows), dtype=float)
     scale = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
-    found, _ = nnls(matrix / scale, np.array(list(seconds), dtype=float))
+    known = np.array(list(seconds), dtype=float)
+    found, _ = nnls(matrix / scale, known)
+    grows = matrix.shape[1] > 1 and bool((matrix[:, 0] == 1).all())
+    if grows and not found[1:].any():
+        found = np.concatenate([[0.0], nnls((matrix / scale)[:, 1:], known)[0]])
     return found / scale
 
 
@@ -112,8 +120,8 @@ class Footprint:
         if stage == "compressors":
             return names + 4 * self.embedding * counts.fit
         if stage == "students":
-            # Of the clips with labels all log-mels, twice while they are read.
-            return names + self.held * (2 * counts.fit + counts.validation) + 8 * self.target * learned
+            # Of the clips with labels all log-mels, twice while they are read; many targets are on disk.
+            return names + self.held * (2 * counts.fit + counts.validation) + min(8 * self.target * learned, 2 * HELD)
         if stage == "tests":
             return names + 2 * self.held * max(counts.test, *counts.sets[: len(counts.sets) - counts.pools])
         if stage == "probes":
@@ -127,12 +135,15 @@ class Footprint:
         points = [one[1:] for one in known if one[0] == stage and one[3]] or [one[1:] for one in known if one[3]]
         if not points:
             return 0.0
-        least = np.array([self.grown(stage, counts, patches) for counts, patches, _ in points])
-        sizes = np.array([size for *_, size in points], dtype=float)
+        names = np.array([BYTES_A_CLIP * counts.total for counts, *_ in points], dtype=float)
+        least = np.array([self.grown(stage, counts, patches) for counts, patches, _ in points]) - names
+        sizes = np.array([size for *_, size in points], dtype=float) - names
         factor = 1.0
         if least.max() - least.min() > NOISE:
             factor = float(np.clip(np.polyfit(least, sizes, 1)[0], 0.7, 3.0))
-        return float(np.median(sizes - factor * least) + factor * self.grown(stage, self.counts, self.patches))
+        known = BYTES_A_CLIP * self.counts.total
+        held = self.grown(stage, self.counts, self.patches) - known
+        return float(np.median(sizes - factor * least) + factor * held + known)
 
     def disk(self, stage: str, jobs: float) -> float:
         """Bytes that a stage leaves on disk."""

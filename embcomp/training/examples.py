@@ -16,6 +16,7 @@ from embcomp.data.labels import Labels
 from embcomp.distributed import Share
 from embcomp.training.devices import moved
 
+MOST = 1 << 24  # categories that torch draws from
 BLOCK = 256  # clips read at once where all of them are looked at
 
 
@@ -61,7 +62,7 @@ class Drawable:
         features : Tensor of shape (count, n_mels, longest)
             Of the share alone, where there is one; as long as those of the whole batch.
         """
-        rows = torch.multinomial(weights, count, replacement=True, generator=generator)
+        rows = drawn(weights, count, generator)
         if share is None:
             features, lengths = self.at(rows)
             return rows.to(self.device), lengths, features
@@ -192,6 +193,31 @@ class Joined(Drawable):
         """As of `Drawable`."""
         for piece in self.pieces:
             yield from piece.parts()
+
+
+def drawn(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Numbers (count,) drawn with replacement, each by its weight (n,).
+
+    Of more than `MOST` torch draws none at once: then a stretch is drawn by its sum, and a number within it.
+    """
+    if len(weights) <= MOST:
+        return torch.multinomial(weights, count, replacement=True, generator=generator)
+    size = -(-len(weights) // MOST) * 64
+    owner = torch.multinomial(_sums(weights, size), count, replacement=True, generator=generator)
+    rows = torch.empty(count, dtype=torch.int64)
+    for number in owner.unique().tolist():
+        places = torch.nonzero(owner == number).squeeze(1)
+        part = weights[number * size : (number + 1) * size]
+        within = torch.multinomial(part, len(places), replacement=True, generator=generator)
+        rows[places] = number * size + within
+    return rows
+
+
+def _sums(weights: Tensor, size: int) -> Tensor:
+    """Sum of each stretch of `size` weights."""
+    whole = len(weights) // size * size
+    sums = weights[:whole].view(-1, size).sum(1)
+    return sums if whole == len(weights) else torch.cat([sums, weights[whole:].sum().view(1)])
 
 
 def steps_of(config: TrainingConfig, labels: Labels) -> int:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from embcomp.cli import group
 from embcomp.config import parse
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError
 from embcomp.pipeline import calibration
 from embcomp.pipeline.calibration import Sets, calibrate, sets_of
@@ -37,7 +38,9 @@ def test_a_line_is_found_where_there_is_one_and_never_falls():
     rows = [(1, 10, 3), (1, 20, 1), (1, 30, 9), (1, 70, 2)]
     assert fitted_line(rows, [2 + 0.5 * a + 0.25 * b for _, a, b in rows]) == pytest.approx([2, 0.5, 0.25])
     falling = fitted_line([(1, 1), (1, 2), (1, 3)], [3.0, 2.0, 1.0])
-    assert falling.min() >= 0 and falling @ (1, 2) == pytest.approx(2.0)
+    assert falling[0] == 0 and falling[1] == pytest.approx(10 / 14)  # through nothing: it is taken to grow
+    assert fitted_line([(1,), (1,)], [2.0, 4.0]) == pytest.approx([3.0])
+    assert fitted_line([(5, 1), (10, 9)], [5.0, 10.0]) == pytest.approx([1.0, 0.0])
 
 
 def test_patches_stop_growing_where_the_setting_is_met():
@@ -150,6 +153,19 @@ def test_unlabelled_sets_are_sized_by_option(tmp_path):
     (tmp_path / "a.csv").write_text("path,label\nx.wav,\ny.wav,\n")
     (tmp_path / "b.csv").write_text("path,label\nz.wav,\n")
     assert sets_of(config, 100, 1.0).unlabelled == (2, 1)
+
+
+def test_own_sounds_are_read_where_they_are(tones, tmp_path, monkeypatch):
+    config = parse({**TINY, "data": {"root": str(tones.parent), "train": tones.name}})
+    with pytest.raises(ConfigError, match="has 24 sounds, --own-clips needs"):
+        calibration._own(config, SETS)
+    monkeypatch.setattr(calibration, "SMALLEST", 6)
+    monkeypatch.setattr(calibration, "MOST_SMALL", 8)
+    sounds = calibration._own(config, SETS)
+    assert len({path for path, _, _ in sounds}) == 24
+    manifest = Manifest.read(calibration._write_set(tmp_path, 0, 10, 8000, SETS, sounds[:10]), allow_outside=True)
+    assert [str(manifest.audio_path(row)) for row in range(10)] == [path for path, _, _ in sounds[:10]]
+    assert len(set(manifest.groups)) == 10  # the same sound is never in two groups
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from helpers.settings import student_settings
 from helpers.transfer_cases import FAST
+from scipy import stats
 
 from embcomp.audio.features import Features
 from embcomp.config import AudioConfig, TrainingConfig, parse
 from embcomp.data.labels import encode
 from embcomp.storage.merging import merge_stores
 from embcomp.storage.store import EmbeddingStore, write_store
-from embcomp.training import assembly
+from embcomp.training import assembly, examples
 from embcomp.training.assembly import Lesson, Part, train_student
 
 MELS, FRAMES, DIM, LABELLED, POOL = 24, 20, 6, 24, 40
@@ -81,3 +83,16 @@ def test_targets_on_disk_are_those_in_memory(lesson, tmp_path, monkeypatch):
     disk, _ = assembly._targets(variant, parts, None, tmp_path)
     assert isinstance(disk, np.memmap) and not list(tmp_path.iterdir())
     np.testing.assert_array_equal(disk, memory)
+
+
+def test_draws_from_more_than_torch_takes_follow_the_weights(monkeypatch):
+    monkeypatch.setattr(examples, "MOST", 100)
+    weights = torch.tensor([0.0, 1.0, 2.0, 3.0] * 70 + [9.0], dtype=torch.float64)
+    rows = examples.drawn(weights, 60_000, torch.Generator().manual_seed(0))
+    found = torch.bincount(rows, minlength=len(weights)).double()
+    assert not found[weights == 0].any() and len(found) == len(weights)
+    expected = 60_000 * weights / weights.sum()
+    kept = weights > 0
+    assert stats.chisquare(found[kept].numpy(), expected[kept].numpy()).pvalue > 1e-3
+    again = examples.drawn(weights, 60_000, torch.Generator().manual_seed(0))
+    assert torch.equal(rows, again)
