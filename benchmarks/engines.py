@@ -1,9 +1,13 @@
-"""One store embedded by workers of each engine: wall seconds, interleaved, medians, without the time that engines start in."""
+"""One store embedded by workers of each engine: seconds, interleaved, medians, without the time that engines start in.
+
+Processor seconds are those of this process and of the engine's, Ray's own among them; on a busy machine they say more.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import statistics
 import time
 from pathlib import Path
@@ -41,8 +45,25 @@ def write_clips(folder: Path, count: int, seconds: float) -> Path:
     return folder / "manifest.csv"
 
 
+def processor_seconds(name: str) -> float:
+    """Of this process, and of all below it that are the engine's."""
+    parents, used, local = {}, {}, set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                numbers = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = int(numbers[1])
+                used[int(entry.name)] = (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+                if b"embcomp.engines.local" in (entry / "cmdline").read_bytes():
+                    local.add(int(entry.name))
+    below = {os.getpid()}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return sum(used[one] for one in below if one == os.getpid() or (one in local) == (name == "local"))
+
+
 def main() -> None:
-    parser = arguments(__doc__, repeats=3)
+    parser = arguments(__doc__.splitlines()[0], repeats=3)
     parser.add_argument("--clips", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a clip")
     parser.add_argument("--workers", type=int, default=2)
@@ -57,7 +78,8 @@ def main() -> None:
     settings = read_choice("teacher", {"spec": f"kmeans:{place}"})
     teacher = open_teacher(settings)
     names = ["local"] + ["ray"] * (importlib.util.find_spec("ray") is not None)
-    starts, times, written = {}, {name: [] for name in names}, {}
+    starts, written = {}, {}
+    times, processor = ({name: [] for name in names} for _ in range(2))
     with contextlib.ExitStack() as stack:
         engines = {}
         for name in names:
@@ -74,16 +96,19 @@ def main() -> None:
             for name in names:
                 out = options.folder / f"store-{name}"
                 remove(out)
-                started = time.perf_counter()
+                started, before = time.perf_counter(), processor_seconds(name)
                 embed(clips, hashes, teacher, out, spread=Spread(engines[name], settings))
                 times[name].append(time.perf_counter() - started)
+                processor[name].append(processor_seconds(name) - before)
                 written[name] = (out / "data.npy").read_bytes()
     line(f"{count} clips of {options.seconds:g} s, {options.workers} workers, k-means features of {teacher.dim}")
-    header("engine", "start and first chunks, s", "embedding, s", "clips/s", "beside local")
-    local = statistics.median(times["local"])
+    header("engine", "start and first chunks, s", "embedding, s", "beside local", "processor, s", "beside local")
     for name in names:
-        middle = statistics.median(times[name])
-        row(name, starts[name], middle, count / middle, f"{100 * (middle / local - 1):+.1f} %")
+        cells = []
+        for kind in (times, processor):
+            middle = statistics.median(kind[name])
+            cells += [middle, f"{100 * (middle / statistics.median(kind['local']) - 1):+.1f} %"]
+        row(name, starts[name], *cells)
     line("")
     line(f"all seconds: {', '.join(f'{name} ' + ' '.join(f'{one:.1f}' for one in times[name]) for name in names)}")
     line(f"same bytes: {'yes' if len(set(written.values())) == 1 else 'no'}")

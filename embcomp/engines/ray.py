@@ -94,7 +94,7 @@ class Engine:
         self._ray = load_ray(self._address == "local")
         self._wanted, self.workers = workers, workers
         self.threads, self.patience = threads, patience
-        self._gpus = 0
+        self.needs = (threads, 0)  # cores and GPUs of a worker
         self._pool: list[_Actor] = []
         self._joined = contextlib.ExitStack()
 
@@ -128,14 +128,18 @@ class Engine:
             raise
 
     def _map(self, name: str, jobs: Sequence[dict[str, Any]], gpus: int, processes: int) -> Iterator[tuple[int, Any]]:
-        if gpus != self._gpus:
+        # No more than a cluster of one machine has: processes then share its cores.
+        cores = min(self.threads * processes, max(self.threads, int(self.resources()[0])))
+        if (cores, gpus) != self.needs:
             self._dismiss()  # a worker holds what it was given as long as it lives
-            self._gpus = gpus
+            self.needs = (cores, gpus)
         limit = max(1, (self._wanted or self._room(gpus)) // processes)
         waiting, tries, left = list(range(len(jobs)))[::-1], [0] * len(jobs), len(jobs)
         failed_starts, room = 0, _Room(self)
         while left:
-            self._pool += [_Actor(self._ray, self.threads, gpus) for _ in range(min(limit, left) - len(self._pool))]
+            self._pool += [
+                _Actor(self._ray, self.threads, *self.needs) for _ in range(min(limit, left) - len(self._pool))
+            ]
             # Those that Ray has no room for yet get no job, which another could do.
             for actor in self._pool:
                 if actor.free and waiting:
@@ -188,10 +192,6 @@ class Engine:
         there = self._ray.cluster_resources()
         return there.get("CPU", 0.0), there.get("GPU", 0.0)
 
-    def needs(self) -> tuple[int, int]:
-        """Cores and GPUs of a worker."""
-        return self.threads, self._gpus
-
     def _dismiss(self) -> None:
         while self._pool:
             self._pool.pop().stop()
@@ -208,7 +208,7 @@ class _Room:
         if ready:
             self.since = time.monotonic()
             return
-        (cores, gpus), (there, there_gpus) = self.engine.needs(), self.engine.resources()
+        (cores, gpus), (there, there_gpus) = self.engine.needs, self.engine.resources()
         needs = f"a worker needs {cores} cores and {gpus} GPUs, and the cluster has {there:g} and {there_gpus:g}"
         if time.monotonic() - self.since > self.engine.patience:
             raise EmbcompError(
@@ -233,9 +233,9 @@ class _Actor:
         Of its job.
     """
 
-    def __init__(self, ray: ModuleType, threads: int, gpus: int):
+    def __init__(self, ray: ModuleType, threads: int, cores: int, gpus: int):
         self._ray = ray
-        self._worker = ray.remote(num_cpus=threads, num_gpus=gpus)(Worker).remote(threads)
+        self._worker = ray.remote(num_cpus=cores, num_gpus=gpus)(Worker).remote(threads)
         self.call, self.ready, self.number = self._worker.greet.remote(__version__, os.getcwd()), False, None
 
     @property

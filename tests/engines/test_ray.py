@@ -153,6 +153,18 @@ def test_workers_that_hold_no_gpu_make_room_for_those_that_need_one(cluster):
     assert [actor.gpus for actor in fake.actors][-1] == 1 and sum(actor.gpus for actor in fake.actors) == 1
 
 
+def test_jobs_of_several_processes_take_so_many_cores_of_fewer_workers(cluster):
+    fake, there = cluster(4, cores=4)
+    with there:
+        assert len(list(there.map(square, jobs(9)))) == 9 and fake.most == 4
+        fake.most = 0
+        assert len(list(there.map(square, jobs(9), processes=2))) == 9 and fake.most == 2
+        assert [actor.cores for actor in fake.actors if actor.alive] == [2, 2]
+        # More than there are cores: they share them.
+        assert len(list(there.map(square, jobs(2), processes=9))) == 2
+        assert [actor.cores for actor in fake.actors if actor.alive] == [4]
+
+
 def test_a_cluster_that_the_caller_has_opened_stays_open(cluster):
     fake, there = cluster()
     fake.init(address="theirs")
