@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from embcomp.distributed import Group, Share
+from embcomp.distributed import ALONE, Group, Share
 from embcomp.distributed.layers import shared_layers
 from embcomp.students.inference import predict_logits
 from embcomp.students.output import StudentOutput, unless_full
@@ -53,8 +53,7 @@ class Lessons:
         self.group = group
         self.module: nn.Module = _Lesson(student, transfer, amp, group)
         if group.world > 1:
-            # A parameter that the loss does not reach, as of a classifier that is replaced, keeps no gradient, as in one
-            # process; to look for such at every step takes an exchange of its own.
+            # To look at every step for parameters that the loss does not reach takes an exchange of its own.
             unused = unreached(self.module, example())
             # Of weights with one column there is more than one way to count strides.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
@@ -91,7 +90,10 @@ class _Lesson(nn.Module):
             lengths = lengths[share.own]
         with shared_layers(share), torch.autocast(features.device.type, torch.bfloat16, enabled=self.amp):
             output = self.student(features, lengths)
-        return self.transfer.loss(output if share is None else GatheredOutput(output, share), batch)
+        if self.group.world > 1:
+            # Of an example, too, for the same graph.
+            output = GatheredOutput(output, share or Share.of(len(batch.rows), ALONE))
+        return self.transfer.loss(output, batch)
 
 
 def unreached(module: _Lesson, batch: Batch) -> set[str]:

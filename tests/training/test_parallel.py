@@ -90,11 +90,16 @@ def test_what_the_loss_does_not_reach_is_found_and_nothing_moves():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    lesson = _Lesson(student, prepared("classifier_reuse", data), False, ALONE)
+    transfer = prepared("classifier_reuse", data)
+    transfer.spare = nn.Linear(2, 2)
+    lesson = _Lesson(student, transfer, False, ALONE)
     torch.manual_seed(5)
-    assert unreached(lesson, batch_of(data, [0, 1])) == {"student.classify.weight", "student.classify.bias"}
+    spare = {"transfer.spare.weight", "transfer.spare.bias"}
+    assert unreached(lesson, batch_of(data, [0, 1])) == spare | {"student.classify.weight", "student.classify.bias"}
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
+    # Logits are gathered with embeddings, so that a gradient, of zeros, comes to the classifier.
+    assert unreached(_Lesson(student, transfer, False, Silent(0, 2)), batch_of(data, [0, 1])) == spare
     assert unreached(_Lesson(student, prepared("embedding", data), False, ALONE), batch_of(data, [0, 1])) == set()
 
 
