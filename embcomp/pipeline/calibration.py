@@ -246,7 +246,7 @@ def _reduced(config: RunConfig, manifests: list[Path], sets: Sets, odd: bool) ->
     for one in config.variants:
         training = replace(
             one.training, steps=WARM + STEPS, epochs=0.0, minutes=0.0, patience=0, evaluate_every=10**6,
-            checkpoint_every=10**6, processes=1,
+            checkpoint_every=10**6, processes=1, log="none",
         )  # fmt: skip
         teacher = one.teacher
         if odd and "patches" in teacher.options():

@@ -132,6 +132,8 @@ class Footprint:
         """Bytes at the peak of a stage: what a process takes by itself, and what it holds of the clips."""
         stage = "students" if stage in ("set-up", "steps", "validation") else stage
         known = self.trial.memory
+        if stage == "start":
+            return float(min((size for *_, size in known if size), default=0))
         points = [one[1:] for one in known if one[0] == stage and one[3]] or [one[1:] for one in known if one[3]]
         if not points:
             return 0.0
