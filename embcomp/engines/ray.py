@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -42,6 +43,7 @@ class Worker:
 
     def greet(self, version: str, folder: str) -> str:
         """JSON that is empty, or says why this machine cannot work on files of `folder` with `version` of embcomp."""
+        _alone()
         host = socket.gethostname()
         if version != __version__:
             return _refusal(f"{host} has embcomp {__version__}, and this machine {version}: install the same on both")
@@ -63,6 +65,16 @@ class Worker:
         except Exception:
             failed = {"kind": "EmbcompError", "error": str(died("exit code 1")), "traceback": traceback.format_exc()}
             return json.dumps(failed)
+
+
+def _alone() -> None:
+    """Put this process into a session of its own, as those of the local engine are.
+
+    Ctrl-C then reaches the caller alone, and a busy machine gives each worker the time that it gives any other program.
+    """
+    with contextlib.suppress(OSError):  # no Linux, or it has one already
+        if Path("/proc/self/cmdline").read_bytes().startswith(b"ray::"):
+            os.setsid()
 
 
 def _refusal(message: str) -> str:

@@ -26,8 +26,8 @@ OBJECTS = 100 * 2**20  # bytes of Ray's store of objects, through which nothing 
 ANSWERING = 30  # seconds that a cluster may take to answer
 LONGEST_FOLDER = 40  # characters: sockets lie below it, whose paths may have no more than 107
 # Ray's own settings for a cluster that is started here: it tells nobody that it is used, listens on this machine alone,
-# and answers those alone who know its token. Its workers have the priority of the local engine's; by default they give way
-# to every other process, and on a busy machine took a fifth longer.
+# and answers those alone who know its token. Its workers have the priority of the local engine's, and do not give way to
+# every other process, as they do by default.
 PRIVATE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
