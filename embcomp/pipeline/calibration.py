@@ -19,7 +19,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.data.splits import column_folds
 from embcomp.engines.local import set_threads
 from embcomp.errors import ConfigError, EmbcompError, EmbcompWarning, ManifestError
-from embcomp.pipeline.inputs import dataset_paths
+from embcomp.pipeline.inputs import dataset_paths, refuse_untested
 from embcomp.pipeline.trial import STEPS, WARM, Trial, run_trial
 from embcomp.transfer import Source
 
@@ -70,10 +70,7 @@ def check_plannable(config: RunConfig) -> None:
                 f"variant {variant.name!r} has the teacher {stored[0]!r}, which holds vectors of its own clips; plan with a "
                 "teacher that runs, as the one that these vectors were made with"
             )
-    if config.split.by == "none" and not config.data.cross:
-        raise ConfigError(
-            'split.by = "none" tests no clip of the set trained on, and data.cross is empty: nothing is scored'
-        )
+    refuse_untested(config)
 
 
 def sets_of(

@@ -167,3 +167,18 @@ def dataset_paths(config: RunConfig) -> list[Path]:
     """Where the manifests lie: of the set trained on, of further sets, of unlabelled ones."""
     data = config.data
     return [Path(data.root, name) for name in (data.train, *data.cross, *data.unlabelled)]
+
+
+def refuse_untested(config: RunConfig) -> None:
+    """Refuse a run whose students are tested on nothing.
+
+    Raises
+    ------
+    ConfigError
+        Says what would be tested.
+    """
+    if config.split.by == "none" and not config.data.cross:
+        raise ConfigError(
+            'split.by = "none" tests no clip of the set trained on, and data.cross is empty: nothing would be scored; name '
+            "another set in data.cross, split by group or column, or train one student with embcomp distill"
+        )

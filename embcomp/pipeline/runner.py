@@ -20,7 +20,14 @@ from embcomp.engines.local import set_threads
 from embcomp.errors import BadClip, EmbcompError, EmbcompWarning
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
-from embcomp.pipeline.inputs import dataset_paths, input_datasets, possible_sizes, resolved, vector_dataset
+from embcomp.pipeline.inputs import (
+    dataset_paths,
+    input_datasets,
+    possible_sizes,
+    refuse_untested,
+    resolved,
+    vector_dataset,
+)
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.results import FILES, environment, score_table, write_results
 from embcomp.pipeline.stages.base import Job, RunContext
@@ -107,6 +114,7 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     >>> run(load_config("recipes/fsdd/configs/quick.toml"), "runs/fsdd").summary   # doctest: +SKIP
     """
     progress = progress or (lambda stage, done, total: None)
+    refuse_untested(config)
     with _opened(config, out) as (space, config, manifests, engine):
         ready = _planned(space, config, manifests, progress)
         made, reused = _done(ready, engine, progress)

@@ -20,7 +20,7 @@ from embcomp import read_scores
 from embcomp.card.writing import card_of
 from embcomp.config import parse, to_toml
 from embcomp.data.manifest import Manifest
-from embcomp.errors import AudioError
+from embcomp.errors import AudioError, ConfigError
 from embcomp.evaluation.scores import COLUMNS
 from embcomp.pipeline import run
 from embcomp.pipeline.cards import evidence_from_run
@@ -293,3 +293,10 @@ def test_a_changed_clip_is_noticed(finished, sets, tmp_path):
     wave, rate = soundfile.read(first)
     soundfile.write(first, wave[::-1], rate)
     assert run(parse(tiny(root)), folder).made > 0
+
+
+def test_a_run_that_tests_on_nothing_is_refused_before_anything_is_trained(sets, tmp_path):
+    config = parse(tiny(sets, data={"cross": []}, split={"by": "none"}))
+    with pytest.raises(ConfigError, match=r'split.by = "none" .*data.cross is empty.*name another set in data.cross'):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
