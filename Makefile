@@ -4,8 +4,9 @@ VENV ?= .venv
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 1
+QUICK := $(addprefix tests/,config losses metrics learning storage data audio compression students transfer)
 
-.PHONY: demo test slow lint mutants coverage docs bench clean
+.PHONY: demo test quick slow oldest lint mutants coverage docs bench clean
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "embcomp needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -18,6 +19,18 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+
+# The rooms whose tests start no run and no command.
+quick: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(QUICK)
+
+# An environment of its own with the oldest versions that setup.cfg allows; torch is that of constraints.txt.
+oldest:
+	$(PYTHON) tools/oldest.py > oldest.txt
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet --constraint oldest.txt --editable . pytest pytest-timeout pytest-xdist hypothesis
+	$(VENV)-oldest/bin/embcomp doctor
+	$(VENV)-oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(QUICK)
 
 slow: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest -m slow
@@ -48,4 +61,4 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/run_all.py
 
 clean:
-	rm -rf $(VENV) demo runs site .coverage
+	rm -rf $(VENV) $(VENV)-oldest oldest.txt demo runs site .coverage

@@ -101,7 +101,7 @@ def main() -> None:
                 times[name].append(time.perf_counter() - started)
                 processor[name].append(processor_seconds(name) - before)
                 written[name] = (out / "data.npy").read_bytes()
-    line(f"{count} clips of {options.seconds:g} s, {options.workers} workers, k-means features of {teacher.dim}")
+    line(f"{count} clips of {options.seconds:g} s, {options.workers} workers, k-means features of {teacher.dim}\n")
     header("engine", "start and first chunks, s", "embedding, s", "beside local", "processor, s", "beside local")
     for name in names:
         cells = []

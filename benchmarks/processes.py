@@ -103,13 +103,13 @@ def main() -> None:
     options = parser.parse_args()
     paths = clips(options.folder, options.small)
     steps = SKIPPED + 4 if options.small else options.steps
-    header("clips of a batch", "training", "steps a second", "least", "most", "times one process, one thread")
     for batch in options.batches[: 1 if options.small else None]:
         found: dict[str, list[float]] = {name: [] for name in SIDES}
         job = {**paths, "steps": steps, "batch": batch, "method": options.method}
         for _ in range(options.repeats):
             for name, (processes, threads) in SIDES.items():
                 found[name].append(1 / run_together(timed, {**job, "threads": threads}, processes)["seconds"])
+        header("clips of a batch", "training", "steps a second", "least", "most", "times one process, one thread")
         peer = statistics.median(next(iter(found.values())))
         for name, speeds in found.items():
             middle = statistics.median(speeds)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import click
 
-from embcomp.engines.together import own_rank
 from embcomp.errors import EmbcompWarning
 
 
@@ -23,9 +22,12 @@ def notes_shown() -> Iterator[None]:
         def note(message, category, *place, **more) -> None:
             if not issubclass(category, EmbcompWarning):
                 show(message, category, *place, **more)
-            elif str(message) not in shown and not own_rank():
+            elif str(message) not in shown:
+                from embcomp.engines.together import own_rank  # not by every --help
+
                 shown.add(str(message))
-                click.echo(f"note: {message}", err=True)
+                if not own_rank():
+                    click.echo(f"note: {message}", err=True)
 
         warnings.showwarning = note
         yield
