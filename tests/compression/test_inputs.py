@@ -155,14 +155,12 @@ def test_report_shows_lda_separating_classes():
 
 def test_the_package_imports_with_torch_numpy_and_scikit_learn_alone():
     program = """
-import sys
-for name in "click librosa torchaudio matplotlib tqdm soundfile soxr safetensors onnx onnxruntime".split():
-    sys.modules[name] = None
-class NoPandas:  # scikit-learn 1.6 looks for it in sys.modules, and takes None for a module
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "pandas":
-            raise ImportError(name)
-sys.meta_path.insert(0, NoPandas())
+import importlib.machinery, sys
+ABSENT = "pandas click librosa torchaudio matplotlib tqdm soundfile soxr safetensors onnx onnxruntime".split()
+finder = importlib.machinery.PathFinder
+found = finder.find_spec
+# Not as None in sys.modules, which scikit-learn 1.6 takes for a module.
+finder.find_spec = staticmethod(lambda name, *rest: None if name.partition(".")[0] in ABSENT else found(name, *rest))
 import numpy as np
 from embcomp.compression import Compressor
 X = np.random.default_rng(0).normal(size=(50, 6))
