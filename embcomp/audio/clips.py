@@ -155,6 +155,24 @@ class Clips:
             rows = np.arange(first, min(first + size, len(self)))
             yield rows, *self.batch(rows)
 
+    def usable_batches(
+        self, size: int, bad: list[BadClip], progress: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Clips that can be used, in order: row numbers, and a waveform (samples,) of each; the others are added to `bad`."""
+        for first in range(0, len(self), size):
+            rows: list[int] = []
+            waveforms: list[np.ndarray] = []
+            for row in range(first, min(first + size, len(self))):
+                try:
+                    waveforms.append(self.decode(row))
+                    rows.append(row)
+                except AudioError as error:
+                    bad += error.bad
+                if progress is not None:
+                    progress(1)
+            if rows:
+                yield rows, waveforms
+
     def hashes(self, workers: int = 2) -> list[str]:
         """Content key of each clip: the hash of its file's bytes, and its interval; see `embcomp.storage.content`.
 

@@ -13,13 +13,7 @@ from embcomp.cli import common
 @click.argument("compressor", type=common.FOLDER)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--manifest", type=common.MANIFEST, help="Ids of the rows of a file that has none.")
-@click.option(
-    "--dtype",
-    default="float32",
-    show_default=True,
-    type=click.Choice(["float32", "float16"]),
-    help="Of the stored numbers.",
-)
+@common.dtype_option
 @common.out_option
 def apply(compressor: Path, store: Path, manifest: Path | None, dtype: str, out: Path) -> None:
     """Compress every embedding in STORE with COMPRESSOR.

@@ -51,6 +51,13 @@ processes_option = click.option(
     type=click.IntRange(1),
     help="Processes of this machine that train one student together, see training.processes.  [default: 1]",
 )
+dtype_option = click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "float16"]),
+    help="Of the stored numbers.",
+)
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."
 )

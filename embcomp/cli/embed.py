@@ -28,13 +28,7 @@ from embcomp.cli.choices import listing
     type=click.FloatRange(0.01, 3600),
     help="Longer clips are cut to this length.",
 )
-@click.option(
-    "--dtype",
-    default="float32",
-    show_default=True,
-    type=click.Choice(["float32", "float16"]),
-    help="Of the stored numbers.",
-)
+@common.dtype_option
 @click.option(
     "--views",
     "count",

@@ -99,18 +99,9 @@ def outputs(
     found: list[tuple[np.ndarray, np.ndarray]] = []
     rows: list[int] = []
     bad: list[BadClip] = []
-    for first in range(0, len(clips), model.batch):
-        waveforms = []
-        for row in range(first, min(first + model.batch, len(clips))):
-            try:
-                waveforms.append(clips.decode(row))
-                rows.append(row)
-            except AudioError as error:
-                bad += error.bad
-            if progress is not None:
-                progress(1)
-        if waveforms:
-            found.append(model.outputs(waveforms))
+    for some, waveforms in clips.usable_batches(model.batch, bad, progress):
+        rows += some
+        found.append(model.outputs(waveforms))
     width = classifier.network.embedding_width
     if not found:
         empty = np.empty((0, len(classifier.classes)), np.float32), np.empty((0, width), np.float32)

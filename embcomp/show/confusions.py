@@ -11,7 +11,7 @@ import numpy as np
 from embcomp.audio.clips import Clips
 from embcomp.data.guards import seen_among
 from embcomp.data.manifest import Manifest
-from embcomp.errors import AudioError, BadClip, ConfigError, ManifestError, refuse_bad
+from embcomp.errors import BadClip, ConfigError, ManifestError, refuse_bad
 from embcomp.metrics import confusion
 from embcomp.prediction.labeller import Labeller, audio_with
 from embcomp.show.maps import where
@@ -113,16 +113,9 @@ def _predicted(model: Labeller, manifest: Manifest, ffmpeg: bool) -> tuple[Manif
     clips = Clips.of(manifest, audio_with(model.audio, None, ffmpeg or None))
     kept: list[int] = []
     found, bad = [], []
-    for first in range(0, len(clips), model.batch):
-        waveforms = []
-        for row in range(first, min(first + model.batch, len(clips))):
-            try:
-                waveforms.append(clips.decode(row))
-                kept.append(row)
-            except AudioError as error:
-                bad += error.bad
-        if waveforms:
-            found.append(model.probabilities(waveforms))
+    for rows, waveforms in clips.usable_batches(model.batch, bad):
+        kept += rows
+        found.append(model.probabilities(waveforms))
     each = np.concatenate(found) if found else np.empty((0, len(model.classes)))
     return manifest.select(kept), each, bad
 

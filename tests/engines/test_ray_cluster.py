@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from helpers.jobs import always_killed, fails, hungry, killed_once, node_and_process, square, wrong
 from helpers.killing import contents
+from helpers.runs import TONES_RUN
 from helpers.tones import write_tones
 
 from embcomp.engines import open_engine
@@ -122,31 +123,6 @@ def test_a_second_machine_takes_part_and_its_death_loses_nothing(tmp_path):
     assert "all done" in done.stdout, done.stderr
 
 
-CONFIG = """
-seeds = [0, 1]
-workers = 2
-[data]
-train = "home/manifest.csv"
-cross = ["abroad/manifest.csv"]
-[audio]
-seconds = 0.3
-n_mels = 16
-[split]
-folds = 2
-validation = 0.5
-[teacher]
-centroids = 4
-whitened = 8
-patches = 300
-[compressor]
-dim = 1
-[student]
-width = 8
-[training]
-steps = 12
-batch_size = 8
-evaluate_every = 6
-"""
 CHANGING = (
     "config.toml",
     "environment.json",
@@ -161,7 +137,7 @@ def sounds(tmp_path_factory, _needs_ray):
     folder = tmp_path_factory.mktemp("sounds")
     write_tones(folder / "home", groups=4, clips=6, name="home")
     write_tones(folder / "abroad", groups=2, clips=2, name="abroad", seed=9)
-    (folder / "run.toml").write_text(CONFIG)
+    (folder / "run.toml").write_text(TONES_RUN.format(workers=2))
     return folder
 
 

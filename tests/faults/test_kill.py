@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.killing import KINDS, call, contents, points
+from helpers.runs import TONES_RUN
 from helpers.tones import write_tones
 
 from embcomp import cli
@@ -25,31 +26,9 @@ TEACHER = ["--set", "teacher.centroids=4", "--set", "teacher.whitened=8", "--set
 TRAINING = ["--set", "training.steps=24", "--set", "training.batch_size=8", "--set", "training.evaluate_every=6",
             "--set", "training.checkpoint_every=5", "--set", "student.width=8", "--set", "audio.n_mels=16",
             "--set", "audio.seconds=0.3"]  # fmt: skip
-CONFIG = """
-seeds = [0, 1]
-workers = {workers}
-[data]
-train = "home/manifest.csv"
-cross = ["abroad/manifest.csv"]
-[audio]
-seconds = 0.3
-n_mels = 16
-[split]
-folds = 2
-validation = 0.5
-[teacher]
-centroids = 4
-whitened = 8
-patches = 300
-[compressor]
-dim = 1
-[student]
-width = 8
-[training]
-steps = 12
-batch_size = 8
-evaluate_every = 6
-checkpoint_every = 5
+CONFIG = (
+    TONES_RUN
+    + """checkpoint_every = 5
 [evaluation]
 bootstrap = 50
 [[variants]]
@@ -58,6 +37,7 @@ transfer.method = "none"
 [[variants]]
 name = "compressed"
 """
+)
 POINTS = int(os.environ.get("EMBCOMP_FAULT_POINTS", "20"))
 ENDS = {"kill": -signal.SIGKILL, "interrupt": 130, "full": 2}
 # The compiler of exported C is started with the usual signals.

@@ -30,3 +30,31 @@ def tiny(root: Path, **sections) -> dict:
     for section, values in sections.items():
         content[section] = {**content[section], **values} if isinstance(values, dict) else values
     return content
+
+
+# A file of settings for two sets of tones, home and abroad; {workers} is to be filled in.
+TONES_RUN = """
+seeds = [0, 1]
+workers = {workers}
+[data]
+train = "home/manifest.csv"
+cross = ["abroad/manifest.csv"]
+[audio]
+seconds = 0.3
+n_mels = 16
+[split]
+folds = 2
+validation = 0.5
+[teacher]
+centroids = 4
+whitened = 8
+patches = 300
+[compressor]
+dim = 1
+[student]
+width = 8
+[training]
+steps = 12
+batch_size = 8
+evaluate_every = 6
+"""

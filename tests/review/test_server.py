@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import io
 import json
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.command import ROOT
+from helpers.servers import answering
 from helpers.sounds import write_sound
 
 from embcomp.cli.review import review as command
@@ -41,18 +41,10 @@ def write_list(folder):
     return folder / "sounds/next.csv"
 
 
-@contextlib.contextmanager
 def serving(listed, out, classes=("dog", "cat <b>")):
     manifest = Manifest.read(listed)
     session = Session(entries(manifest, listed), LabelFile.open(out, False, False), classes)
-    with ReviewServer(manifest, session) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join(TIMEOUT)
+    return answering(ReviewServer(manifest, session))
 
 
 @pytest.fixture

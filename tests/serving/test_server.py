@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.command import ROOT
+from helpers.servers import answering
 from helpers.settings import student_settings
 
 from embcomp.cli.listen import listen
@@ -54,16 +55,8 @@ class Loudness(Labeller):
         return np.stack([loud, 1 - loud], 1).astype(np.float32)
 
 
-@contextlib.contextmanager
 def serving(model=None, **limits):
-    with LabelServer(model or Loudness(), port=0, limits=Limits(**limits)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join(TIMEOUT)
+    return answering(LabelServer(model or Loudness(), port=0, limits=Limits(**limits)))
 
 
 @pytest.fixture(scope="module")
