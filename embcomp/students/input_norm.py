@@ -14,6 +14,7 @@ from embcomp.students.moments import merged
 from embcomp.students.norm import is_exporting
 from embcomp.students.output import frame_mask, masked
 
+FLAT = 1e-14  # below this variance a clip is digital silence
 SMALLEST = 1e-2  # added to deviations: a silent or one-frame clip becomes zeros, not noise
 RESIDUAL = 0.1  # lambda of residual normalisation, as published
 
@@ -98,13 +99,18 @@ class InputNorm(nn.Module):
             variance = squares.mean((1, 2), keepdim=True)
         else:
             variance = squares.sum((1, 2), keepdim=True) / (count * features.shape[1])
-        normalised = centred / (variance.sqrt() + SMALLEST)
+        normalised = centred / (_deviation(variance) + SMALLEST)
         if self.kind != "residual":
             return normalised
         each = masked(features - bands, mask)
         squares = each.square()
         variance = squares.mean(-1, keepdim=True) if whole else squares.sum(-1, keepdim=True) / count
-        return RESIDUAL * normalised + each / (variance.sqrt() + SMALLEST)
+        return RESIDUAL * normalised + each / (_deviation(variance) + SMALLEST)
+
+
+def _deviation(variance: Tensor) -> Tensor:
+    """Square root whose gradient is 0 where nothing varies; that of 0 is infinite and would make trained strengths NaN."""
+    return variance.sqrt() if is_exporting() else variance.clamp(min=FLAT).sqrt()
 
 
 def _moments(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -234,5 +234,14 @@ def test_a_silent_clip_stays_finite(kind):
         assert found.abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("frames", [20, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_silent_clip_gives_finite_gradients(kind, frames):
+    norm = InputNorm(kind, 32)
+    silent = torch.full((2, 32, 20), -11.5, requires_grad=True)
+    norm(silent, frame_mask(torch.tensor([20, frames]), 20)).square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in (silent, *norm.parameters()))
+
+
 def test_the_mask_holds_ones_up_to_the_length():
     assert frame_mask(torch.tensor([2, 0, 3]), 3).tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
