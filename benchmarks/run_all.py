@@ -60,6 +60,7 @@ ESC10, FSDD = SHARED / "esc10" / "manifest.csv", SHARED / "fsdd" / "manifest.csv
 BENCHMARKS = (
     Benchmark("Start of the command line", "startup.py"),
     Benchmark("Files to log-mels", "front_end.py"),
+    Benchmark("Clips through the k-means teacher", "kmeans_teacher.py"),
     Benchmark("A training step, batches of 32 log-mels of 64 bands, 101 frames a second", "training_step.py", (), ("--small", "--repeats", "1", "--seconds", "0.2")),
     Benchmark("Steps of one student by two processes", "processes.py"),
     Benchmark("Distance correlation of a batch of 256", "distance_correlation.py"),

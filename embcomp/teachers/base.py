@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from embcomp.config import Choice, ChoiceSettings
+from embcomp.config import AudioConfig, Choice, ChoiceSettings
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError
 from embcomp.storage.seen import Seen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,14 @@ class Teacher(Choice):
 
     def fingerprint(self) -> str:
         """Key of the weights and of every option that changes an embedding."""
+        raise NotImplementedError
+
+    def takes_logmels(self, audio: AudioConfig) -> bool:
+        """Whether log-mels made by these settings are those that it makes itself, and `embed_logmels` takes them."""
+        return False
+
+    def embed_logmels(self, logmels: Tensor, frames: Tensor) -> np.ndarray:
+        """Embed clips whose log-mels are there already: (n, n_mels, time) and valid frames (n,) to float32 (n, dim)."""
         raise NotImplementedError
 
     def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:

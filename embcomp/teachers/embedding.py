@@ -14,6 +14,7 @@ import torch
 
 from embcomp.audio.clips import Clips
 from embcomp.audio.decoding import MAX_RATE, MIN_RATE
+from embcomp.audio.features import Features
 from embcomp.audio.views import view_settings
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, EmbcompError, TeacherError
@@ -208,10 +209,13 @@ def embedder(clips: Clips, teacher: Teacher) -> Callable[[np.ndarray], np.ndarra
     return averaged
 
 
-def rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:
+def rows_of(
+    clips: Clips, hashes: list[str] | None, teacher: Teacher, logmels: Features | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """From row numbers (n,) to vectors (n, dim): of clips at the teacher's rate, or at that of each of its members.
 
     With `hashes`, audio that is not what was hashed is refused. Of several teachers, those that look vectors up take ids.
+    Where the very log-mels that the teacher makes are kept of the same clips, no file is read.
     """
     if getattr(teacher, "members", ()):
         parts = [rows_of(clips, hashes, one) for one in teacher.members]
@@ -221,6 +225,8 @@ def rows_of(clips: Clips, hashes: list[str] | None, teacher: Teacher) -> Callabl
         if view_settings(clips):
             raise TeacherError(f"the teacher {teacher.name} holds vectors, and cannot embed views of clips")
         return lambda rows: teacher.rows([ids[row] for row in rows])
+    if logmels is not None:
+        return lambda rows: teacher.embed_logmels(*logmels.load([ids[row] for row in rows]))
     clips = clips.at(teacher.sample_rate)
     batch = clips.batch if hashes is None else clips.unchanged(hashes)
     fitting = Fitting()
@@ -249,6 +255,7 @@ def embed(
     dtype: str = "float32",
     reuse: str | os.PathLike | None = None,
     spread: Any = None,
+    logmels: Features | None = None,
 ) -> EmbeddingStore:
     """Embed every clip into a store, going on where an earlier call stopped.
 
@@ -265,6 +272,8 @@ def embed(
         A folder of further stores to copy the rows of unchanged clips from.
     spread : embcomp.teachers.spread.Spread, optional
         Several workers that share the work, with the same bytes.
+    logmels : Features, optional
+        Of the same clips with the same `hashes`, where ``teacher.takes_logmels`` of their settings.
 
     Raises
     ------
@@ -283,7 +292,7 @@ def embed(
         hashes,
         teacher.dim,
         store_settings(clips, teacher),
-        rows_of(clips, hashes, teacher),
+        rows_of(clips, hashes, teacher, logmels),
         progress=progress,
         dtype=dtype,
         reuse=reuse,

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from embcomp.audio.features import audio_settings, front_end
 from embcomp.audio.logmel import LogMel
-from embcomp.config import seed_setting, setting
+from embcomp.config import AudioConfig, seed_setting, setting
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
 from embcomp.storage.files import fingerprint
 from embcomp.storage.seen import Seen, counts_of, tensors_expected, tensors_of
 from embcomp.teachers.base import Teacher, TeacherSettings
+from embcomp.teachers.responses import FLOOR, Responses
 
 N_MELS = 64
 SAMPLE_RATE = 16_000
+AUDIO = AudioConfig(sample_rate=SAMPLE_RATE, n_mels=N_MELS, n_fft=512, win_length=400, hop_length=160)
 ITERATIONS = 15
+BLOCK = 4096  # frames of all clips described at once
 
 
 class KMeansTeacher(Teacher):
@@ -81,7 +85,8 @@ class KMeansTeacher(Teacher):
         self.frames = frames
         self.dim = 3 * len(centroids) * frames
         self.learned_on = ""
-        self._logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
+        self._logmel = front_end(AUDIO)
+        self._responses = Responses(self.mean, self.whiten, self.centroids, N_MELS)
 
     @classmethod
     def open(cls, settings: Settings, manifest: Manifest | None = None) -> KMeansTeacher:
@@ -108,7 +113,7 @@ class KMeansTeacher(Teacher):
             Fewer patches than centroids.
         """
         generator = torch.Generator().manual_seed(settings.seed)
-        logmel = LogMel(SAMPLE_RATE, n_mels=N_MELS)
+        logmel = front_end(AUDIO)
         quota = -(-settings.patches // max(clips, 1))
         drawn = []
         for waveforms, lengths in batches:
@@ -146,20 +151,55 @@ class KMeansTeacher(Teacher):
         ndarray of shape (n, dim), float32
         """
         with torch.inference_mode():
-            pooled = [
-                self._describe(patches) for patches in _patches(self._logmel, waveforms, lengths, self.patch_frames)
-            ]
-        return torch.stack(pooled).numpy()
+            logmels = self._logmel(torch.from_numpy(np.asarray(waveforms, dtype=np.float32)))
+        return self.embed_logmels(logmels, torch.as_tensor(self._logmel.frames(np.asarray(lengths))))
 
-    def _describe(self, patches: Tensor) -> Tensor:
-        response = F.normalize((_standardise(patches) - self.mean) @ self.whiten, dim=1) @ self.centroids.T
-        response = torch.relu(response - response.mean(1, keepdim=True))
-        count = len(response)
-        shares = [
-            response[frame * count // self.frames : -(-(frame + 1) * count // self.frames)]
-            for frame in range(self.frames)
-        ]
-        return torch.cat([torch.cat([one.mean(0), one.amax(0), one.std(0, correction=0)]) for one in shares])
+    def takes_logmels(self, audio: AudioConfig) -> bool:
+        return audio_settings(audio) == audio_settings(replace(AUDIO, seconds=audio.seconds, channel=audio.channel))
+
+    def embed_logmels(self, logmels: Tensor, frames: Tensor) -> np.ndarray:
+        """Embed clips whose log-mels are there already.
+
+        Parameters
+        ----------
+        logmels : Tensor of shape (n, n_mels, time)
+        frames : Tensor of shape (n,)
+            Valid frames of each.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+        """
+        found = np.empty((len(logmels), self.dim), dtype=np.float32)
+        together = max(2, BLOCK // max(1, logmels.shape[2]))
+        with torch.inference_mode():
+            for start in range(0, len(logmels), together):
+                part = slice(start, start + together)
+                responses = self._responses(self._padded(logmels[part], frames[part]))
+                for row, response, count in zip(found[part], responses, frames[part].tolist()):
+                    row[:] = self._pooled(response[: max(1, count - self.patch_frames + 1)]).numpy()
+        return found
+
+    def _padded(self, logmels: Tensor, frames: Tensor) -> Tensor:
+        """Log-mels frame by frame; of clips that are shorter than a patch, one patch with their least value behind them."""
+        longest = max(int(frames.max()), self.patch_frames)
+        kept = logmels[..., :longest].transpose(1, 2).contiguous()
+        if kept.shape[1] < longest:
+            kept = F.pad(kept, (0, 0, 0, longest - kept.shape[1]))
+        for clip, count in zip(kept, frames.tolist()):
+            if count < self.patch_frames:
+                clip[count:] = clip[:count].min()
+        return kept
+
+    def _pooled(self, response: Tensor) -> Tensor:
+        """Mean, maximum and deviation (dim,) over each share of the patches (patches, centroids)."""
+        count, parts = len(response), []
+        for frame in range(self.frames):
+            share = response[frame * count // self.frames : -(-(frame + 1) * count // self.frames)]
+            mean = share.mean(0)
+            # Not by `std`, which takes ten times as long along the first axis.
+            parts += [mean, share.amax(0), (share - mean).square_().mean(0).sqrt_()]
+        return torch.cat(parts)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "whiten": self.whiten, "centroids": self.centroids}
@@ -217,8 +257,7 @@ def _patches(logmel: LogMel, waveforms: np.ndarray, lengths: np.ndarray, frames:
 
 def _standardise(patches: Tensor) -> Tensor:
     centred = patches - patches.mean(1, keepdim=True)
-    # Silence has no shape: the constant leaves it near zero instead of amplifying rounding.
-    return centred / (centred.square().mean(1, keepdim=True).sqrt() + 0.1)
+    return centred / (centred.square().mean(1, keepdim=True).sqrt() + FLOOR)
 
 
 def _spherical_kmeans(points: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from helpers.killing import contents
 from helpers.own_teachers import LEVELS
@@ -47,3 +49,20 @@ def test_teachers_that_are_learned_fold_by_fold_are_learned_side_by_side(root, t
     monkeypatch.setattr(runner, "open_engine", lambda name, workers, threads: engine)
     embcomp.run(parse(asked), tmp_path / "run")
     assert engine.sizes == []
+
+
+def test_a_teacher_reads_the_students_log_mels_where_they_are_its_own(root, tmp_path, monkeypatch):
+    """Nothing is decoded to embed, and the stores have the bytes that decoding gives."""
+    same = {"win_length": 400, "hop_length": 160, "n_mels": 64}
+    asked = tiny(root, seeds=[0], audio=same, split={"by": "column", "test": ["test"]}, data={"cross": []})
+    asked["variants"] = [{"name": "compressed", "compressor": {"method": "pca", "dim": 1}}]
+    asked["training"]["freq_mask"] = 2
+    embcomp.run(parse(asked), tmp_path / "read")
+    monkeypatch.setattr("embcomp.pipeline.stages.embeddings._logmels_for", lambda *anything: None)
+    embcomp.run(parse(asked), tmp_path / "decoded")
+    assert contents(tmp_path / "read", CHANGING) == contents(tmp_path / "decoded", CHANGING)
+    monkeypatch.undo()
+    embeddings = next((tmp_path / "read" / "stages" / "embeddings").iterdir())
+    shutil.rmtree(embeddings)
+    monkeypatch.setattr("embcomp.audio.clips.decode", lambda *anything, **options: pytest.fail("a clip was decoded"))
+    embcomp.run(parse(asked), tmp_path / "read")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers.settings import teacher_settings
 
+from embcomp.audio.clips import Clips
+from embcomp.audio.features import compute_features
 from embcomp.audio.logmel import LogMel
-from embcomp.teachers import KMeansTeacher
-from embcomp.teachers.kmeans import _spherical_kmeans
+from embcomp.data.manifest import Manifest
+from embcomp.teachers import KMeansTeacher, embed
+from embcomp.teachers.kmeans import AUDIO, _spherical_kmeans
 
 BANDS, RATE, FRAMES = 64, 16_000, 3
 SMALL = teacher_settings(patch_frames=FRAMES, whitened=6, centroids=5, patches=1000)
@@ -122,6 +127,27 @@ def test_each_clip_gives_its_share_of_the_patches(monkeypatch):
     )
     learn(waves, lengths, teacher_settings(patch_frames=FRAMES, whitened=6, centroids=5, patches=100))
     assert seen == [100]
+
+
+def test_a_row_has_the_same_bytes_whatever_batch_its_clip_is_in():
+    """Also where the batch is cut into blocks, and where a longer clip pads it."""
+    waves, lengths = sounds(9, samples=9000)
+    lengths[::2] -= 2000
+    waves[np.arange(9000) >= lengths[:, None]] = 0
+    teacher = learn(waves, lengths)
+    alone = [teacher.embed(waves[row : row + 1, : lengths[row]], lengths[row : row + 1])[0] for row in range(9)]
+    np.testing.assert_array_equal(teacher.embed(waves, lengths), alone)
+
+
+def test_log_mels_that_are_kept_give_the_bytes_of_the_audio(tones, tmp_path):
+    audio = replace(AUDIO, seconds=0.4)
+    clips = Clips.of(Manifest.read(tones), audio)
+    hashes = clips.hashes()
+    kept = compute_features(clips, hashes, audio, tmp_path / "features")
+    teacher = learn(*clips.batch(np.arange(8)))
+    assert teacher.takes_logmels(audio) and not teacher.takes_logmels(replace(audio, hop_length=320))
+    read = embed(clips, hashes, teacher, tmp_path / "read", logmels=kept)
+    np.testing.assert_array_equal(read.data, embed(clips, hashes, teacher, tmp_path / "decoded").data)
 
 
 @pytest.mark.parametrize("length", [0, 1, 160, 319, 320])

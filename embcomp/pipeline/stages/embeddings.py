@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embcomp.audio.features import Features
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext, learning_clips
+from embcomp.pipeline.stages.features import features_path, stored_features
 from embcomp.pipeline.stages.pools import Learner, pools_for
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
@@ -101,7 +103,27 @@ def make_embeddings(engine: Any = None, **fields) -> None:
         spread = Spread(engine, saved)
     for dataset, path in zip(context.sets, map(Path, job.paths)):
         teacher = learned or ready_teacher(context, dataset, split, variant, elsewhere=spread is not None)
-        embed(context.clips(dataset), list(dataset.hashes), teacher, path, reuse=path.parent, spread=spread)
+        logmels = _logmels_for(context, dataset, teacher)
+        workers = spread if logmels is None else None  # reading what is there takes no decoding to share
+        embed(
+            context.clips(dataset),
+            list(dataset.hashes),
+            teacher,
+            path,
+            reuse=path.parent,
+            spread=workers,
+            logmels=logmels,
+        )
+
+
+def _logmels_for(context: RunContext, dataset: Dataset, teacher: Teacher) -> Features | None:
+    """The students' log-mels of a set, where they are, number for number, those that the teacher would make."""
+    config = context.config
+    same = config.data.inputs == "audio" and teacher.takes_logmels(config.audio)
+    if not same or context.dtype_of(dataset) != "float32" or not features_path(context, dataset).exists():
+        return None
+    found = stored_features(context, dataset)
+    return found if found.store.hashes == list(dataset.hashes) else None
 
 
 def ready_teacher(
