@@ -51,6 +51,10 @@ class MissingDependencyError(EmbcompError, ImportError):
     """An optional package is needed; the message names the install command."""
 
 
+class RemoteError(EmbcompError, RuntimeError):
+    """A remote file cannot be reached, read or written."""
+
+
 class ProcessLostError(EmbcompError, RuntimeError):
     """Another process that this one trains together with has ended."""
 

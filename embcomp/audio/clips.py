@@ -19,8 +19,11 @@ from embcomp.config import AudioConfig
 from embcomp.data.manifest import Manifest
 from embcomp.data.slips import numbered
 from embcomp.errors import AudioError, BadClip, EmbcompWarning, refuse_bad
+from embcomp.storage.bringing import bring_together, hash_of, is_there
 from embcomp.storage.content import part_key
-from embcomp.storage.files import file_hash
+from embcomp.storage.places import url_of
+
+REMOTE_WORKERS = 16  # threads that bring remote files; they mostly wait
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Clips:
         return AudioError(str(bad), [bad])
 
     def path(self, row: int) -> Path:
-        """Where the audio of clip `row` lies.
+        """Where the audio of clip `row` lies, or its copy will lie if it is remote.
 
         Raises
         ------
@@ -110,7 +113,18 @@ class Clips:
 
     def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Clips `rows` as one zero-padded array and their lengths; see `embcomp.audio.decoding.fit_length`."""
+        self._bring(rows)
         return fit_length([self.decode(row) for row in rows])
+
+    def _bring(self, rows: Iterable[int]) -> None:
+        """Bring the remote files of clips that are whole files."""
+        if self._remote:
+            whole = [row for row in rows if self.manifest.interval(row) == (None, None)]
+            bring_together(self.path(row) for row in whole)
+
+    @property
+    def _remote(self) -> bool:
+        return len(self) > 0 and bool(url_of(self.manifest.audio_path(0)))
 
     def unchanged(self, hashes: list[str]) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """`batch`, which refuses audio that is not what was hashed.
@@ -128,11 +142,14 @@ class Clips:
         def check(row: int) -> None:
             try:
                 path = self.path(row)
-                about = os.stat(path)
-                now = (about.st_ino, about.st_size, about.st_mtime_ns)
-                if known.get(name := str(path)) == now:
-                    return
-                same = self._with_interval(file_hash(path), row) == hashes[row]
+                if url_of(path):
+                    now, name = (), str(path)
+                else:
+                    about = os.stat(path)
+                    now, name = (about.st_ino, about.st_size, about.st_mtime_ns), str(path)
+                    if known.get(name) == now:
+                        return
+                same = self._with_interval(hash_of(path), row) == hashes[row]
             except OSError as error:
                 raise self._named(row, f"cannot be read ({error.strerror or error})") from None
             if not same:
@@ -181,15 +198,15 @@ class Clips:
         paths = self.manifest.table["path"].tolist()
         first_row = {path: row for row, path in reversed(list(enumerate(paths)))}
 
-        def hash_of(row: int) -> str:
+        def key_of(row: int) -> str:
             try:
                 path = self.path(row)
-                return file_hash(path) if path.is_file() else "unreadable"
+                return hash_of(path) if is_there(path) else "unreadable"
             except (OSError, ValueError):  # an AudioError is a ValueError
                 return "unreadable"
 
-        with ThreadPoolExecutor(workers) as pool:
-            by_path = dict(zip(first_row, _in_turn(pool, hash_of, first_row.values())))
+        with ThreadPoolExecutor(REMOTE_WORKERS if self._remote else workers) as pool:
+            by_path = dict(zip(first_row, _in_turn(pool, key_of, first_row.values())))
         return [self._with_interval(by_path[path], row) for row, path in enumerate(paths)]
 
     def _with_interval(self, key: str, row: int) -> str:
@@ -215,7 +232,7 @@ class Clips:
         bad: list[BadClip] = []
         longer, lost = 0, {kind: [] for kind in LOSSES}
         # Decoding releases the interpreter lock, so threads share the work.
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(REMOTE_WORKERS if self._remote else workers) as pool:
             for row, (wrong, cut, kind) in enumerate(_in_turn(pool, one, range(len(self)))):
                 bad += [] if wrong is None else [wrong]
                 longer += cut
@@ -308,7 +325,7 @@ class Checked:
 def names_audio(manifest: Manifest) -> bool:
     """Whether any row of a manifest names a file that is there; one of stored vectors may name none."""
     try:
-        return any(manifest.audio_path(row).is_file() for row in range(len(manifest)))
+        return any(is_there(manifest.audio_path(row)) for row in range(len(manifest)))
     except (OSError, ValueError):  # no name that a file could have
         return False
 

@@ -19,7 +19,9 @@ from embcomp.audio.ffmpeg import FFmpegSource
 from embcomp.audio.headers import UNKNOWN, Overlay, joined_at, mp3_samples, ogg_ends, promised, unknown_length
 from embcomp.audio.mono import LOSSES, MAX_CHANNELS, check_channels, loss, to_mono
 from embcomp.errors import AudioError, EmbcompWarning
+from embcomp.storage.bringing import here
 from embcomp.storage.imposters import head_of, undecodable
+from embcomp.storage.places import path_of
 
 MAX_SECONDS = 3600.0
 MAX_VALUES = 1 << 29  # samples of all channels read at once: 2 GB, an hour of stereo at 48 kHz fits
@@ -48,6 +50,8 @@ def decode(
 
     Parameters
     ----------
+    path : path or URL
+        Of a long remote WAV only the part that is read is brought.
     sample_rate : int
         Hz of the result.
     start, end : float, optional
@@ -79,8 +83,9 @@ def decode(
     >>> decode("clip.flac", 16_000).shape   # doctest: +SKIP
     (16000,)
     """
-    path = Path(path)
-    with open_audio(path, ffmpeg) as source:
+    path = path_of(path)
+    stop = end if seconds is None else min((start or 0.0) + seconds, np.inf if end is None else end)
+    with open_audio(here(path, start, stop), ffmpeg) as source:
         check_channels(source.channels, channel, max_channels)
         channels = _part(source, start, end, seconds)
     if channel == "mix" and (kind := loss(channels)):
@@ -99,6 +104,7 @@ def open_audio(path: str | os.PathLike, ffmpeg: bool = False) -> Iterator[Source
 
     Parameters
     ----------
+    path : path or URL
     ffmpeg : bool, default=False
         Open what libsndfile cannot through the program ffmpeg.
 
@@ -106,10 +112,12 @@ def open_audio(path: str | os.PathLike, ffmpeg: bool = False) -> Iterator[Source
     ------
     AudioError
         In the block as well: whatever decoding raises becomes one.
+    RemoteError
+        A remote file cannot be brought.
     """
     import soundfile
 
-    path = Path(path)
+    path = here(path_of(path))
     _check_regular(path)
     source: Source | FFmpegSource | None = None
     try:

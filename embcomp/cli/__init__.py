@@ -13,6 +13,7 @@ import click
 from embcomp import __version__
 from embcomp.cli.notes import notes_shown
 from embcomp.errors import AudioError, EmbcompError, nearest, why
+from embcomp.storage.places import shown
 
 # To add a command, add it here and put a function of the same name into embcomp/cli/NAME.py, with "_" for "-".
 COMMANDS = {
@@ -132,7 +133,7 @@ def _end_failed(error: Exception) -> None:
         said = "memory ran out; close other programs, or work on less at a time"
     else:
         raise error
-    click.echo(f"error: {said}", err=True)
+    click.echo(f"error: {shown(said)}", err=True)
     if isinstance(error, AudioError) and len(error.bad) > 1:
         click.echo(f"({len(error.bad)} clips named above; nothing was written)", err=True)
     sys.exit(2)

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.storage.places import named
 
 
 @click.command()
-@click.argument("compressor", type=common.FOLDER)
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("compressor", type=common.MODEL)
+@click.argument("store", type=common.INPUT)
 @click.option("--manifest", type=common.MANIFEST, help="Ids of the rows of a file that has none.")
 @common.dtype_option
 @common.out_option
@@ -30,4 +31,4 @@ def apply(compressor: Path, store: Path, manifest: Path | None, dtype: str, out:
 
     ids = None if manifest is None else embcomp.Manifest.read(manifest).ids
     target = embcomp.apply(compressor, store, out, ids, dtype)
-    click.echo(f"{len(target)} targets of {target.dim} dimensions: {out}")
+    click.echo(f"{len(target)} targets of {target.dim} dimensions: {named(out)}")

@@ -11,7 +11,7 @@ from embcomp.cli import common
 
 @click.command()
 @click.argument("model", type=common.FOLDER)
-@click.option("--scores", type=common.FILE, help="CSV of embcomp evaluate, for the table of scores.")
+@click.option("--scores", type=common.INPUT, help="CSV of embcomp evaluate, for the table of scores.")
 @click.option("--license", default="unknown", show_default=True, help="Identifier as the hub has them: mit, cc-by-4.0.")
 @click.option("--name", default="", help="What the card calls the model.  [default: its folder or variant]")
 @click.option("--push", default="", metavar="OWNER/NAME", help="Upload model and card to this repository of the hub.")

@@ -13,11 +13,43 @@ from typing import Any, TextIO
 import click
 
 from embcomp.engines.together import own_rank
+from embcomp.storage.places import is_url, path_of
+
+
+class _Listed(click.Path):
+    """A manifest or settings, here or at a URL; reading brings it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return path_of(value) if is_url(value) else super().convert(value, param, ctx)
+
+
+class _Input(click.Path):
+    """A file or folder that is opened whole, here or at a URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        from embcomp.storage.bringing import brought
+
+        return brought(value)
+
+
+class _Output(click.Path):
+    """A file or folder to be written."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_url(value):
+            self.fail("results are written to this machine, not to a URL; name a place here", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 # A folder is refused where a manifest is read, which says how to make one of it.
-MANIFEST = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
+MANIFEST = _Listed(path_type=Path)
+INPUT = _Input(path_type=Path)
+MODEL = _Input(path_type=Path, file_okay=False)
+FILE = _Output(path_type=Path, dir_okay=False)
+FOLDER = _Output(path_type=Path, file_okay=False)
+OUT = _Output(path_type=Path)
 
 out_option = click.option("--out", required=True, type=FOLDER, help="Output folder.")
 seed_option = click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.storage.places import named
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=common.INPUT)
 @click.option(
     "--manifest",
     type=common.MANIFEST,
@@ -57,5 +58,5 @@ def compress(
     config = CompressorConfig(method, objective, dim)
     fitted = embcomp.compress(store, out, manifest=clips, config=config, splits=splits, seed=seed)
     click.echo(
-        f"{fitted.n_features_in_} to {fitted.n_components_} dimensions, fitted on {fitted.n_samples_} clips: {out}"
+        f"{fitted.n_features_in_} to {fitted.n_components_} dimensions, fitted on {fitted.n_samples_} clips: {named(out)}"
     )

@@ -10,7 +10,7 @@ from embcomp.cli import common
 
 
 @click.command("demo-page")
-@click.argument("model", type=common.FILE)
+@click.argument("model", type=common.INPUT)
 @common.out_option
 @click.option(
     "--runtime",

@@ -9,12 +9,13 @@ import click
 from embcomp.cli import common
 from embcomp.cli.choices import listing
 from embcomp.cli.notes import notes_shown
+from embcomp.storage.places import named
 
 
 @click.command(cls=listing("transfer", "student"))
 @click.argument("manifest", type=common.MANIFEST)
 @click.option(
-    "--targets", type=common.FOLDER, help="Store of targets, needed by every method except none and clip_teacher."
+    "--targets", type=common.MODEL, help="Store of targets, needed by every method except none and clip_teacher."
 )
 @click.option(
     "--unlabelled",
@@ -27,7 +28,7 @@ from embcomp.cli.notes import notes_shown
     "--views",
     "views",
     multiple=True,
-    type=common.FOLDER,
+    type=common.MODEL,
     metavar="STORE",
     help="Targets of a view of the clips, or of the unlabelled ones, from embed --views; repeatable.",
 )
@@ -137,7 +138,7 @@ def distill(
     from embcomp.card.writing import write_card_unless_edited
 
     write_card_unless_edited(out)
-    click.echo(f"student of {classes} classes: {out}")
+    click.echo(f"student of {classes} classes: {named(out)}")
 
 
 def train_from_files(

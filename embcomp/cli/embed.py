@@ -9,6 +9,7 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.choices import listing
+from embcomp.storage.places import named
 
 
 @click.command(cls=listing("teacher"))
@@ -108,7 +109,7 @@ def embed(
     click.echo(
         f"{len(store)} {'clips' if found.has_audio else 'rows'}, {store.dim} dimensions"
         + (f" {store.frames} times" if store.frames > 1 else "")
-        + f": {out}"
+        + f": {named(out)}"
         + (f" ({len(found.bad)} unusable clips left out)" if found.bad else "")
     )
     if not found.has_audio:

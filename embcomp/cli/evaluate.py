@@ -11,6 +11,7 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.storage.places import named
 
 if TYPE_CHECKING:
     from embcomp.data.manifest import Manifest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", type=common.FOLDER)
+@click.argument("model", type=common.MODEL)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
 @click.option("--out", required=True, type=common.FILE, help="CSV file for the scores.")
 @click.option(
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--allow-seen", is_flag=True, help="Also score clips the student was trained on.")
 @click.option(
     "--compressor",
-    type=common.FOLDER,
+    type=common.MODEL,
     help="Compressor of the student's targets: an error if it was fitted on a scored clip.",
 )
 @click.option(
@@ -133,7 +134,7 @@ def evaluate(
     if as_json:
         print_json({"scores": rows(scores), "not_scored": not_scored, "out": out})
     else:
-        click.echo(f"scores: {out}")
+        click.echo(f"scores: {named(out)}")
 
 
 Score = Callable[["Manifest", "Manifest", dict], "Evaluation | CompressorEvaluation"]

@@ -13,7 +13,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
 
 
 @click.command("export")
-@click.argument("artifact", type=common.FOLDER)
+@click.argument("artifact", type=common.MODEL)
 @click.option("--to", required=True, metavar="FORMAT", help="onnx, tflite, executorch or c.")
 @click.option("--out", required=True, type=common.FILE, help="Output file; the parity report goes to OUT.json.")
 @click.option(
@@ -32,7 +32,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
     type=common.MANIFEST,
     help="Manifest to compare on.  [default: half of the groups of --calibrate, or generated sounds]",
 )
-@click.option("--inputs", type=common.FILE, help="Table or images of --check, for a student that takes these.")
+@click.option("--inputs", type=common.INPUT, help="Table or images of --check, for a student that takes these.")
 @click.option(
     "--input", "given", default="waveform", show_default=True, help="waveform, or logmel for a graph without front end."
 )

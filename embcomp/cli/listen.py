@@ -11,7 +11,7 @@ from embcomp.cli import common
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=common.INPUT)
 @click.option(
     "--window", type=float, metavar="SECONDS", help="Length of a window.  [default: as the model was trained]"
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcomp.cli import common
+from embcomp.storage.places import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     if isinstance(value, Path):
-        return str(value)
+        return named(value)
     if hasattr(value, "item"):  # a number of numpy
         return plain(value.item())
     if isinstance(value, float):

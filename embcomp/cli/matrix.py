@@ -11,7 +11,7 @@ from embcomp.cli.machine import json_option, print_json, rows
 
 
 @click.command()
-@click.argument("config", type=common.MANIFEST)
+@click.argument("config", type=common.INPUT)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
 @common.set_option
 @common.out_option

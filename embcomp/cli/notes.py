@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 
 from embcomp.errors import EmbcompWarning
+from embcomp.storage.places import shown as urls_shown
 
 
 @contextlib.contextmanager
@@ -27,7 +28,7 @@ def notes_shown() -> Iterator[None]:
 
                 shown.add(str(message))
                 if not own_rank():
-                    click.echo(f"note: {message}", err=True)
+                    click.echo(f"note: {urls_shown(str(message))}", err=True)
 
         warnings.showwarning = note
         yield

@@ -24,7 +24,7 @@ class Count(click.IntRange):
 
 
 @click.command()
-@click.argument("config", type=common.MANIFEST)
+@click.argument("config", type=common.INPUT)
 @click.option("--clips", required=True, type=Count(64, 10**12), help="Clips of the set trained on.")
 @click.option("--seconds", required=True, type=click.FloatRange(0.01, 3600), help="Length of a clip.")
 @click.option("--cross", type=Count(0, 10**12), help="Clips of the further sets.  [default: as their manifests have]")

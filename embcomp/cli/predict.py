@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from embcomp.cli import common
+from embcomp.storage.places import named
 
 if TYPE_CHECKING:
     from embcomp.prediction.labeller import Labeller
@@ -20,7 +21,7 @@ ANNOTATIONS = ("raven", "audacity")
 
 
 @click.command()
-@click.argument("student", type=click.Path(path_type=Path), metavar="MODEL")
+@click.argument("student", type=common.INPUT, metavar="MODEL")
 @click.argument("audio", nargs=-1, required=True, metavar="AUDIO...")
 @click.option("--window", type=float, metavar="SECONDS", help="Label windows of this length instead of whole files.")
 @click.option(
@@ -42,7 +43,7 @@ ANNOTATIONS = ("raven", "audacity")
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=common.OUT,
     help="Output file instead of standard output; with raven or audacity also a folder, for several recordings.",
 )
 @click.option(
@@ -134,7 +135,7 @@ def predict(
                     with writing(out) as file:
                         file.write(text)
     if out is not None and form not in ANNOTATIONS:
-        click.echo(f"{rows} rows: {out}", err=True)
+        click.echo(f"{rows} rows: {named(out)}", err=True)
     if window is not None:
         took = time.perf_counter() - started
         click.echo(
@@ -201,7 +202,7 @@ def _annotate(found: Predicted, form: str, sample_rate: int, out: Path | None) -
 
     if out is not None:
         written = write_annotations(found, form, sample_rate, out)
-        click.echo(f"{len(written)} files: {out}", err=True)
+        click.echo(f"{len(written)} files: {named(out)}", err=True)
         return
     for text in annotation_texts(found, form, sample_rate).values():
         click.echo(text, nl=False)

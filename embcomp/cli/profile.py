@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.storage.places import named
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, type=common.INPUT, metavar="MODEL...")
 @click.option(
     "--runtime",
     "runtimes",
@@ -50,4 +51,4 @@ def profile(models: tuple[Path, ...], runtimes: tuple[str, ...], repeats: int, o
     click.echo(as_table(rows), nl=False)
     if out is not None:
         write_text(out, as_csv(rows))
-        click.echo(f"table: {out}", err=True)
+        click.echo(f"table: {named(out)}", err=True)

@@ -10,7 +10,7 @@ from embcomp.cli import common
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=common.INPUT, metavar="RUN...")
 @click.option(
     "--out",
     default="report.html",

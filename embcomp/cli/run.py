@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=listing("teacher", "transfer", "student"))
-@click.argument("config", type=common.MANIFEST, required=False)
-@click.option("--from", "source", type=common.FOLDER, help="Repeat this finished run instead and compare the scores.")
+@click.argument("config", type=common.INPUT, required=False)
+@click.option("--from", "source", type=common.MODEL, help="Repeat this finished run instead and compare the scores.")
 @common.set_option
 @common.out_option
 @common.group_column_option

@@ -11,7 +11,7 @@ from embcomp.cli import common
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=common.INPUT)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; this machine only by default."
 )

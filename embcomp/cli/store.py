@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.storage.places import named
 
-STORES = click.Path(path_type=Path)
+STORES = common.INPUT
 
 
 @click.group()
@@ -37,7 +38,7 @@ def merge(stores: tuple[Path, ...], copy: bool, out: Path) -> None:
 
     with common.bar(0, "rows") as shown:
         found = merge_stores(stores, out, copy=copy, progress=shown.update)
-    click.echo(f"{len(found):,} rows of {found.dim} dimensions in {len(found.ids.parts)} shards: {out}")
+    click.echo(f"{len(found):,} rows of {found.dim} dimensions in {len(found.ids.parts)} shards: {named(out)}")
 
 
 @store.command()
@@ -66,7 +67,7 @@ def export_(path: Path, out: Path) -> None:
 
     with common.bar(0, "rows") as shown:
         count = export_parquet(path, out, shown.update)
-    click.echo(f"{count:,} rows: {out}")
+    click.echo(f"{count:,} rows: {named(out)}")
 
 
 @store.command("import")
@@ -84,4 +85,4 @@ def import_(files: tuple[Path, ...], per_shard: int, dtype: str | None, out: Pat
 
     with common.bar(0, "rows") as shown:
         found = import_parquet(files, out, dtype=dtype, per_shard=per_shard, progress=shown.update)
-    click.echo(f"{len(found):,} rows of {found.dim} dimensions in {len(found.ids.parts)} shards: {out}")
+    click.echo(f"{len(found):,} rows of {found.dim} dimensions in {len(found.ids.parts)} shards: {named(out)}")

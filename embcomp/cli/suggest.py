@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.storage.places import named
 
 
 class WithStrategies(click.Command):
@@ -24,7 +25,7 @@ class WithStrategies(click.Command):
 
 
 @click.command(cls=WithStrategies)
-@click.argument("student", type=common.FOLDER)
+@click.argument("student", type=common.MODEL)
 @click.argument("manifest", type=common.MANIFEST)
 @click.option("--by", default="uncertainty", show_default=True, metavar="STRATEGY", help="How to choose, see below.")
 @click.option("--measure", default="", metavar="NAME", help="Of the strategy, see below.  [default: its first]")
@@ -36,7 +37,7 @@ class WithStrategies(click.Command):
     metavar="CLIP",
     help="Example for similar: a file, or FILE#START-END in seconds; repeatable.",
 )
-@click.option("--students", multiple=True, type=common.FOLDER, help="A further student for disagreement; repeatable.")
+@click.option("--students", multiple=True, type=common.MODEL, help="A further student for disagreement; repeatable.")
 @click.option(
     "--labelled",
     multiple=True,
@@ -113,7 +114,7 @@ def suggest(
         click.echo(f"  left out: {clip}", err=True)
     groups = len(Counter(found.manifest.groups))
     click.echo(
-        f"{len(found)} of {found.candidates} clips without a label, from {groups} {_plural(found, groups)}: {out}"
+        f"{len(found)} of {found.candidates} clips without a label, from {groups} {_plural(found, groups)}: {named(out)}"
     )
     if len(found) < count:
         click.echo(f"note: {count} were asked for; there are no more within the budget", err=True)

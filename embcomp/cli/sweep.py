@@ -8,6 +8,7 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.storage.places import named
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
@@ -23,7 +24,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str | None)
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=common.INPUT)
 @click.option("--manifest", required=True, type=common.MANIFEST, help="Labels and groups.")
 @click.option("--dims", callback=_sizes, metavar="2,4,8,...", help="Sizes to try.  [default: powers of two]")
 @click.option(
@@ -86,4 +87,4 @@ def sweep(
         print_json({"recommendation": found.recommendation, "curve": rows(found.curve), "folder": out})
         return
     click.echo(str(found.recommendation))
-    click.echo(f"curve.csv, curve.png: {out}", err=True)
+    click.echo(f"curve.csv, curve.png: {named(out)}", err=True)

@@ -11,7 +11,7 @@ from embcomp.cli.machine import json_option, print_json, rows
 
 
 @click.command()
-@click.argument("config", type=common.MANIFEST)
+@click.argument("config", type=common.INPUT)
 @click.option("--search", multiple=True, metavar="KEY=LOW..HIGH", help="A setting and what to try; repeatable.")
 @click.option(
     "--trials", default=20, show_default=True, type=click.IntRange(1), help="How many, earlier calls included."

@@ -14,7 +14,7 @@ from embcomp.cli import common
 
 @click.command()
 @click.argument("manifest", type=common.MANIFEST)
-@click.option("--config", type=common.MANIFEST, help="Settings (TOML) of the run.  [default: those of `embcomp init`]")
+@click.option("--config", type=common.INPUT, help="Settings (TOML) of the run.  [default: those of `embcomp init`]")
 @common.group_column_option
 @click.option(
     "--time",

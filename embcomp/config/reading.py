@@ -62,8 +62,9 @@ def load(path: str | os.PathLike, overrides: Iterable[str] = (), *, strict: bool
     if not given_root and isinstance(content.get("data", {}), dict):
         # A root on the command line is relative to the working directory, one in the file to the file.
         data = content.setdefault("data", {})
-        if isinstance(data.get("root", ""), str):
-            data["root"] = str(path.parent / data.get("root", ""))
+        root = data.get("root", "")
+        if isinstance(root, str) and "://" not in root:
+            data["root"] = str(path.parent / root)
     return parse(content, str(path), strict=strict)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from embcomp.data.input_tables import read_table
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip, ConfigError, EmbcompWarning, StoreError, choose
+from embcomp.storage.bringing import brought_from
 from embcomp.storage.ids import ids_of_rows, spelled_otherwise
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.vectors import read_arrays
@@ -151,8 +152,7 @@ def without_bad(manifest: Manifest, bad: Sequence[BadClip], skip_bad: bool) -> M
 
 def input_path(file: str | os.PathLike, manifest: Manifest) -> Path:
     """Where the inputs of a data set lie: from its manifest's folder on, ``{dataset}`` being its name."""
-    path = Path(os.fspath(file).replace("{dataset}", manifest.name))
-    return path if path.is_absolute() else manifest.folder / path
+    return brought_from(manifest.folder, os.fspath(file).replace("{dataset}", manifest.name))
 
 
 def kind_of_inputs(path: str | os.PathLike) -> str:

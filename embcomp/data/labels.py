@@ -17,6 +17,8 @@ import numpy as np
 from embcomp.data.reading import read_text
 from embcomp.data.slips import slips, unicode_form
 from embcomp.errors import EmbcompWarning, ManifestError, nearest
+from embcomp.storage.bringing import is_there
+from embcomp.storage.places import join
 
 
 @dataclass(frozen=True)
@@ -271,8 +273,8 @@ def find_label_map(name: str, root: str | os.PathLike = "") -> Path:
         `name` is no file's and one letter or so from a map's.
     """
     maps = {found.stem: found for found in MAPS.glob("*.csv")}
-    path = maps.get(name, Path(root, name))
-    if not path.exists() and difflib.get_close_matches(name, maps):
+    path = maps.get(name) or join(root, name)
+    if not is_there(path) and difflib.get_close_matches(name, maps):
         raise ManifestError(f"no label map at {path}; {nearest(name, sorted(maps))}")
     return path
 

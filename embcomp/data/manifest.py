@@ -19,8 +19,9 @@ import pandas as pd
 from embcomp.data.columns import MEANING_OF, MEANINGS, Columns, assign, simplified
 from embcomp.data.reading import Cells, read_cells
 from embcomp.data.slips import numbered, slips, unicode_form
-from embcomp.errors import EmbcompWarning, ManifestError, nearest
+from embcomp.errors import ConfigError, EmbcompWarning, ManifestError, nearest
 from embcomp.storage.content import part_key
+from embcomp.storage.places import is_url, join, named, path_of, url_of
 
 COLUMNS = tuple(MEANINGS)
 
@@ -77,7 +78,8 @@ class Manifest:
 
         Parameters
         ----------
-        path : path
+        path : path or URL
+            Paths in it are relative to it, or URLs.
         allow_outside : bool, default=False
             Use audio outside the manifest's folder too. A manifest from somebody else could otherwise
             name any file of this machine.
@@ -97,7 +99,7 @@ class Manifest:
         EmbcompWarning
             Each of `notes`.
         """
-        path = Path(path)
+        path = path_of(path)
         cells = read_cells(path)
         if group_column not in cells.table and not group_column_needed:
             group_column = ""
@@ -127,6 +129,7 @@ class Manifest:
         for name in ("label", "group", "split", "dataset"):
             table[name] = table[name].map(unicode_form)
         _refuse(path, table, table["path"] == "", "the path is empty")
+        _refuse_urls(path, table)
         slashed = _slashed(table["path"], path.parent)
         if changed := int((slashed != table["path"]).sum()):
             notes.append(f"{path.name}: {changed} paths are written with backslashes; they are read as /")
@@ -208,8 +211,8 @@ class Manifest:
     def audio_path(self, index: int) -> Path:
         """Where the audio of clip `index` lies."""
         name = self._paths[index]
-        path = self.folder / name
-        if name.isascii() or path.exists():
+        path = join(self.folder, name)
+        if name.isascii() or url_of(path) or path.exists():
             return path
         # Disks from a Mac hold letters and their accents apart, where a table has them in one; or the other way.
         forms = (self.folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
@@ -342,6 +345,16 @@ def _about_groups(name: str, manifest: Manifest, without: int) -> str:
         )
     each = "the clips of one file are one group" if manifest.unit == "file" else "each clip is a group of its own"
     return f"{name}: no groups given, so {each}; {advice}"
+
+
+def _refuse_urls(path: Path, table: pd.DataFrame) -> None:
+    """Refuse URLs that cannot be opened, or hold a password, before any is written down."""
+    for name, row in zip(table["path"], table["row"]):
+        if is_url(name):
+            try:
+                path_of(name)
+            except ConfigError as error:
+                raise ManifestError(f"{named(path)}, row {row}: {error}") from None
 
 
 def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series, reason: str) -> None:

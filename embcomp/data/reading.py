@@ -14,6 +14,7 @@ import pandas as pd
 
 from embcomp.data.columns import MEANING_OF, simplified
 from embcomp.errors import ManifestError
+from embcomp.storage.bringing import here
 from embcomp.storage.imposters import HEAD, imposter
 
 SEPARATORS = (",", ";", "\t")
@@ -74,6 +75,7 @@ def read_cells(path: Path, what: str = "manifest") -> Cells:
 
 def read_text(path: Path, what: str) -> str:
     """The text of a file in UTF-8; `read_cells` says what is refused."""
+    path = here(path, fresh=True)
     if path.is_dir():
         raise ManifestError(_about_folder(path, what))
     try:

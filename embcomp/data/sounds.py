@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from embcomp.storage.bringing import hash_of, here
 from embcomp.storage.imposters import head_of, undecodable
 
 NOT_DECODED = (".m4a", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm")
@@ -74,6 +75,7 @@ def look(path: Path) -> Sound:
     """Read the header of one file; what is wrong with it is returned, not raised."""
     import soundfile
 
+    path = here(path)  # that a remote file cannot be reached says nothing of the file
     try:
         os.fsencode(path).decode("utf-8")
         about = path.stat()
@@ -133,14 +135,16 @@ def same_content(paths: Sequence[Path]) -> list[list[Path]]:
 
     Only files of one size, and then of one beginning, are read whole, so that a large set costs little.
     """
-    from embcomp.storage.files import file_hash
+
+    def size(path: Path) -> int:
+        return os.path.getsize(here(path))
 
     def head(path: Path) -> bytes:
-        with open(path, "rb") as file:
+        with open(here(path), "rb") as file:
             return file.read(HEAD)
 
     alike = [list(dict.fromkeys(paths))]
-    for key in (os.path.getsize, head, file_hash):
+    for key in (size, head, hash_of):
         alike = [some for group in alike for some in _alike(group, key)]
     return alike
 

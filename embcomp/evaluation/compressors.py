@@ -20,6 +20,7 @@ from embcomp.errors import ConfigError, StoreError
 from embcomp.evaluation.probes import fit_probe
 from embcomp.evaluation.scores import COLUMNS, Predictions, score_rows, scored_predictions
 from embcomp.evaluation.table import Setting, Vectors
+from embcomp.storage.bringing import brought_from
 from embcomp.storage.vectors import matched, open_vectors
 
 FOLDS = 5
@@ -60,8 +61,8 @@ class VectorSet:
         StoreError
             The file is missing or damaged, lacks a clip, or a vector is not finite.
         """
-        path = Path(os.fspath(file).replace("{dataset}", manifest.name))
-        path = path if path.is_absolute() or path.exists() else manifest.folder / path
+        name = os.fspath(file).replace("{dataset}", manifest.name)
+        path = Path(name) if os.path.exists(name) else brought_from(manifest.folder, name)
         ids = manifest.ids
         store = matched(open_vectors(path, (whole or manifest).ids), ids)
         rows = store.rows(ids)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from embcomp.export.runtime import ExportedModel, is_exported, open_model
 from embcomp.prediction.labeller import Labeller, RowLabeller
 from embcomp.prediction.predicted import Predicted, label_files
 from embcomp.prediction.windows import Window, label_windows
+from embcomp.storage.bringing import brought
 
 if TYPE_CHECKING:
     from embcomp.students.classifier import Classifier
@@ -87,7 +87,7 @@ def open_labeller(model: Labeller | Classifier | str | os.PathLike, threads: int
     if isinstance(model, Labeller):
         return model
     if isinstance(model, (str, os.PathLike)):
-        path = Path(model)
+        path = model = brought(model)
         if not path.is_dir() and (path.exists() or is_exported(path)):
             opened = open_model(path, threads)
             return (ExportedRowLabeller if opened.info.input in ROWS else ExportedLabeller)(opened)

@@ -15,6 +15,7 @@ from embcomp.data.inputs import InputRows, input_path, read_inputs, usable_rows,
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip, ConfigError, EmbcompWarning, StoreError
 from embcomp.pipeline.workspace import Dataset, Split
+from embcomp.storage.places import join
 from embcomp.teachers import TeacherSettings, open_teacher
 from embcomp.transfer import Source
 
@@ -166,7 +167,7 @@ def possible_sizes(config: RunConfig, manifest: Manifest, splits: Sequence[Split
 def dataset_paths(config: RunConfig) -> list[Path]:
     """Where the manifests lie: of the set trained on, of further sets, of unlabelled ones."""
     data = config.data
-    return [Path(data.root, name) for name in (data.train, *data.cross, *data.unlabelled)]
+    return [join(data.root, name) for name in (data.train, *data.cross, *data.unlabelled)]
 
 
 def refuse_untested(config: RunConfig) -> None:

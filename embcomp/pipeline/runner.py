@@ -42,6 +42,7 @@ from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 from embcomp.storage.arrays import WriterLock
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
 from embcomp.storage.ownership import check_results, mark_results
+from embcomp.storage.places import absolute
 from embcomp.training.devices import check_device
 from embcomp.training.tracking import TRACKERS
 
@@ -168,7 +169,7 @@ def _opened(config: RunConfig, out: str | os.PathLike) -> Iterator[tuple[Workspa
     for variant in config.variants:
         TRACKERS[variant.training.log].check()
     engine = open_engine(config.engine, config.workers, config.threads)
-    config = replace(config, data=replace(config.data, root=str(Path(config.data.root or ".").resolve())))
+    config = replace(config, data=replace(config.data, root=absolute(config.data.root or ".")))
     space = Workspace(out)
     config, manifests = _manifests(config)
     check_results(space.folder, "run", FILES, _older)

@@ -21,6 +21,7 @@ from embcomp.pipeline.search_space import Dimension, override, read_space
 from embcomp.storage.arrays import WriterLock
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
 from embcomp.storage.ownership import check_results, mark_results
+from embcomp.storage.places import absolute
 
 FILES = ("trials.csv", "tuned.toml", "study.jsonl", "study.json", "report.md")
 STUDENTS = "students"  # the run folder that all trials share
@@ -107,7 +108,7 @@ def tune(
 
     def settings(values: dict[str, Any]) -> RunConfig:
         given = load(config, [*overrides, *(override(key, value) for key, value in values.items())])
-        root = str(Path(given.data.root or ".").resolve())  # tuned.toml lies elsewhere
+        root = absolute(given.data.root or ".")  # tuned.toml lies elsewhere
         return replace(given, data=replace(given.data, root=root), variants=(_variant(given, variant),))
 
     start = settings({})

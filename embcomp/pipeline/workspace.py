@@ -18,6 +18,7 @@ from embcomp.data.splits import Fold, column_folds, group_folds, validation_spli
 from embcomp.errors import ArtifactError, EmbcompWarning, ManifestError
 from embcomp.storage.files import fingerprint, read_json, write_json
 from embcomp.storage.ownership import remake
+from embcomp.storage.places import absolute
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Workspace:
         """Remember a data set for the workers."""
         target = self.stage("datasets", f"{dataset.key}.json")
         content = {
-            "manifest": str(path.resolve()),
+            "manifest": absolute(path),
             "allow_outside": dataset.manifest.allow_outside,
             "group_column": dataset.manifest.group_column,
             "ids": dataset.manifest.ids,

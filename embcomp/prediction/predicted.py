@@ -21,6 +21,8 @@ from embcomp.errors import AudioError, BadClip, StoreError
 from embcomp.prediction.files import audio_files
 from embcomp.prediction.labeller import Labeller, RowLabeller, audio_with
 from embcomp.prediction.windows import check_windows, label_windows
+from embcomp.storage.bringing import brought
+from embcomp.storage.places import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +100,7 @@ def label_files(
     skip_bad: bool = False,
     channel: str | None = None,
     ffmpeg: bool | None = None,
-    shown: Callable[[Path], str] = str,
+    shown: Callable[[Path], str] = named,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
     """Label audio files; see `embcomp.predict`.
@@ -163,7 +165,7 @@ def _label_rows(
 ) -> Predicted:
     """Label the rows of files of tables or images."""
     check_windows(model.audio, None, None, threshold)
-    found = [model.label_rows(Path(path)) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    found = [model.label_rows(brought(path)) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     ids = [name for names, _, _ in found for name in names]
     bad = [clip for _, _, some in found for clip in some]
     refuse_bad(bad, len(ids) + len(bad), skip_bad, "rows")

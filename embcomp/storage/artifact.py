@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError
+from embcomp.storage.bringing import brought
 from embcomp.storage.files import check_regular, new_folder, path_or_content, read_json, write_bytes, write_json
 from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.ownership import refuse_other
@@ -65,7 +66,7 @@ def save_artifact(
 
 
 def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Read an artifact folder back.
+    """Read an artifact folder back, from here or a URL.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
     from safetensors import SafetensorError
     from safetensors.torch import load, load_file
 
-    path = Path(path)
+    path = brought(path)
     if not path.is_dir():
         raise ArtifactError(f"no {kind} at {path}: the folder does not exist")
     config = read_json(path / CONFIG)

@@ -20,6 +20,7 @@ import numpy as np
 
 from embcomp.errors import ArtifactError, DataError, StoreError
 from embcomp.storage.arrays import PartialRows, RowFile, WriterLock, checked_rows, open_array
+from embcomp.storage.bringing import brought
 from embcomp.storage.files import (
     check_regular,
     fingerprint,
@@ -80,14 +81,14 @@ class EmbeddingStore:
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> EmbeddingStore:
-        """Open a store folder.
+        """Open a store folder, here or at a URL.
 
         Raises
         ------
         StoreError
             The folder is missing, unfinished, or its parts do not fit together.
         """
-        path = Path(path)
+        path = brought(path)
         if not path.is_dir():
             problem = "that is a file" if path.exists() else "the folder does not exist; make it with `embcomp embed`"
             raise StoreError(f"no store at {path}: {problem}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from embcomp.errors import MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
+from embcomp.storage.bringing import brought
 from embcomp.storage.expansion import most_bytes, refuse_array, refuse_parquet
 from embcomp.storage.files import file_hash, fingerprint, read_json
 from embcomp.storage.ids import clean_ids, ids_of_rows, read_ids, spelled_otherwise, spelling
@@ -96,7 +97,7 @@ def open_vectors(path: str | os.PathLike, names: Sequence[str] | None = None) ->
 
     Parameters
     ----------
-    path : path
+    path : path or URL
     names : sequence of str, optional
         Ids of the rows, in order, for a file that has none. A file that has ids is not looked at with these; without
         either, rows are called by their numbers from 0 on.
@@ -108,7 +109,7 @@ def open_vectors(path: str | os.PathLike, names: Sequence[str] | None = None) ->
     MissingDependencyError
         What reads that kind of file is not installed.
     """
-    path = Path(path)
+    path = brought(path)
     if not path.exists():
         raise StoreError(f"no embeddings at {path}")
     if path.is_dir() and ((path / "meta.json").exists() or (path / "data.npy").exists()):

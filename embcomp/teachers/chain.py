@@ -12,6 +12,7 @@ import numpy as np
 
 from embcomp.data.manifest import Manifest
 from embcomp.errors import TeacherError, nearest
+from embcomp.storage.bringing import brought, brought_from
 from embcomp.teachers.catalogue import fetched_folder
 from embcomp.teachers.describe import Description, ModelStep, find_description
 from embcomp.teachers.pooled import PooledSettings, PooledTeacher
@@ -93,10 +94,10 @@ class ChainTeacher(PooledTeacher):
 
     @classmethod
     def open(cls, settings: PooledSettings, manifest: Manifest | None = None) -> ChainTeacher:
-        path = Path(settings.argument)
+        path = brought(settings.argument)
         if not path.is_absolute() and not path.exists():
             fetched = fetched_folder(settings.argument)
-            path = fetched or (manifest.folder / path if manifest is not None else path)
+            path = fetched or (brought_from(manifest.folder, path) if manifest is not None else path)
         return cls(settings, find_description(path, cls.suffix))
 
     @staticmethod

@@ -18,7 +18,9 @@ from embcomp.config.several import JOIN, parts_of, settings_in
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, DataError, TeacherError
 from embcomp.storage.artifact import check_tensors, load_artifact, save_artifact
+from embcomp.storage.bringing import brought, brought_from
 from embcomp.storage.files import fingerprint
+from embcomp.storage.places import is_url
 from embcomp.storage.seen import Seen, counts_of, tensors_expected, tensors_of
 from embcomp.teachers.base import Teacher, TeacherSettings
 
@@ -188,7 +190,7 @@ class JoinedTeacher(Teacher):
         else:
             config, _, seen = read_join(settings.argument)
             members = [
-                _settings_of(spec, Path(settings.argument).parent / name if name else None)
+                _settings_of(spec, brought(settings.argument).parent / name if name else None)
                 for spec, name in zip(config["specs"], config["beside"])
             ]
             found = {settings.spec: seen}
@@ -246,11 +248,12 @@ class JoinedTeacher(Teacher):
         ArtifactError
             Missing, damaged, not a join, or a member is not what it was fitted with.
         """
-        path = Path(path)
+        beside_of = brought_from if is_url(path) else Path
+        path = brought(path)
         config, blocks, seen = read_join(path)
         specs, beside = config["specs"], config["beside"]
         members = [
-            _opened(spec, path.parent / name if name else None, manifest, run_code or spec in own)
+            _opened(spec, beside_of(path.parent, name) if name else None, manifest, run_code or spec in own)
             for spec, name in zip(specs, beside)
         ]
         for one, spec, key in zip(members, specs, config["weights"]):

@@ -10,6 +10,7 @@ import numpy as np
 
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, StoreError
+from embcomp.storage.bringing import brought, brought_from
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ids import spelled_otherwise
 from embcomp.storage.seen import Seen
@@ -26,7 +27,7 @@ class StoredTeacher(Teacher):
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         A relative path starts at the manifest's folder. ``{dataset}`` in it stands for the name of the data set, so
         that one path says where the vectors of several sets lie.
     manifest : Manifest
@@ -55,8 +56,8 @@ class StoredTeacher(Teacher):
         return cls(settings.argument, manifest)
 
     def __init__(self, path: str | os.PathLike, manifest: Manifest):
-        path = Path(os.fspath(path).replace("{dataset}", manifest.name))
-        self.path = path if path.is_absolute() or path.exists() else manifest.folder / path
+        path = os.fspath(path).replace("{dataset}", manifest.name)
+        self.path = Path(path) if os.path.exists(path) else brought_from(manifest.folder, path)
         self._store = matched(open_vectors(self.path, manifest.ids), manifest.ids)
         self.frames, self.dim = self._store.frames, self._store.dim
         self._row_of = {clip: row for row, clip in enumerate(self._store.ids)}
@@ -65,7 +66,7 @@ class StoredTeacher(Teacher):
     @classmethod
     def learned_from(cls, settings: Settings) -> dict[str, Seen | None]:
         """See `Teacher.learned_from`; not known where the path depends on the data set."""
-        return {settings.spec: kept(settings.argument)}
+        return {settings.spec: kept(brought(settings.argument))}
 
     def fingerprint(self) -> str:
         """Key of the file's content."""
