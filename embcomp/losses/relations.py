@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from embcomp.errors import DataError
+
+FLOOR = 1e-12  # added to squared distances, whose root has no finite slope at zero
 
 
 def distance_correlation(student: Tensor, teacher: Tensor) -> Tensor:
@@ -33,30 +37,74 @@ def distance_correlation(student: Tensor, teacher: Tensor) -> Tensor:
     >>> round(float(distance_correlation(x, 2 * x)), 4)
     0.0
     """
-    a, b = _centred_distances(student), _centred_distances(teacher)
-    if a.shape != b.shape:
+    vectors = [_frames_first(one) for one in (student, teacher)]
+    if vectors[0].shape[:-1] != vectors[1].shape[:-1]:
         raise DataError(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have the same clips and frames"
         )
-    numerator = (a * b).mean(dim=(-2, -1))
-    variances = (a * a).mean(dim=(-2, -1)) * (b * b).mean(dim=(-2, -1))
-    return (1.0 - numerator / (variances + 1e-9).sqrt()).mean()
+    dtype = torch.promote_types(student.dtype, teacher.dtype)
+    apart: Tensor = _DistanceCorrelation.apply(*(one.to(dtype) for one in vectors))  # type: ignore[no-untyped-call]
+    return apart.mean()
 
 
-def _centred_distances(vectors: Tensor) -> Tensor:
-    centred = _frames_first(vectors)
-    centred = centred - centred.mean(-2, keepdim=True)
+class _DistanceCorrelation(torch.autograd.Function):
+    """From vectors (..., n, c) and (..., n, d) to one minus their squared distance correlation (...).
+
+    As one node, its gradient takes a few passes over the n x n distances: centring is a projection that leaves centred
+    matrices alone, so that the gradient with respect to the distances is a sum of those that the statistic is made of.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        (a, a_distances), (b, b_distances) = (_centred_distances(one) for one in (student, teacher))
+        size = a.shape[-1] ** 2
+        together, a_variance, b_variance = (_dot(x, y) / size for x, y in ((a, b), (a, a), (b, b)))
+        scale = (a_variance * b_variance + 1e-9).sqrt()
+        ctx.save_for_backward(student, teacher, a, b, a_distances, b_distances, together, a_variance, b_variance, scale)
+        return 1.0 - together / scale
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        student, teacher, a, b, a_distances, b_distances, together, a_variance, b_variance, scale = ctx.saved_tensors
+        cross, own = gradient / scale, gradient * together / scale**3
+        found: list[Tensor | None] = [None, None]
+        if ctx.needs_input_grad[0]:
+            found[0] = _to_vectors(own * b_variance, a, cross, b, a_distances, student)
+        if ctx.needs_input_grad[1]:
+            found[1] = _to_vectors(own * a_variance, b, cross, a, b_distances, teacher)
+        return found[0], found[1]
+
+
+def _to_vectors(own: Tensor, a: Tensor, cross: Tensor, b: Tensor, distances: Tensor, vectors: Tensor) -> Tensor:
+    """The gradient ``(own * a - cross * b) / n^2`` with respect to distances, carried on to the vectors."""
+    size = a.shape[-1] ** 2
+    pull = torch.addcmul(a * (own / size)[..., None, None], b, (cross / size)[..., None, None], value=-1)
+    # Of equal vectors the distance has no gradient: there it is the square root of FLOOR.
+    pull = pull.div_(F.threshold(distances, 1.001 * FLOOR**0.5, torch.inf))
+    # A squared distance counts twice, from either side.
+    return 2 * (pull.sum(-1, keepdim=True) * vectors - pull @ vectors)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of the products of two matrices (..., n, n), entry by entry."""
+    return torch.linalg.vecdot(a.flatten(-2), b.flatten(-2))
+
+
+def _centred_distances(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances of vectors (..., n, dim), with the means of rows and columns taken off, and as they are."""
+    centred = vectors - vectors.mean(-2, keepdim=True)
     norms = centred.square().sum(-1, keepdim=True)
     sums = norms + norms.transpose(-2, -1)
     # What is left of equal vectors is rounding, whose square root would have a huge gradient.
-    rounding = 16 * torch.finfo(sums.dtype).eps * sums.detach().amax()
+    sums -= 16 * torch.finfo(sums.dtype).eps * sums.amax()
     # By way of inner products: the differences themselves would fill n x n x dim numbers.
-    squared = torch.relu(sums - rounding - 2 * centred @ centred.transpose(-2, -1))
-    distances = (squared + 1e-12).sqrt()
+    squared = sums.sub_(centred @ centred.transpose(-2, -1), alpha=2)
+    distances = squared.clamp_(min=0).add_(FLOOR).sqrt_()
     # Symmetric, so the means over rows are those over columns.
     rows = distances.mean(-1, keepdim=True)
     half = rows - rows.mean(-2, keepdim=True) / 2
-    return distances - half - half.transpose(-2, -1)
+    return (distances - half).sub_(half.transpose(-2, -1)), distances
 
 
 def _frames_first(vectors: Tensor) -> Tensor:

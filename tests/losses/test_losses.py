@@ -136,6 +136,12 @@ def test_gradients_agree_with_finite_differences(name):
 
 
 @pytest.mark.parametrize("name", RELATIONAL)
+def test_gradients_over_frames_agree_with_finite_differences(name):
+    student, teacher = vectors(5, 2, 3, seed=1).requires_grad_(), vectors(5, 2, 4, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(RELATIONAL[name], (student, teacher), eps=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RELATIONAL)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_equal_zero_and_single_vectors_have_a_finite_loss_and_gradient(name, dtype):
     twice = vectors(4, 3, seed=1).to(dtype).repeat(2, 1)
