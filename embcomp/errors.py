@@ -140,6 +140,17 @@ def why(error: Exception) -> str:
     return f"{said}; {mend}" if mend else said
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """A count and what is counted, in the singular or plural.
+
+    Examples
+    --------
+    >>> counted(1, "error"), counted(2, "error"), counted(1_000, "clip is", "clips are")
+    ('1 error', '2 errors', '1000 clips are')
+    """
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Say which of `choices` was probably meant.
 

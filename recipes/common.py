@@ -172,7 +172,7 @@ def read_ready(path: Path):
     exists = [manifest.audio_path(row).is_file() for row in range(len(manifest))]
     missing = [name for name, found in zip(manifest.table["path"], exists) if not found]
     if missing:
-        raise ManifestError(f"{path} names {len(missing)} files that do not exist: {_some(missing)}")
+        raise ManifestError(f"{path} names files that do not exist, {len(missing)} in all: {_some(missing)}")
     return manifest
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from embcomp.audio.ffmpeg import FFmpegSource
 from embcomp.audio.headers import UNKNOWN, Overlay, joined_at, mp3_samples, ogg_ends, promised, unknown_length
 from embcomp.audio.mono import LOSSES, MAX_CHANNELS, check_channels, loss, to_mono
-from embcomp.errors import AudioError, EmbcompWarning
+from embcomp.errors import AudioError, EmbcompWarning, counted
 from embcomp.storage.bringing import here
 from embcomp.storage.imposters import head_of, undecodable
 from embcomp.storage.places import path_of
@@ -207,7 +207,7 @@ class Source:
             block, ended = self._block(size if wanted is None else min(size, wanted - read))
             bad = np.count_nonzero(~np.isfinite(block))
             if bad:
-                raise AudioError(f"{bad} samples are NaN or infinite; export the file again")
+                raise AudioError(f"{counted(bad, 'sample is', 'samples are')} NaN or infinite; export the file again")
             read += len(block)
             if len(block):
                 yield block

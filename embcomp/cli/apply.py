@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.errors import counted
 from embcomp.storage.places import named
 
 
@@ -31,4 +32,4 @@ def apply(compressor: Path, store: Path, manifest: Path | None, dtype: str, out:
 
     ids = None if manifest is None else embcomp.Manifest.read(manifest).ids
     target = embcomp.apply(compressor, store, out, ids, dtype)
-    click.echo(f"{len(target)} targets of {target.dim} dimensions: {named(out)}")
+    click.echo(f"{counted(len(target), 'target')} of {counted(target.dim, 'dimension')}: {named(out)}")

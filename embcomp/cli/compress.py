@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.errors import counted
 from embcomp.storage.places import named
 
 
@@ -58,5 +59,5 @@ def compress(
     config = CompressorConfig(method, objective, dim)
     fitted = embcomp.compress(store, out, manifest=clips, config=config, splits=splits, seed=seed)
     click.echo(
-        f"{fitted.n_features_in_} to {fitted.n_components_} dimensions, fitted on {fitted.n_samples_} clips: {named(out)}"
+        f"{fitted.n_features_in_} to {counted(fitted.n_components_, 'dimension')}, fitted on {counted(fitted.n_samples_, 'clip')}: {named(out)}"
     )

@@ -9,6 +9,7 @@ import click
 from embcomp.cli import common
 from embcomp.cli.choices import listing
 from embcomp.cli.notes import notes_shown
+from embcomp.errors import counted
 from embcomp.storage.places import named
 
 
@@ -138,7 +139,7 @@ def distill(
     from embcomp.card.writing import write_card_unless_edited
 
     write_card_unless_edited(out)
-    click.echo(f"student of {classes} classes: {named(out)}")
+    click.echo(f"student of {counted(classes, 'class', 'classes')}: {named(out)}")
 
 
 def train_from_files(

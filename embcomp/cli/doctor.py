@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
+from embcomp.errors import counted
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option
 @click.option("--out", default=".", type=common.FOLDER, help="Output folder to check for space.  [default: here]")
 @click.option("--device", default="cuda", show_default=True, help="Accelerator to test.")
 def doctor(as_json: bool, out: Path, device: str) -> None:
@@ -24,8 +25,6 @@ def doctor(as_json: bool, out: Path, device: str) -> None:
     Example:
       embcomp doctor
     """
-    import json
-
     from embcomp.doctor import BROKEN, NOTE, examine, usable
 
     findings = []
@@ -35,10 +34,10 @@ def doctor(as_json: bool, out: Path, device: str) -> None:
             click.echo(str(finding))
     counts = {state: sum(finding.state == state for finding in findings) for state in (BROKEN, NOTE)}
     if as_json:
-        click.echo(json.dumps({"usable": usable(findings), "findings": [asdict(one) for one in findings]}, indent=1))
+        print_json({"usable": usable(findings), "findings": findings})
     elif usable(findings):
-        click.echo(f"\nusable; {counts[NOTE]} notes")
+        click.echo(f"\nusable; {counted(counts[NOTE], 'note')}")
     else:
-        click.echo(f"\nnot usable: {counts[BROKEN]} essential checks failed, see above")
+        click.echo(f"\nnot usable: {counted(counts[BROKEN], 'essential check')} failed, see above")
     if not usable(findings):
         sys.exit(1)

@@ -9,6 +9,7 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.choices import listing
+from embcomp.errors import counted
 from embcomp.storage.places import named
 
 
@@ -107,10 +108,10 @@ def embed(
     )
     store = found.store
     click.echo(
-        f"{len(store)} {'clips' if found.has_audio else 'rows'}, {store.dim} dimensions"
+        f"{counted(len(store), 'clip' if found.has_audio else 'row')}, {counted(store.dim, 'dimension')}"
         + (f" {store.frames} times" if store.frames > 1 else "")
         + f": {named(out)}"
-        + (f" ({len(found.bad)} unusable clips left out)" if found.bad else "")
+        + (f" ({counted(len(found.bad), 'unusable clip')} left out)" if found.bad else "")
     )
     if not found.has_audio:
         click.echo("  no row names an audio file; rows are identified by their vectors", err=True)
@@ -120,5 +121,5 @@ def embed(
         click.echo(f"  left out: {clip}", err=True)
     if found.cut:
         click.echo(
-            f"  {found.cut} clips are longer than {seconds:g} s and were cut to that length; see --seconds", err=True
+            f"  {counted(found.cut, 'clip')} longer than {seconds:g} s, cut to that length; see --seconds", err=True
         )

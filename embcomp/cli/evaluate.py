@@ -11,6 +11,7 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.errors import counted
 from embcomp.storage.places import named
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ def _show(found: Evaluation | CompressorEvaluation, who: str) -> None:
         ends = "" if math.isnan(row.low) else f" [{row.low:.3f}, {row.high:.3f}]"
         click.echo(f"{row.test_dataset}{how}{variant}  {row.metric} {row.value:.3f}{ends}  n={row.n}")
     for label, count in found.left_out.items():
-        click.echo(f"  left out: {count} clips labelled {label!r}, which is not a class of the {who}", err=True)
+        click.echo(
+            f"  left out: {counted(count, 'clip')} labelled {label!r}, which is not a class of the {who}", err=True
+        )
     if found.not_tested:
         click.echo(f"  classes without clips: {', '.join(found.not_tested)}", err=True)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
+
+if TYPE_CHECKING:
+    from embcomp.export.writing import Written
 
 LOSSY = 4  # exit code for a file that lost more than the limits allow
 
@@ -60,6 +65,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
 @common.skip_bad_option
 @common.allow_outside_option
 @common.threads_option
+@json_option
 def export(
     artifact: Path,
     to: str,
@@ -84,6 +90,7 @@ def export(
     skip_bad: bool,
     allow_outside: bool,
     threads: int,
+    as_json: bool,
 ) -> None:
     """Write ARTIFACT (a student, k-means teacher or compressor) as one file for another runtime.
 
@@ -127,6 +134,20 @@ def export(
         seed=seed,
         progress=lambda text: click.echo(f"  {text}", err=True),
     )
+    if as_json:
+        done = {"file": written.path, "parity": written.parity, "model": written.info, "left_out": written.bad}
+        print_json(done)
+    else:
+        _show(written)
+    if written.parity.failures:
+        for failure in written.parity.failures:
+            click.echo(f"not the same model: {failure}", err=True)
+        click.echo(f"the file was kept as {written.path.name}", err=True)
+        sys.exit(LOSSY)
+
+
+def _show(written: Written) -> None:
+    """Print what was written, how far it is from its source, and clips left out."""
     click.echo("\n".join([str(written.path), *(f"  {line}" for line in written.parity.lines())]))
     if {"flash", "ram"} <= set(written.info.about):
         flash, ram = (written.info.about[name] / 1000 for name in ("flash", "ram"))
@@ -142,8 +163,3 @@ def export(
         )
     for clip in written.bad:
         click.echo(f"  left out: {clip}", err=True)
-    if written.parity.failures:
-        for failure in written.parity.failures:
-            click.echo(f"not the same model: {failure}", err=True)
-        click.echo(f"the file was kept as {written.path.name}", err=True)
-        sys.exit(LOSSY)

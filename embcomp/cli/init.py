@@ -12,6 +12,7 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli import manifest as makers_cli
+from embcomp.errors import counted
 
 if TYPE_CHECKING:
     from embcomp.data.makers import Made, Maker, WindowRule
@@ -229,7 +230,7 @@ def _there(source: Path, ask: _Asker) -> Path | None:
         return None
     if not any(found.audio_path(row).is_file() for row in range(min(len(found), 50))):
         return None
-    return path if ask.confirm(f"{path} names {len(found)} clips. Use it?", True) else None
+    return path if ask.confirm(f"{path} names {counted(len(found), 'clip')}. Use it?", True) else None
 
 
 def _maker(source: Path, kind: str) -> type[Maker]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 import typing
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
+from embcomp.errors import counted
 
 if TYPE_CHECKING:
     from embcomp.data.makers import Made, Maker
@@ -28,7 +29,7 @@ def shared_options(command: click.Command) -> click.Command:
         *window_options(),
         click.option("--dataset", default="", metavar="NAME", help="Name of the data set, in its own column."),
         click.option("--dry-run", is_flag=True, help="Only print the summary of the manifest."),
-        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+        json_option,
     ]  # fmt: skip
     for option in options:
         command = option(command)
@@ -171,13 +172,13 @@ def _make(maker: type[Maker], sources: tuple[Path, ...], options: dict[str, Any]
     if not dry_run:
         made.write()
     if as_json:
-        click.echo(as_text(made, None if dry_run else target))
+        print_json(about(made, None if dry_run else target))
         return
     show(made)
     if dry_run:
-        click.echo(f"{made.summary.clips} rows; nothing was written", err=True)
+        click.echo(f"{counted(made.summary.clips, 'row')}; nothing was written", err=True)
     else:
-        click.echo(f"{made.summary.clips} rows: {target}", err=True)
+        click.echo(f"{counted(made.summary.clips, 'row')}: {target}", err=True)
         if made.leads_out:
             click.echo(f"audio is outside {target.parent}: use --allow-outside with this manifest", err=True)
 
@@ -196,13 +197,12 @@ def show(made: Made) -> None:
             click.echo(f"  and {len(made.left_out) - LISTED} more (--json lists all)", err=True)
 
 
-def as_text(made: Made, written: Path | None) -> str:
-    """The summary, notes and what is left out as JSON."""
-    about = {
-        "manifest": None if written is None else str(written),
+def about(made: Made, written: Path | None) -> dict[str, Any]:
+    """The summary, notes and what is left out, for programs."""
+    return {
+        "manifest": written,
         "dataset": made.dataset,
         "summary": made.summary.as_dict(),
         "notes": list(made.notes),
         "left_out": [{"what": what, "reason": reason} for what, reason in made.left_out],
     }
-    return json.dumps(about, indent=1, ensure_ascii=False)

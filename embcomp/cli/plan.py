@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
 
 if TYPE_CHECKING:
     from embcomp.pipeline.estimate import Estimate
@@ -47,7 +47,7 @@ class Count(click.IntRange):
 @click.option(
     "--own-clips", is_flag=True, help="Measure on sounds of the configuration's manifest, not on generated ones."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @common.set_option
 def plan(
     config: Path,
@@ -86,7 +86,10 @@ def plan(
     with common.bar(round(limit), "calibrate") as shown:
         trial = calibrate(settings, sets, limit, own_clips, lambda used: shown.update(round(used) - shown.n))
     found = estimate(settings, sets, trial, about, workers)
-    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else _table(found, about.price > 0), nl=as_json)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        click.echo(_table(found, about.price > 0), nl=False)
 
 
 def _table(plan: Estimate, priced: bool) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option
+from embcomp.errors import counted
 from embcomp.storage.places import named
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ ANNOTATIONS = ("raven", "audacity")
 @click.option("--recursive", is_flag=True, help="Search subfolders too.")
 @common.skip_bad_option
 @common.threads_option
+@json_option
 def predict(
     student: Path,
     audio: tuple[str, ...],
@@ -73,6 +76,7 @@ def predict(
     recursive,
     skip_bad,
     threads,
+    as_json: bool,
 ) -> None:
     """Label AUDIO with MODEL: files, folders, patterns in quotes, or - for standard input.
 
@@ -93,11 +97,14 @@ def predict(
     from embcomp.prediction.files import audio_files, with_standard_input
     from embcomp.prediction.labeller import RowLabeller
     from embcomp.prediction.predicted import label_files
-    from embcomp.prediction.tables import BEGINNINGS, as_csv, as_json, as_table
+    from embcomp.prediction.tables import BEGINNINGS, as_csv, as_table
+    from embcomp.prediction.tables import as_json as json_text
     from embcomp.storage.files import writing
     from embcomp.storage.ownership import check_file
 
-    form = form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json is --format json; leave out --format {form}")
+    form = "json" if as_json else form or (out.suffix[1:] if out is not None and out.suffix[1:] in FORMATS else "table")
     with with_standard_input(audio) as (paths, shown_as):
         if form in ANNOTATIONS:
             from embcomp.prediction.annotations import check_target
@@ -128,14 +135,14 @@ def predict(
             if form in ANNOTATIONS:
                 _annotate(found, form, model.audio.sample_rate, out)
             else:
-                text = {"csv": as_csv, "json": as_json, "table": lambda found: as_table(found, top)}[form](found)
+                text = {"csv": as_csv, "json": json_text, "table": lambda found: as_table(found, top)}[form](found)
                 if out is None:
                     click.echo(common.json_for(sys.stdout, text) if form == "json" else text, nl=False)
                 else:
                     with writing(out) as file:
                         file.write(text)
     if out is not None and form not in ANNOTATIONS:
-        click.echo(f"{rows} rows: {named(out)}", err=True)
+        click.echo(f"{counted(rows, 'row')}: {named(out)}", err=True)
     if window is not None:
         took = time.perf_counter() - started
         click.echo(
@@ -145,13 +152,13 @@ def predict(
         click.echo(f"note: {note}", err=True)
     if found.cut:
         click.echo(
-            f"{found.cut} files are longer than the {model.audio.seconds:g} s the student was trained on and were cut to that length; see --window",
+            f"{counted(found.cut, 'file')} longer than the {model.audio.seconds:g} s the student was trained on, cut to that length; see --window",
             err=True,
         )
     for clip in found.bad:
         click.echo(f"  left out: {clip.path}: {clip.reason}", err=True)
     if found.bad:
-        click.echo(f"{len(found.bad)} unusable files left out", err=True)
+        click.echo(f"{counted(len(found.bad), 'unusable file')} left out", err=True)
 
 
 def _streamed(
@@ -202,7 +209,7 @@ def _annotate(found: Predicted, form: str, sample_rate: int, out: Path | None) -
 
     if out is not None:
         written = write_annotations(found, form, sample_rate, out)
-        click.echo(f"{len(written)} files: {named(out)}", err=True)
+        click.echo(f"{counted(len(written), 'file')}: {named(out)}", err=True)
         return
     for text in annotation_texts(found, form, sample_rate).values():
         click.echo(text, nl=False)

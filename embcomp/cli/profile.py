@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
 from embcomp.storage.places import named
 
 
@@ -21,7 +22,10 @@ from embcomp.storage.places import named
 @click.option("--repeats", default=30, show_default=True, type=click.IntRange(1), help="Measurements of each.")
 @click.option("--out", type=common.FILE, help="CSV file to write, too.")
 @common.threads_option
-def profile(models: tuple[Path, ...], runtimes: tuple[str, ...], repeats: int, out: Path | None, threads: int) -> None:
+@json_option
+def profile(
+    models: tuple[Path, ...], runtimes: tuple[str, ...], repeats: int, out: Path | None, threads: int, as_json: bool
+) -> None:
     """Measure size and speed of students and of exported files in one table.
 
     Latencies are medians and 95th percentiles for clips of full length, one at a time and 64 at once: of the network
@@ -48,7 +52,11 @@ def profile(models: tuple[Path, ...], runtimes: tuple[str, ...], repeats: int, o
         threads=threads,
         progress=lambda text: click.echo(f"  {text}", err=True),
     )
-    click.echo(as_table(rows), nl=False)
     if out is not None:
         write_text(out, as_csv(rows))
+    if as_json:
+        print_json({"models": rows, "out": out})
+        return
+    click.echo(as_table(rows), nl=False)
+    if out is not None:
         click.echo(f"table: {named(out)}", err=True)

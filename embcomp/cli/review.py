@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from embcomp.cli import common
+from embcomp.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,12 +79,12 @@ def review(
         if _leads_out(session, out):
             click.echo(f"note: audio lies outside the folder of {out}; what reads it needs --allow-outside", err=True)
         with ReviewServer(manifest, session, port, ffmpeg) as server:
-            click.echo(f"{len(manifest)} clips; open {server.page}  (end with Ctrl-C)")
+            click.echo(f"{counted(len(manifest), 'clip')}; open {server.page}  (end with Ctrl-C)")
             if opened:
                 webbrowser.open(server.page)
             with contextlib.suppress(KeyboardInterrupt):
                 server.serve_forever(poll_interval=0.2)
-        click.echo(f"{session.given} label{'s' * (session.given != 1)} added: {out}")
+        click.echo(f"{counted(session.given, 'label')} added: {out}")
 
 
 def _leads_out(session: Session, out: Path) -> bool:

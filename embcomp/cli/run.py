@@ -14,6 +14,7 @@ from embcomp.cli import common
 from embcomp.cli.choices import listing
 from embcomp.cli.machine import json_option, print_json, rows
 from embcomp.cli.watching import Watch
+from embcomp.errors import counted
 
 if TYPE_CHECKING:
     from embcomp.config import RunConfig
@@ -93,7 +94,7 @@ def run_and_print(config: RunConfig, out: Path, as_json: bool = False, watch: bo
     for clip in result.bad:
         click.echo(f"  left out: {clip}", err=True)
     if result.made:
-        click.echo(f"{result.made} stages computed, {result.reused} reused", err=True)
+        click.echo(f"{counted(result.made, 'stage')} computed, {result.reused} reused", err=True)
     else:
         click.echo(f"nothing to do: all {result.reused} stages are already there", err=True)
     click.echo(f"scores.csv, report.html and more: {result.folder}", err=True)
@@ -106,9 +107,9 @@ def _repeat(source: Path, out: Path, overrides: tuple[str, ...]) -> None:
     for change in found.changes:
         click.echo(f"  {change}", err=True)
     if found.clips:
-        click.echo(f"  {found.clips} clips have changed or are in one of the runs only", err=True)
+        click.echo(f"  changed, or in one of the runs only: {counted(found.clips, 'clip')}", err=True)
     if found.added:
-        click.echo(f"  {found.added} rows of scores are new", err=True)
+        click.echo(f"  new in the scores: {counted(found.added, 'row')}", err=True)
     if found.same:
         click.echo(f"the same scores: {found.compared} numbers agree to the digit")
         return
@@ -120,5 +121,5 @@ def _repeat(source: Path, out: Path, overrides: tuple[str, ...]) -> None:
             f"{worst['column']} of {place}: {worst['before']} before, {worst['now']} now"
         )
     if found.missing:
-        click.echo(f"{found.missing} rows of scores are missing from the new run")
+        click.echo(f"missing from the scores of the new run: {counted(found.missing, 'row')}")
     sys.exit(3)

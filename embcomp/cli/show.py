@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
 
 KINDS = {
     "clip": {"--model", "--window", "--hop"},
@@ -36,6 +37,7 @@ KINDS = {
 @common.allow_outside_option
 @common.ffmpeg_option
 @common.threads_option
+@json_option
 def show(
     what: Path,
     out: Path,
@@ -52,6 +54,7 @@ def show(
     allow_outside: bool,
     ffmpeg: bool,
     threads: int,
+    as_json: bool,
 ) -> None:
     """Draw a picture, or write a page to look at and listen to.
 
@@ -109,6 +112,9 @@ def show(
             raise ConfigError("a student is shown by what it says of labelled clips: add --manifest")
         opened = open_audio_labeller(what, threads)
         written, notes = show_student(opened, clips, out, what.resolve().name, link, skip_bad, ffmpeg)
+    if as_json:
+        print_json({"of": what, "kind": kind, "files": written, "notes": notes})
+        return
     for path in written:
         click.echo(str(path))
     for note in notes:

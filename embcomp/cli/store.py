@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
 from embcomp.storage.places import named
 
 STORES = common.INPUT
@@ -43,7 +44,8 @@ def merge(stores: tuple[Path, ...], copy: bool, out: Path) -> None:
 
 @store.command()
 @click.argument("path", type=STORES, metavar="STORE")
-def info(path: Path) -> None:
+@json_option
+def info(path: Path, as_json: bool) -> None:
     """Print how many rows a store has, of what, and where its shards are."""
     import json
 
@@ -51,10 +53,16 @@ def info(path: Path) -> None:
     from embcomp.storage.store import EmbeddingStore
 
     found = EmbeddingStore.open(path)
-    click.echo(f"{len(found):,} rows of {found.dim} dimensions, {found.data.dtype}")
+    shards = []
     if is_sharded(path):
-        for place, part in zip(found.data.paths, found.ids.parts):
-            click.echo(f"  {len(part):,} rows: {place}")
+        shards = [{"rows": len(part), "path": place} for place, part in zip(found.data.paths, found.ids.parts)]
+    if as_json:
+        about = {"rows": len(found), "dim": found.dim, "dtype": found.data.dtype, "shards": shards}
+        print_json(about | {"settings": found.settings})
+        return
+    click.echo(f"{len(found):,} rows of {found.dim} dimensions, {found.data.dtype}")
+    for one in shards:
+        click.echo(f"  {one['rows']:,} rows: {one['path']}")
     click.echo(json.dumps(found.settings, indent=1, ensure_ascii=False))
 
 

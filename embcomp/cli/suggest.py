@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.errors import counted
 from embcomp.storage.places import named
 
 
@@ -54,6 +56,7 @@ class WithStrategies(click.Command):
 @common.allow_outside_option
 @common.ffmpeg_option
 @common.threads_option
+@json_option
 def suggest(
     student: Path,
     manifest: Path,
@@ -72,6 +75,7 @@ def suggest(
     allow_outside: bool,
     ffmpeg: bool,
     threads: int,
+    as_json: bool,
 ) -> None:
     """Choose the clips of MANIFEST that are worth a label, and write them as a list for embcomp review.
 
@@ -113,14 +117,14 @@ def suggest(
     for clip in found.bad:
         click.echo(f"  left out: {clip}", err=True)
     groups = len(Counter(found.manifest.groups))
+    if as_json:
+        about = {"list": out, "asked": count, "candidates": found.candidates, "groups": groups, "left_out": found.bad}
+        print_json(about | {"clips": rows(found.table)})
+        return
     click.echo(
-        f"{len(found)} of {found.candidates} clips without a label, from {groups} {_plural(found, groups)}: {named(out)}"
+        f"{len(found)} of {counted(found.candidates, 'clip')} without a label, from {counted(groups, found.manifest.unit)}: {named(out)}"
     )
     if len(found) < count:
         click.echo(f"note: {count} were asked for; there are no more within the budget", err=True)
     if found.leads_out(out):
         click.echo("note: audio lies outside the list's folder; embcomp review needs --allow-outside", err=True)
-
-
-def _plural(found, groups: int) -> str:
-    return found.manifest.unit + "s" * (groups != 1)

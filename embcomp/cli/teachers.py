@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
+from embcomp.errors import counted
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@json_option
 @click.pass_context
 def teachers(context: click.Context, as_json: bool) -> None:
     """List the teachers that can run here and those that can be downloaded.
@@ -23,8 +25,6 @@ def teachers(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    import json
-
     from embcomp.config.choices import SECTIONS, added_choices
     from embcomp.teachers.catalogue import catalogue
 
@@ -38,7 +38,7 @@ def teachers(context: click.Context, as_json: bool) -> None:
             "teachers": [{"name": name, "summary": text, "here": not why, "why": why} for name, text, why in kinds],
             "catalogue": [{key: getattr(entry, key) for key in names} for entry in entries],
         }
-        click.echo(json.dumps(found, indent=1))
+        print_json(found)
         return
     click.echo("Teachers (--teacher, teacher.spec):")
     for name, text, why in kinds:
@@ -107,9 +107,7 @@ def check(spec: str, overrides, threads) -> None:
     click.echo(f"{settings.spec}: {found.shape[0]} clips, shape {found.shape}", nl=False)
     click.echo(f" ({found.frames} vectors of {each} per clip)" if found.frames > 1 else "")
     click.echo(f"decoded at {found.sample_rate} Hz")
-    click.echo(
-        f"{found.speed:.0f} s of audio per second with {threads} thread{'s' * (threads > 1)} of {os.cpu_count()} cores"
-    )
+    click.echo(f"{found.speed:.0f} s of audio per second with {counted(threads, 'thread')} of {os.cpu_count()} cores")
     click.echo(f"fingerprint {teacher.fingerprint()}")
     for remark in found.remarks:
         click.echo(f"note: {remark}", err=True)

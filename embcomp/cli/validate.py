@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from embcomp.cli import common
+from embcomp.cli.machine import json_option, print_json
+from embcomp.errors import counted
 
 
 @click.command()
@@ -32,7 +33,7 @@ from embcomp.cli import common
     help="Where rows are ids and there is no audio: the store or file of their vectors, here or in the manifest's folder.",
 )
 @click.option("--all", "everything", is_flag=True, help="Decode every clip, however long it takes.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all clips they name.")
+@json_option
 @common.allow_outside_option
 def validate(
     manifest: Path, config: Path | None, group_column: str, seconds: float, vectors: str, everything: bool, as_json: bool,
@@ -46,8 +47,6 @@ def validate(
     Example:
       embcomp validate sounds/manifest.csv
     """
-    import json
-
     from embcomp.config import load
     from embcomp.pipeline.validation import LEVELS
     from embcomp.pipeline.validation import validate as check
@@ -66,17 +65,15 @@ def validate(
         )
     if as_json:
         about = {"usable": found.usable, "clips": found.clips, "decoded": found.decoded}
-        click.echo(
-            json.dumps(about | {"findings": [asdict(one) for one in found.findings]}, indent=1, ensure_ascii=False)
-        )
+        print_json(about | {"findings": found.findings})
     else:
         for one in found.findings:
             click.echo(str(one))
-        counts = [f"{sum(one.level == level for one in found.findings)} {level}s" for level in LEVELS]
+        counts = [counted(sum(one.level == level for one in found.findings), level) for level in LEVELS]
         part = (
-            f"{found.clips} rows read"
+            f"{counted(found.clips, 'row')} read"
             if not found.audio
-            else f"{found.decoded} of {found.clips} clips decoded"
+            else f"{found.decoded} of {counted(found.clips, 'clip')} decoded"
             + ("" if found.decoded >= found.clips or not found.usable else "; --all decodes the others")
         )
         click.echo(f"{', '.join(counts)}; {part}")

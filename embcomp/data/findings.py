@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from embcomp.data.guards import duplicates, refuse_duplicates
 from embcomp.data.labels import several_labels
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ManifestError
+from embcomp.errors import ManifestError, counted
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 FEW = 10  # clips of a class, below which its score says little
@@ -77,7 +77,7 @@ def label_findings(manifest: Manifest) -> list[Finding]:
             Finding(
                 NOTE,
                 "no label",
-                f"{len(without)} clips have no label: they are learned from without one, and never tested",
+                f"{counted(len(without), 'clip has', 'clips have')} no label: learned from without one, and never tested",
                 tuple(without),
             )
         )
@@ -87,7 +87,7 @@ def label_findings(manifest: Manifest) -> list[Finding]:
             Finding(
                 WARNING,
                 "class in one group",
-                f"{len(alone)} classes occur in one {manifest.unit} only, so they are trained on and never tested: {listing(alone)}",
+                f"{counted(len(alone), 'class occurs', 'classes occur')} in one {manifest.unit} only, trained on and never tested: {listing(alone)}",
             )
         )
     rare = [name for name in counts if counts[name] < FEW]
@@ -97,7 +97,7 @@ def label_findings(manifest: Manifest) -> list[Finding]:
             Finding(
                 WARNING,
                 "few clips",
-                f"{len(rare)} classes have fewer than {FEW} clips, and their scores say little: {shown}",
+                f"{counted(len(rare), 'class has', 'classes have')} fewer than {FEW} clips, which makes scores uncertain: {shown}",
             )
         )
     largest, smallest = counts.most_common()[0], counts.most_common()[-1]
@@ -144,7 +144,7 @@ def group_findings(manifest: Manifest) -> list[Finding]:
             in_split.setdefault(group, set()).add(value)
     shared = [group for group, some in in_split.items() if len(some) > 1]
     if shared:
-        text = f'{len(shared)} groups are in more than one split, {listing(shared)}: a score by the split column would be too good; use split.by = "group"'
+        text = f'{counted(len(shared), "group is", "groups are")} in more than one split, {listing(shared)}: a score by the split column would be too good; use split.by = "group"'
         found.append(Finding(WARNING, "groups across splits", text))
     classes = {name for cell in manifest.labels for name in classes_of(cell)}
     for value in values:
@@ -216,7 +216,13 @@ def content_findings(
     try:
         repeats = refuse_duplicates(ids, keys, groups, manifest.name, "group", advice, content)
         if repeats:
-            found.append(Finding(NOTE, "duplicates", f"{repeats} clips repeat or overlap another of their own group"))
+            found.append(
+                Finding(
+                    NOTE,
+                    "duplicates",
+                    f"{counted(repeats, 'clip repeats or overlaps', 'clips repeat or overlap')} another of the same group",
+                )
+            )
     except ManifestError as error:
         found.append(Finding(ERROR, "duplicates", str(error)))
     same = [some for some in duplicates(keys) if len({keys[row] for row in some}) == 1]
@@ -224,7 +230,7 @@ def content_findings(
     if torn:
         one, other = torn[0][0], next(row for row in torn[0] if labels[row] != labels[torn[0][0]])
         text = (
-            f"{len(torn)} times the same {content} has different labels: {ids[one]!r} is {labels[one]!r}, {ids[other]!r} is "
+            f"{counted(len(torn), 'time')} the same {content} has different labels: {ids[one]!r} is {labels[one]!r}, {ids[other]!r} is "
             f"{labels[other]!r}"
         )
         found.append(Finding(WARNING, "labels disagree", text, tuple(ids[row] for some in torn for row in some)))

@@ -19,7 +19,7 @@ import pandas as pd
 from embcomp.data.columns import MEANING_OF, MEANINGS, Columns, assign, simplified
 from embcomp.data.reading import Cells, read_cells
 from embcomp.data.slips import numbered, slips, unicode_form
-from embcomp.errors import ConfigError, EmbcompWarning, ManifestError, nearest
+from embcomp.errors import ConfigError, EmbcompWarning, ManifestError, counted, nearest
 from embcomp.storage.content import part_key
 from embcomp.storage.places import is_url, join, named, path_of, url_of
 
@@ -132,7 +132,7 @@ class Manifest:
         _refuse_urls(path, table)
         slashed = _slashed(table["path"], path.parent)
         if changed := int((slashed != table["path"]).sum()):
-            notes.append(f"{path.name}: {changed} paths are written with backslashes; they are read as /")
+            notes.append(f"{path.name}: {counted(changed, 'path')} with backslashes, read as /")
             table["path"] = slashed
         for name in ("start", "end"):
             text = table[name].str.replace(",", ".", regex=False) if separator != "," else table[name]

@@ -14,7 +14,7 @@ import pandas as pd
 from embcomp.config import DataConfig, RunConfig
 from embcomp.data.labels import encode, find_label_map, map_labels, read_label_map, several_labels
 from embcomp.data.manifest import COLUMNS, Manifest
-from embcomp.errors import ConfigError, ManifestError
+from embcomp.errors import ConfigError, ManifestError, counted
 from embcomp.evaluation.scores import headline, summarise
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline import run
@@ -233,7 +233,7 @@ def matrix_markdown(name: str, result: MatrixResult) -> str:
                     heading = "Trained on one set" if protocol == PAIRS else "Trained on all sets but the one tested"
                     lines += ["", f"### {heading}", "", *_table(result, chosen, setting, metric)]
     lost = [
-        f"- {escaped(title)}: {number} clips labelled {escaped(repr(label))} left out, not all sets have it"
+        f"- {escaped(title)}: {counted(number, 'clip')} labelled {escaped(repr(label))} left out, not all sets have it"
         for title, labels in result.left_out.items()
         for label, number in labels.items()
     ]

@@ -12,6 +12,7 @@ from embcomp.config import RunConfig, SplitConfig, parse
 from embcomp.config.schema import toml_value
 from embcomp.data.inputs import input_path, kind_of_inputs, read_inputs
 from embcomp.data.manifest import Manifest
+from embcomp.errors import counted
 from embcomp.pipeline.starter import classes_of, head_lines, relative_path, split_for, split_lines, target_dim
 from embcomp.teachers import StoredTeacher
 
@@ -151,7 +152,7 @@ def propose_rows(
         seeds=seeds,
         reasons=reasons,
         notes=notes,
-        about=f"{len(manifest)} rows, {len(names)} classes, {f'{groups} groups' if groups else 'no groups given'}, no audio",
+        about=f"{counted(len(manifest), 'row')}, {counted(len(names), 'class', 'classes')}, {counted(groups, 'group') if groups else 'no groups given'}, no audio",
         group_column=manifest.group_column,
     )
 

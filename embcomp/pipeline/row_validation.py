@@ -11,7 +11,7 @@ from embcomp.config import RunConfig, parse
 from embcomp.data.findings import ERROR, NOTE, WARNING, Finding, content_findings, listing
 from embcomp.data.inputs import InputRows
 from embcomp.data.manifest import Manifest
-from embcomp.errors import EmbcompError
+from embcomp.errors import EmbcompError, counted
 from embcomp.pipeline.inputs import inputs_of, without_finite_vectors
 from embcomp.teachers import TeacherSettings, open_teacher
 from embcomp.transfer import Source
@@ -63,7 +63,7 @@ def row_findings(manifest: Manifest, config: RunConfig) -> list[Finding]:
             found.append(Finding(ERROR, "inputs", str(error)))
             keys = []
     if bad:
-        text = f"{len(bad)} of {len(manifest)} rows cannot be used: {listing(bad)}. Mend them, or leave them out with data.skip_bad"
+        text = f"{len(bad)} of {counted(len(manifest), 'row')} cannot be used: {listing(bad)}. Mend them, or leave them out with data.skip_bad"
         found.append(Finding(ERROR, "unreadable", text, tuple(bad)))
     if keys:
         found += content_findings(manifest, range(len(manifest)), keys, CONTENT[kind])
@@ -87,7 +87,9 @@ def _inputs(rows: InputRows, manifest: Manifest) -> list[Finding]:
         return [Finding(NOTE, "inputs", f"{rows.path.name}: images of {' x '.join(map(str, spec.shape))}")]
     values = rows.take(manifest.ids)[:, :, 0]
     constant = [name for name, column in zip(spec.columns, values.T) if np.nanmin(column) == np.nanmax(column)]
-    found = [Finding(NOTE, "inputs", f"{rows.path.name}: {len(spec.columns)} columns: {listing(spec.columns)}")]
+    found = [
+        Finding(NOTE, "inputs", f"{rows.path.name}: {counted(len(spec.columns), 'column')}: {listing(spec.columns)}")
+    ]
     if constant:
         found.append(Finding(WARNING, "constant", f"{rows.path.name}: columns that never vary: {listing(constant)}"))
     return found + _telling(spec.columns, values, manifest)

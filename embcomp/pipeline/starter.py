@@ -15,7 +15,7 @@ from embcomp.config import RunConfig, SplitConfig, parse
 from embcomp.config.schema import toml_value
 from embcomp.data.manifest import Manifest
 from embcomp.data.sounds import Sound, look_at
-from embcomp.errors import ManifestError
+from embcomp.errors import ManifestError, counted
 from embcomp.pipeline.workspace import Dataset, make_splits
 
 LONGEST = 10.0  # seconds of a clip that a student gets at most, unless set
@@ -213,7 +213,7 @@ def propose(
         seeds=seeds,
         reasons=reasons,
         notes=notes,
-        about=f"{len(manifest)} clips, {len(names)} classes, {f'{groups} groups' if groups else 'no groups given'}",
+        about=f"{counted(len(manifest), 'clip')}, {counted(len(names), 'class', 'classes')}, {counted(groups, 'group') if groups else 'no groups given'}",
     )
 
 
@@ -294,7 +294,7 @@ def _rate(rates: np.ndarray, reasons: dict[str, str], notes: list[str]) -> int:
     lower = int((rates < chosen).sum())
     if lower:
         notes.append(
-            f"{lower} clips have a lower sample rate than {chosen} Hz: a student may separate them from the others by that alone"
+            f"{counted(lower, 'clip has', 'clips have')} a lower sample rate than {chosen} Hz, by which alone a student may recognise a class"
         )
     return chosen
 
@@ -306,7 +306,7 @@ def _seconds(lengths: np.ndarray, reasons: dict[str, str], notes: list[str]) -> 
     cut = int((lengths > chosen + 1e-3).sum())
     if cut:
         notes.append(
-            f"{cut} of {len(lengths)} clips are longer than {chosen:g} s, the longest {longest:.0f} s, and are cut there; windows "
+            f"{cut} of {counted(len(lengths), 'clip')} longer than {chosen:g} s, the longest {longest:.0f} s, cut there; windows "
             "(--window) use all of them"
         )
     return chosen

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from embcomp.config import RunConfig, load, to_dict, to_toml
-from embcomp.errors import ConfigError, MissingDependencyError, nearest
+from embcomp.errors import ConfigError, MissingDependencyError, counted, nearest
 from embcomp.pipeline.runner import Progress, validation_scores
 from embcomp.pipeline.search_space import Dimension, override, read_space
 from embcomp.storage.arrays import WriterLock
@@ -274,8 +274,8 @@ def _report(found: Tuned, best: Any) -> str:
     lines = [
         "# Tuning",
         "",
-        f"{len(found.trials)} trials. Best validation score: {found.value:.4f} ± {best.user_attrs['std']:.4f} "
-        f"(standard deviation over {best.user_attrs['students']} students); {before}.",
+        f"{counted(len(found.trials), 'trial')}. Best validation score: {found.value:.4f} ± {best.user_attrs['std']:.4f} "
+        f"(standard deviation over {counted(best.user_attrs['students'], 'student')}); {before}.",
         "",
         "The best of many trials is better on these validation clips than it will be on others. Test clips were not scored: "
         "`embcomp run tuned.toml` does that, once.",

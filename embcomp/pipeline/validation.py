@@ -27,7 +27,7 @@ from embcomp.data.findings import (
 )
 from embcomp.data.manifest import Manifest
 from embcomp.data.sounds import Sound, look_at, same_content
-from embcomp.errors import AudioError, EmbcompError, ManifestError
+from embcomp.errors import AudioError, EmbcompError, ManifestError, counted
 from embcomp.pipeline.row_validation import row_findings, without_audio
 from embcomp.pipeline.starter import propose, split_for
 from embcomp.pipeline.workspace import Dataset, make_splits
@@ -125,7 +125,7 @@ def validate(
             found.append(Finding(ERROR, "audio", text))
         outside = [manifest.ids[row] for row in range(len(manifest)) if manifest.leads_out(row)]
         if outside:
-            text = f"{len(outside)} clips lie outside the manifest's folder, {listing(outside)}; if you trust it: --allow-outside (data.allow_outside)"
+            text = f"{counted(len(outside), 'clip lies', 'clips lie')} outside the manifest's folder, {listing(outside)}; if you trust it: --allow-outside (data.allow_outside)"
             found.append(Finding(ERROR, "outside", text, tuple(outside)))
         paths = [manifest.audio_path(row) for row in range(len(manifest))]
         sounds = look_at([one for one, clip in zip(paths, manifest.ids) if clip not in set(outside)])
@@ -140,7 +140,7 @@ def validate(
     found += audible
     bad += damaged
     if bad:
-        text = f"{len(bad)} of {len(manifest)} clips cannot be used: {listing(bad)}. Mend them, or leave them out with --skip-bad (data.skip_bad)"
+        text = f"{len(bad)} of {counted(len(manifest), 'clip')} cannot be used: {listing(bad)}. Mend them, or leave them out with --skip-bad (data.skip_bad)"
         found.append(Finding(ERROR, "unreadable", text, tuple(bad)))
     found += _lengths(manifest, usable, paths, sounds, settings)
     return Validation(_sorted(found), len(manifest), decoded)
@@ -261,13 +261,20 @@ def _decode(
         Finding(
             WARNING,
             "channels",
-            f'{len(clips)} clips: {LOSSES[kind]}: {listing(clips)}; audio.channel = "loudest" takes one',
+            f'{counted(len(clips), "clip")}: {LOSSES[kind]}: {listing(clips)}; audio.channel = "loudest" takes one',
             tuple(clips),
         )
         for kind, clips in lost.items()
     ]
     if silent:
-        found.append(Finding(WARNING, "silence", f"{len(silent)} clips are silent: {listing(silent)}", tuple(silent)))
+        found.append(
+            Finding(
+                WARNING,
+                "silence",
+                f"{counted(len(silent), 'clip is', 'clips are')} silent: {listing(silent)}",
+                tuple(silent),
+            )
+        )
     return count, bad, found
 
 
@@ -295,13 +302,18 @@ def _lengths(
     if short:
         found.append(
             Finding(
-                WARNING, "short", f"{len(short)} clips are shorter than {SHORT:g} s: {listing(short)}", tuple(short)
+                WARNING,
+                "short",
+                f"{counted(len(short), 'clip is', 'clips are')} shorter than {SHORT:g} s: {listing(short)}",
+                tuple(short),
             )
         )
     if long and config is not None:
         found.append(
             Finding(
-                NOTE, "long", f"{long} clips are longer than audio.seconds = {config.audio.seconds:g} and are cut there"
+                NOTE,
+                "long",
+                f"{counted(long, 'clip is', 'clips are')} longer than audio.seconds = {config.audio.seconds:g}, and cut there",
             )
         )
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from embcomp.errors import ArtifactError
+from embcomp.errors import ArtifactError, counted
 from embcomp.evaluation.scores import Predictions
 from embcomp.metrics import confusion
 from embcomp.report import charts
@@ -52,9 +52,7 @@ def mistakes(sources: list[Source]) -> Section | None:
 def _mistakes(title: str, entries: list[Entry]) -> Figure:
     pieces = load_predictions(entries)
     classes = pieces[0].classes
-    clips = (
-        f"{len(set(np.concatenate([piece.ids for piece in pieces])))} clips, {len(pieces)} students (folds and seeds)"
-    )
+    clips = f"{len(set(np.concatenate([piece.ids for piece in pieces])))} clips, {counted(len(pieces), 'student')} (folds and seeds)"
     if pieces[0].multi_label:
         return _precisions(title, pieces, clips)
     truth, predicted = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("index", "predicted"))

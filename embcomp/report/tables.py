@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from embcomp.errors import counted
 from embcomp.evaluation.scores import HEADLINE
 from embcomp.evaluation.table import Setting
 from embcomp.report.svg import clean
@@ -53,7 +54,7 @@ def notes(metrics: dict) -> list[str]:
     found = []
     for dataset, labels in metrics.get("left_out", {}).items():
         found += [
-            f"{dataset}: {count} clips labelled {label!r} left out, the students do not know it"
+            f"{dataset}: {counted(count, 'clip')} labelled {label!r} left out, the students do not know it"
             for label, count in labels.items()
         ]
     for dataset, labels in metrics.get("not_tested", {}).items():
@@ -61,9 +62,7 @@ def notes(metrics: dict) -> list[str]:
             found.append(f"{dataset} has no clip of: {', '.join(map(str, labels))}")
     for dataset, count in metrics.get("cut", {}).items():
         if count:
-            found.append(
-                f"{count} clips of {dataset} are longer than {metrics['audio_seconds']:g} s and were cut there"
-            )
+            found.append(f"{counted(count, 'clip')} of {dataset} longer than {metrics['audio_seconds']:g} s, cut there")
     sets_of: dict[str, list[str]] = {}
     for dataset, some in metrics.get("notes", {}).items():
         for note in some:
@@ -71,7 +70,7 @@ def notes(metrics: dict) -> list[str]:
     # Manifests of several sets may have one name: what is said of each is said once.
     found += [f"{', '.join(sets)}: {note}" if len(sets) > 1 else note for note, sets in sets_of.items()]
     if metrics.get("bad_clips"):
-        found.append(f"{len(metrics['bad_clips'])} unusable clips left out (metrics.json names them)")
+        found.append(f"{counted(len(metrics['bad_clips']), 'unusable clip')} left out (metrics.json names them)")
     return found
 
 
@@ -86,15 +85,17 @@ def guard_notes(guards: dict | None, inputs: str = "audio") -> list[str]:
         return []
     found = []
     if guards.get("shared_groups"):
-        found.append(f"{guards['shared_groups']} groups are in both training and test clips, which the settings accept")
+        found.append(
+            f"{counted(guards['shared_groups'], 'group is', 'groups are')} in both training and test clips, which the settings accept"
+        )
     if guards.get("duplicate_clips"):
         found.append(
-            f"{guards['duplicate_clips']} training clips repeat {'or overlap ' * (content == 'audio')}the {content} of another on "
-            "their own side"
+            f"training clips that repeat {'or overlap ' * (content == 'audio')}the {content} of another on their own side: "
+            f"{guards['duplicate_clips']}"
         )
     if guards.get("joined_groups"):
         found.append(
-            f"{guards['joined_groups']} groups hold {'' if content == 'audio' else 'a '}{content} of another and were kept together with it"
+            f"{counted(guards['joined_groups'], 'group holds', 'groups hold')} {'' if content == 'audio' else 'a '}{content} of another and stayed together with it"
         )
     passed = [f"Leak guards passed: {'; '.join(map(str, guards['checked']))}"]
     if guards.get("not_checked"):

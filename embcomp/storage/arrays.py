@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, BusyError, DataError, EmbcompError, StoreError, why
+from embcomp.errors import ArtifactError, BusyError, DataError, EmbcompError, StoreError, counted, why
 from embcomp.storage.files import check_regular, read_json, write_json
 from embcomp.storage.imposters import head_of, imposter
 
@@ -155,7 +155,9 @@ def checked_rows(values: Any, rows: np.ndarray, dim: int, dtype: str, ids: Seque
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         named = ids[rows[np.flatnonzero(bad)[0]]]
-        raise DataError(f"{bad.sum()} vectors are NaN or infinite (in {dtype}), that of {named!r} first")
+        raise DataError(
+            f"{counted(bad.sum(), 'vector is', 'vectors are')} NaN or infinite (in {dtype}), that of {named!r} first"
+        )
     return values
 
 

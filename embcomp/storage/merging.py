@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.errors import StoreError, why
+from embcomp.errors import StoreError, counted, why
 from embcomp.storage.files import file_hash, new_folder, write_json
 from embcomp.storage.ownership import strangers
 from embcomp.storage.shards import FORMAT, NAMES, is_sharded
@@ -168,4 +168,6 @@ def refuse_twice(folder: Path, names: list[str], paths: list[Path]) -> None:
                 found.append(f"{one!r} in {paths[int(owner[place])]} and {paths[int(owner[place + 1])]}")
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise StoreError(f"{len(found)} ids are there twice: {'; '.join(found[:SHOWN])}{more}; leave one of each out")
+        raise StoreError(
+            f"{counted(len(found), 'id is', 'ids are')} there twice: {'; '.join(found[:SHOWN])}{more}; leave one of each out"
+        )

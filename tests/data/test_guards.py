@@ -129,7 +129,7 @@ def test_joined_groups_keep_a_renamed_clip_on_one_side(home, tmp_path):
         assert len(sides) == 1
     guards = json.loads((result.folder / "metrics.json").read_text())["guards"]
     assert guards["joined_groups"] == 1 and guards["duplicate_clips"] == 1
-    assert "1 groups hold audio of another" in (result.folder / "report.md").read_text()
+    assert "1 group holds audio of another" in (result.folder / "report.md").read_text()
 
 
 def test_the_same_speaker_on_both_sides_of_a_published_split_is_caught(home, tmp_path):
@@ -152,7 +152,7 @@ def test_shared_groups_that_were_accepted_are_reported(home, tmp_path):
     variants = [{"name": "none", "transfer": {"method": "none"}}]
     result = run(settings(home, split=published, variants=variants), tmp_path / "out")
     assert json.loads((result.folder / "metrics.json").read_text())["guards"]["shared_groups"] == 1
-    assert "1 groups are in both training and test clips" in (result.folder / "report.md").read_text()
+    assert "1 group is in both training and test clips" in (result.folder / "report.md").read_text()
 
 
 def test_a_compressor_fitted_on_everything_is_caught_in_a_run(home, tmp_path):

@@ -87,7 +87,7 @@ def test_backslashes_are_read_as_slashes_unless_the_file_is_called_so(tmp_path):
     (tmp_path / "m.csv").write_text("path,label\ndog\\a.wav,x\nAC\\DC.wav,y\n")
     manifest = Manifest.read(tmp_path / "m.csv")
     assert manifest.ids == ["dog/a.wav", "AC\\DC.wav"]
-    assert any("1 paths are written with backslashes" in note for note in manifest.notes)
+    assert any("1 path with backslashes" in note for note in manifest.notes)
     assert Clips(manifest, 16_000, 1.0).bad_clips() == []
 
 

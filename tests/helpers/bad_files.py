@@ -167,7 +167,7 @@ file("zeros", UNREADABLE, lambda path: path.write_bytes(bytes(9999)))
 file("random bytes", UNREADABLE, lambda path: path.write_bytes(np.random.default_rng(1).bytes(9999)))
 
 # Values that are no sound, and sounds that are odd but right.
-file("one nan", "1 samples are NaN or infinite", with_samples([7], np.nan))
+file("one nan", "1 sample is NaN or infinite", with_samples([7], np.nan))
 file("all nan", "16000 samples are NaN or infinite", lambda path: sound(path, np.full(RATE, np.nan), subtype="FLOAT"))
 file("plus and minus inf", "3 samples are NaN", with_samples([1, 2, 3], -np.inf))
 file("too large for single", "16000 samples are NaN", lambda path: sound(path, NOISE * 1e300, subtype="DOUBLE"))

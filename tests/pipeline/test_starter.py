@@ -104,14 +104,14 @@ def test_low_sample_rates_are_kept_and_the_front_end_follows(tmp_path):
 def test_mixed_sample_rates_are_told(tmp_path):
     manifest = write(tmp_path, clips(), rate=16_000)
     write_sound(tmp_path / "a0.wav", rate=8000)
-    assert any("1 clips have a lower sample rate than 16000" in note for note in proposed(manifest, tmp_path)[0].notes)
+    assert any("1 clip has a lower sample rate than 16000" in note for note in proposed(manifest, tmp_path)[0].notes)
 
 
 def test_long_clips_are_cut_at_ten_seconds_and_told(tmp_path):
     manifest = write(tmp_path, clips())
     write_sound(tmp_path / "a0.wav", seconds=12.0)
     start, config = proposed(manifest, tmp_path)
-    assert config.audio.seconds == 10.0 and any("1 of 24 clips are longer than 10 s" in note for note in start.notes)
+    assert config.audio.seconds == 10.0 and any("1 of 24 clips longer than 10 s" in note for note in start.notes)
     assert proposed(manifest, tmp_path, seconds=2.0, sample_rate=22_050)[1].audio.sample_rate == 22_050
 
 

@@ -120,10 +120,7 @@ def test_many_windows_are_read_in_batches(tmp_path, rng, monkeypatch):
 def test_what_is_cut_is_counted_and_said(call, saved, recording):
     assert embcomp.predict(saved, recording).cut == 1 and embcomp.predict(saved, recording, window=0.4).cut == 0
     told = call(saved, recording)
-    assert (
-        "1 files are longer than the 0.4 s the student was trained on and were cut to that length; see --window"
-        in told.err
-    )
+    assert "1 file longer than the 0.4 s the student was trained on, cut to that length; see --window" in told.err
 
 
 def test_a_student_with_several_labels_names_all_above_the_threshold(recording):

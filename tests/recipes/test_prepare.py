@@ -218,7 +218,7 @@ def test_ready_manifest_with_missing_files_is_refused(tones):
     (tones.parent / "audio" / "tones_high_0_0.wav").unlink()
     result = CliRunner().invoke(script("fsdd").main, [str(tones.parent)])
     assert result.exit_code == 2
-    assert "1 files that do not exist: audio/tones_high_0_0.wav" in result.stderr
+    assert "files that do not exist, 1 in all: audio/tones_high_0_0.wav" in result.stderr
 
 
 @pytest.mark.parametrize("name", WITH_DATA)

@@ -159,7 +159,7 @@ def test_stores_that_were_made_differently_are_not_joined(tmp_path, rng):
         with pytest.raises(StoreError, match=said):
             merge_stores([first, other.path], tmp_path / "out")
     twice = plain(tmp_path, "twice", rows, ["d", "b", "f"])
-    with pytest.raises(StoreError, match=r"1 ids are there twice: 'b' in .*first and .*twice"):
+    with pytest.raises(StoreError, match=r"1 id is there twice: 'b' in .*first and .*twice"):
         merge_stores([first, twice.path], tmp_path / "out")
     with pytest.raises(StoreError, match="'a' in"):
         merge_stores([first, first], tmp_path / "out")

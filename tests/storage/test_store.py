@@ -218,7 +218,7 @@ def test_a_vector_that_is_not_finite_is_refused_by_id(path, value):
 def test_a_value_too_large_for_half_precision_is_refused_by_id(path):
     vectors = VECTORS.copy()
     vectors[7, 0] = 70_000
-    with pytest.raises(DataError, match=r"1 vectors are NaN or infinite \(in float16\), that of 'clip7\.wav'"):
+    with pytest.raises(DataError, match=r"1 vector is NaN or infinite \(in float16\), that of 'clip7\.wav'"):
         write(path, Producer(vectors), dtype="float16")
     assert write(path, Producer(vectors)).data[7, 0] == 70_000
 

@@ -15,7 +15,7 @@ from embcomp.data.makers.patterns import by_pattern
 from embcomp.data.makers.summary import Summary, summarise
 from embcomp.data.makers.windows import GRACE, Selection, WindowRule, cut, label_windows
 from embcomp.data.sounds import Sound, look_at, same_content
-from embcomp.errors import EmbcompError, ManifestError
+from embcomp.errors import EmbcompError, ManifestError, counted
 from embcomp.storage.files import write_text
 
 COLUMNS = ("path", "label", "group", "split", "dataset", "start", "end")
@@ -156,7 +156,9 @@ def build(
     else:
         clips, points = _without_points(clips)
         if points:
-            notes.append(f"{points} selections have no length and are left out; --window makes windows around them")
+            notes.append(
+                f"{counted(points, 'selection')} without a length left out; --window makes windows around them"
+            )
     clips, said, outside = _inside(clips, sounds, found.home)
     notes += said
     left_out += outside
@@ -229,7 +231,7 @@ def _cut_windows(clips: list[Clip], sounds: dict[Path, Sound], rule: WindowRule)
         else:
             found += [replace(clip, start=start, end=end) for start, end in places]
     return found, [
-        f"{len(clips)} clips cut into {len(found)} windows of {rule.seconds:g} s, each with the label of its clip"
+        f"{counted(len(clips), 'clip')} cut into {counted(len(found), 'window')} of {rule.seconds:g} s, each with the label of its clip"
     ]
 
 
@@ -264,13 +266,15 @@ def _label_windows(clips: list[Clip], sounds: dict[Path, Sound], rule: WindowRul
             replace(first, label="|" if names == ["|"] else "|".join(names), start=window.start, end=window.end)
         )
     notes = [
-        f"{len(windows)} windows of {rule.seconds:g} s; one has the label of a selection if it covers {rule.overlap:.0%} of it, or of itself"
+        f"{counted(len(windows), 'window')} of {rule.seconds:g} s; one has the label of a selection if it covers {rule.overlap:.0%} of it, or of itself"
     ]
     if empty:
-        notes.append(f"{empty} windows without a selection are left out; --background NAME keeps them under that label")
+        notes.append(
+            f"{counted(empty, 'window')} without a selection left out; --background NAME keeps them under that label"
+        )
     if unsure:
         notes.append(
-            f"{unsure} windows that hold less than {rule.overlap:.0%} of a selection, and nothing else, are left out"
+            f"{counted(unsure, 'window')} with less than {rule.overlap:.0%} of a selection, and nothing else, left out"
         )
     return found, notes
 
@@ -289,7 +293,7 @@ def _inside(
             cut_short += 1
             clip = replace(clip, end=round(length, 6))
         kept.append(clip)
-    notes = [f"{cut_short} selections go on past the end of their file and are cut there"] if cut_short else []
+    notes = [f"{counted(cut_short, 'selection')} past the end of the file, cut there"] if cut_short else []
     return kept, notes, left_out
 
 
@@ -298,7 +302,7 @@ def _labelled(clips: list[Clip], reason: str) -> tuple[list[Clip], list[str]]:
     if not kept or len(kept) == len(clips):
         return clips, []
     first = next(clip for clip in clips if not clip.label)
-    return kept, [f"{len(clips) - len(kept)} files {reason} and are left out, {first.path.name} first"]
+    return kept, [f"{counted(len(clips) - len(kept), 'file')} {reason}, left out, {first.path.name} first"]
 
 
 def _joined(clips: Iterable[Clip]) -> tuple[list[Clip], list[str]]:
@@ -314,7 +318,9 @@ def _joined(clips: Iterable[Clip]) -> tuple[list[Clip], list[str]]:
         names = [name for cell in (found[key].label, clip.label) for name in cell.split("|") if name]
         label = "|".join(dict.fromkeys(names)) or found[key].label or clip.label
         found[key] = replace(found[key], label=label)
-    return list(found.values()), [f"{repeats} rows name a clip again: their labels are joined"] if repeats else []
+    return list(found.values()), [
+        f"{counted(repeats, 'row names', 'rows name')} a clip again: labels are joined"
+    ] if repeats else []
 
 
 def _seconds(value: float | None) -> str:

@@ -76,7 +76,7 @@ class Folder(Maker):
             f"no folder says the label of the files in {home}. Give the part of the path that does, as a regular "
             f"expression: --label '([a-z]+)' finds {_example(files[0].name)!r} in {files[0].name!r}; or --label-level"
         )
-        return Found(clips, home, notes, unlabelled="lie in no class folder", no_label=hint)
+        return Found(clips, home, notes, unlabelled="in no class folder", no_label=hint)
 
 
 def _shared(folders: list[list[str]]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from embcomp.data.makers.base import Clip, Found, Maker, folder_of, option, wanted
 from embcomp.data.makers.published import listed, refuse_columns
 from embcomp.data.tables import read_table
-from embcomp.errors import ManifestError
+from embcomp.errors import ManifestError, counted
 
 TABLE = "annotations_final.csv"
 SPLITS = {**dict.fromkeys("0123456789ab", "train"), "c": "validation", **dict.fromkeys("def", "test")}
@@ -64,5 +64,5 @@ class Mtat(Maker):
             clips.append(Clip(home / place, label or "|", song, SPLITS.get(place[:1].lower(), "")))
         notes += [f"the {len(kept)} most frequent of {len(names)} tags", "a group is the song"]
         if untagged:
-            notes.append(f"{untagged} clips with none of them are left out")
+            notes.append(f"{counted(untagged, 'clip')} with none of them left out")
         return listed(clips, home, notes, self.name)

@@ -76,7 +76,7 @@ def clips_of(annotated: Sequence[tuple[Path, list[Annotation]]], audio: str, not
         raise ManifestError(f"{left_out[0][0]}: {left_out[0][1]}; say where the audio lies with --audio DIR")
     if unnamed:
         notes.append(f"{unnamed} selections without a label are left out")
-    return Found(clips, home, notes, selections=True, left_out=left_out, unlabelled="have no selection")
+    return Found(clips, home, notes, selections=True, left_out=left_out, unlabelled="without a selection")
 
 
 def common_folder(folders: Sequence[Path]) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from embcomp.data.makers.base import Clip
 from embcomp.data.sounds import Sound
+from embcomp.errors import counted
 
 SHOWN = 12  # classes listed by name
 
@@ -73,18 +74,18 @@ class Summary:
             if longest - shortest < 0.005
             else f"{shortest:.2f} to {longest:.2f} s, half under {middle:.2f} s"
         )
-        clips = f"{self.clips} clips" + (f" of {self.files} files" if self.files != self.clips else "")
+        clips = counted(self.clips, "clip") + (f" of {counted(self.files, 'file')}" if self.files != self.clips else "")
         found = [f"{clips}, {_time(self.hours)}; each {length}"]
         shown = [f"{name} {count}" for name, count in self.classes.items()][:SHOWN]
         more = f" and {len(self.classes) - SHOWN} more" if len(self.classes) > SHOWN else ""
-        kind = "classes, several to a clip" if self.multi_label else "classes"
-        found.append(f"{len(self.classes)} {kind}: {', '.join(shown)}{more}")
+        kind = ", several to a clip" if self.multi_label else ""
+        found.append(f"{counted(len(self.classes), 'class', 'classes')}{kind}: {', '.join(shown)}{more}")
         if self.unlabelled:
-            found.append(f"{self.unlabelled} clips without a label")
+            found.append(f"{counted(self.unlabelled, 'clip')} without a label")
         if self.imbalance >= 2:
             found.append(f"imbalance: the largest class has {self.imbalance:.3g} times the clips of the smallest")
         if self.groups:
-            found.append(f"{self.groups} groups, each kept whole between training and test")
+            found.append(f"{counted(self.groups, 'group')}, each kept whole between training and test")
             alone = [name for name, count in self.groups_of.items() if count == 1]
             if alone:
                 found.append(f"  in one group only, so never tested: {', '.join(alone[:SHOWN])}")
@@ -99,7 +100,9 @@ class Summary:
         found.append(f"sample rates: {rates}; channels: {', '.join(map(str, self.channels))}")
         if self.duplicates:
             extra = sum(len(some) - 1 for some in self.duplicates)
-            found.append(f"{extra} files repeat another byte for byte: {' = '.join(self.duplicates[0][:3])}")
+            found.append(
+                f"{counted(extra, 'file repeats', 'files repeat')} another byte for byte: {' = '.join(self.duplicates[0][:3])}"
+            )
         return found
 
 

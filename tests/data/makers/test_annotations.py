@@ -56,7 +56,7 @@ def test_windows_get_labels_by_the_share_they_overlap(recording):
     made = make("raven", recording / "rec1.txt", window=WindowRule(1.0, overlap=0.6))
     # wren covers half of the first two windows, which is too little; robin and the last wren are whole in theirs.
     assert [(clip.start, clip.label) for clip in made.clips] == [(1.0, "robin"), (3.0, "wren")]
-    assert any("1 windows that hold less than 60% of a selection" in note for note in made.notes)
+    assert any("1 window with less than 60% of a selection" in note for note in made.notes)
     made = make("raven", recording / "rec1.txt", window=WindowRule(1.0, overlap=0.5, background="none"))
     assert [(clip.start, clip.label) for clip in made.clips] == [
         (0.0, "wren"),
@@ -107,7 +107,7 @@ def test_audacity_tracks_with_points_frequencies_and_decimal_commas(recording):
     assert is_audacity(recording / "rec1.txt") and not is_raven(recording / "rec1.txt")
     made = make("audacity", recording / "rec1.txt")
     assert [(clip.label, clip.start, clip.end) for clip in made.clips] == [("wren", 0.5, 1.5)]
-    assert any("1 selections have no length" in note for note in made.notes)
+    assert any("1 selection without a length" in note for note in made.notes)
     made = make("audacity", recording / "rec1.txt", window=1.0)
     assert [(clip.start, clip.label) for clip in made.clips] == [(0.0, "wren"), (1.0, "wren"), (2.0, "click")]
 

@@ -71,7 +71,7 @@ def test_files_beside_the_class_folders_are_left_out_and_told(tmp_path):
     write_sounds(tmp_path, "dog/1.wav", "cat/1.wav", "calibration.wav")
     made = make("folder", tmp_path)
     assert len(made.clips) == 2
-    assert any("1 files lie in no class folder and are left out, calibration.wav first" in note for note in made.notes)
+    assert any("1 file in no class folder, left out, calibration.wav first" in note for note in made.notes)
 
 
 def test_files_without_class_folders_need_a_pattern(tmp_path):

@@ -163,7 +163,7 @@ def test_clips_without_a_tag_are_left_out_of_the_clean_set(tmp_path):
     assert len(make("mtat", tmp_path, tags=2, clean=False).clips) == 4
     made = make("mtat", tmp_path, tags=2, clean=True)
     assert len(made.clips) == 3 and "|" not in [clip.label for clip in made.clips]
-    assert "1 clips with none of them are left out" in made.notes
+    assert "1 clip with none of them left out" in made.notes
 
 
 def test_even_answers_may_be_unknown(tmp_path):

@@ -135,7 +135,7 @@ def test_several_labels_by_separator_by_columns_and_by_rows(sounds):
     (sounds / "r.csv").write_text("path,label\ndog/a.wav,Bark\ndog/a.wav,Dog\ncat/b.wav,Cat\n")
     made = make("table", sounds / "r.csv")
     assert [clip.label for clip in made.clips] == ["Bark|Dog", "Cat"]
-    assert any("1 rows name a clip again" in note for note in made.notes)
+    assert any("1 row names a clip again" in note for note in made.notes)
 
 
 def test_times_are_taken_from_start_and_end_or_from_offset_and_duration(sounds):
