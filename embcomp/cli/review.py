@@ -52,7 +52,8 @@ def review(
     LIST is what embcomp suggest wrote, or any manifest. Each label is in the manifest's file
     before the next clip is shown; clips with a label in it are not asked for again, so that
     the same command continues later. Without --labels and --student the labels are those
-    that LIST and the manifest hold. The page answers on this machine only, under an
+    that LIST and the manifest hold; those beyond the keys are found by typing, after /. Names
+    of files, which may give the label away, are shown on N alone. The page answers on this machine only, under an
     address that is drawn anew each time. End it with Ctrl-C.
 
     \b

@@ -13,8 +13,10 @@ from embcomp.data.slips import unicode_form
 from embcomp.errors import ConfigError
 from embcomp.review.label_file import LabelFile, Line
 
-SKIP, UNDO = "s", "u"
-KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in SKIP + UNDO)
+SKIP, UNDO, SHOW_NAMES = "s", "u", "n"
+KEYS = "123456789" + "".join(
+    letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in SKIP + UNDO + SHOW_NAMES
+)
 NONE = "|"  # the cell of a clip to which no label applies
 
 
@@ -225,7 +227,7 @@ class Session:
         about = {"number": number, "name": clip.name, "group": clip.line.group, "why": clip.why}
         return {**about, "predicted": list(predicted)}
 
-    def _said(self, number: int, labelled: bool) -> str:
+    def _said(self, number: int, labelled: bool) -> dict[str, Any]:
         clip = self.clips[number]
         said = self.file.labels[clip.line.key] if labelled else "skipped"
-        return f"{'none' if said == NONE else said.replace('|', ', ')}: {clip.name}"
+        return {"said": "none" if said == NONE else said.replace("|", ", "), "number": number, "name": clip.name}

@@ -65,7 +65,7 @@ def test_a_missing_package_is_broken_and_the_rest_is_looked_at(healthy, monkeypa
         command.main([], standalone_mode=False)
     text = capsys.readouterr().out
     assert "broken  soxr: does not import" in text and "pip install --force-reinstall soxr" in text
-    assert "self-test" in text and "1 essential checks failed" in text
+    assert "self-test" in text and "1 essential check failed" in text
     assert left.value.code == 1
 
 

@@ -57,7 +57,7 @@ def browser():
 class Reviewed:
     """A page that is open in the browser."""
 
-    def __init__(self, browser: Browser, folder: Path, several: bool = False):
+    def __init__(self, browser: Browser, folder: Path, several: bool = False, classes=CLASSES):
         for number, name in enumerate(NAMES):
             write_sound(folder / name, seconds=0.2, seed=number)
         said = ["dog", CLASSES[0], "dog", ""]
@@ -66,7 +66,7 @@ class Reviewed:
         self.browser, self.out = browser, folder / "out.csv"
         manifest = Manifest.read(folder / "next.csv")
         file = LabelFile.open(self.out, False, True)
-        self.session = Session(entries(manifest, folder / "next.csv"), file, CLASSES, several)
+        self.session = Session(entries(manifest, folder / "next.csv"), file, classes, several)
         self.server = ReviewServer(manifest, self.session)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.thread.start()
@@ -90,9 +90,10 @@ class Reviewed:
         self.browser("Input.dispatchKeyEvent", type="keyDown", key=key, text=text or (key if len(key) == 1 else ""))
         self.browser("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def shows(self, name: str, labelled: int) -> None:
+    def shows(self, name: str, labelled: int, named: bool = False) -> None:
+        shown = name if named else f"Clip {NAMES.index(name) + 1}"
         self.until(
-            f"document.getElementById('name').textContent === {name!r} && document.body.dataset.state === 'ready'"
+            f"document.getElementById('name').textContent === {shown!r} && document.body.dataset.state === 'ready'"
             f" && document.getElementById('count').textContent.startsWith('{labelled} of')"
         )
 
@@ -184,6 +185,61 @@ def test_several_labels_are_chosen_and_saved(browser, tmp_path):
         reviewed.press("Enter", "\r")
         reviewed.shows("c.wav", 2)
         assert Manifest.read(reviewed.out).labels == [f"{CLASSES[2]}|{CLASSES[3]}", "|"]
+    finally:
+        reviewed.close()
+
+
+@in_a_browser
+def test_names_are_shown_on_request_alone(reviewed):
+    reviewed.open()
+    text = "document.body.innerText"
+    reviewed.press("1")
+    reviewed.shows("b.wav", 1)
+    assert ".wav" not in reviewed.browser.value(text) and "group" not in reviewed.browser.value(text)
+    reviewed.press("n")
+    reviewed.shows("b.wav", 1, named=True)
+    assert f": {NAMES[0]}" in reviewed.browser.value(text) and "group g" in reviewed.browser.value(text)
+    reviewed.press("2")
+    reviewed.shows("c.wav", 2, named=True)
+    reviewed.press("n")
+    reviewed.shows("c.wav", 2)
+    assert ".wav" not in reviewed.browser.value(text)
+
+
+MANY = tuple(f"{first} {second}" for first in ("Bell", "Ölpumpe", "dog") for second in map("no. {}".format, range(176)))
+
+
+@in_a_browser
+def test_one_of_many_labels_is_found_by_typing(browser, tmp_path):
+    reviewed = Reviewed(browser, tmp_path, classes=MANY)
+    try:
+        reviewed.open()
+        found = "document.querySelector('#classes .found')?.dataset.name"
+        assert reviewed.browser.value("document.querySelectorAll('#classes button').length") == 528
+        assert not reviewed.browser.value(found)
+        reviewed.press("/")
+        reviewed.browser("Input.insertText", text="OLPUMPE NO. 17")  # neither marks nor capitals matter
+        reviewed.until(f"{found} === 'Ölpumpe no. 17'")
+        assert reviewed.browser.value("document.getElementById('matches').textContent") == "7 of 528"
+        reviewed.press("ArrowDown")
+        reviewed.until(f"{found} === 'Ölpumpe no. 170'")
+        if folder := os.environ.get("EMBCOMP_PICTURE"):
+            reviewed.browser.picture(Path(folder) / "review-many.png")
+        reviewed.press("Enter", "\r")
+        reviewed.shows("b.wav", 1)
+        assert Manifest.read(reviewed.out).labels == ["Ölpumpe no. 170"]
+        reviewed.press("/")
+        reviewed.browser("Input.insertText", text="no such")
+        reviewed.until("document.getElementById('matches').textContent === 'no such label'")
+        reviewed.press("Enter", "\r")
+        reviewed.press("Escape")
+        reviewed.press("3")  # a key of a label again, and not of the search
+        reviewed.shows("c.wav", 2)
+        reviewed.press("/")
+        reviewed.browser("Input.insertText", text="s u n")  # keys of actions, which here are letters
+        reviewed.press("Escape")
+        reviewed.shows("c.wav", 2)
+        assert sorted(Manifest.read(reviewed.out).labels) == [MANY[2], "Ölpumpe no. 170"]
     finally:
         reviewed.close()
 

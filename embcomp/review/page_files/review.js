@@ -7,6 +7,8 @@ const MOST_KEPT = 4; // clips fetched ahead or played before
 const SHADES = [[11, 10, 20], [62, 18, 95], [137, 40, 108], [208, 70, 74], [245, 139, 50], [252, 236, 160]];
 
 let state = null, chosen = new Set(), busy = false, kept = new Map(), shown = null;
+let named = false; // whether names of files and groups, which may give the label away, are shown
+let matches = []; // buttons of the labels that the search found
 
 async function ask(what, body) {
   const options = body === undefined ? {} : {
@@ -58,19 +60,19 @@ async function act(what, body) {
   }
 }
 
-function show(found) {
-  state = found;
+function show(given) {
+  state = given;
   const { clip } = state, done = state.labelled;
   at("count").textContent = `${done} of ${state.total} labelled` + (state.skipped ? `, ${state.skipped} skipped` : "");
   at("progress").max = state.total;
   at("progress").value = done;
   at("undo").disabled = state.undo === null;
-  at("last").textContent = state.undo === null ? "" : `Last: ${state.undo}`;
-  at("clip").hidden = at("play").hidden = at("skip").hidden = !clip;
+  at("clip").hidden = at("play").hidden = at("skip").hidden = at("names").hidden = !clip;
   at("save").hidden = !clip || !state.several;
   at("end").hidden = Boolean(clip);
   at("again").hidden = Boolean(clip) || !state.skipped;
   chosen = new Set();
+  name();
   if (clip) {
     start(clip);
   } else {
@@ -82,15 +84,27 @@ function show(found) {
   }
 }
 
+// What is shown of where a clip comes from.
+function name() {
+  const { clip, undo } = state;
+  at("names").setAttribute("aria-pressed", String(named));
+  at("last").textContent = undo === null ? "" : `Last: ${undo.said}: ${named ? undo.name : `clip ${undo.number + 1}`}`;
+  if (!clip) return;
+  at("name").textContent = named ? clip.name : `Clip ${clip.number + 1}`;
+  at("about").textContent = named && clip.group ? `group ${clip.group}` : "";
+}
+
 function start(clip) {
-  at("name").textContent = clip.name;
-  at("about").textContent = clip.group ? `group ${clip.group}` : "";
   at("why").textContent = clip.why ? `Suggested: ${clip.why}` : "";
   at("said").hidden = !clip.predicted.length;
   at("predicted").textContent = clip.predicted.join(", ");
   at("accept").hidden = state.several || !agreed();
+  const keyless = state.classes.some((one) => !one.key);
   at("classes").replaceChildren(...state.classes.map((one) => button(one, clip)));
+  at("classes").classList.toggle("many", keyless);
+  at("finding").hidden = !keyless;
   document.activeElement?.blur();
+  clear();
   play(clip.number);
 }
 
@@ -105,6 +119,7 @@ function button(one, clip) {
   name.textContent = one.name;
   made.append(name);
   made.dataset.name = one.name;
+  made.id = `class-${state.classes.indexOf(one)}`;
   made.classList.toggle("said", clip.predicted.includes(one.name));
   if (state.several) made.setAttribute("aria-pressed", "false");
   made.addEventListener("click", () => pick(one.name));
@@ -125,6 +140,56 @@ function pick(name) {
   }
   if (!chosen.delete(name)) chosen.add(name);
   for (const one of at("classes").children) one.setAttribute("aria-pressed", String(chosen.has(one.dataset.name)));
+}
+
+// Without marks and capitals, so that a label is found however it is typed.
+function plain(text) {
+  return text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+}
+
+// Show the labels that hold what is typed, those that begin with it first.
+function search() {
+  const wanted = plain(at("find").value.trim()), buttons = [...at("classes").children];
+  for (const one of buttons) {
+    const place = plain(one.dataset.name).indexOf(wanted);
+    one.hidden = place < 0;
+    one.style.order = place > 0 ? 1 : 0;
+  }
+  matches = wanted ? buttons.filter((one) => !one.hidden).sort((one, other) => one.style.order - other.style.order) : [];
+  at("matches").textContent = !wanted ? "" : matches.length ? `${matches.length} of ${buttons.length}` : "no such label";
+  mark(0);
+}
+
+// Mark a label that was found; Enter chooses it.
+function mark(place) {
+  for (const one of at("classes").querySelectorAll(".found")) one.classList.remove("found");
+  const one = matches[place];
+  at("find").setAttribute("aria-activedescendant", one ? one.id : "");
+  one?.classList.add("found");
+  one?.scrollIntoView({ block: "nearest" });
+}
+
+function typed(event) {
+  const place = matches.findIndex((one) => one.classList.contains("found"));
+  const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
+  if (event.key in steps && matches.length) {
+    mark((place + steps[event.key] + matches.length) % matches.length);
+  } else if (event.key === "Enter") {
+    if (place < 0) return;
+    pick(matches[place].dataset.name);
+    clear();
+  } else if (event.key === "Escape") {
+    clear();
+    at("find").blur();
+  } else {
+    return;
+  }
+  event.preventDefault();
+}
+
+function clear() {
+  at("find").value = "";
+  search();
 }
 
 function enter() {
@@ -201,10 +266,15 @@ const ACTIONS = {
   " ": replay,
   s: () => state.clip && act("skip", { clip: state.clip.number }),
   u: () => !at("undo").disabled && act("undo", {}),
+  n: () => {
+    named = !named;
+    name();
+  },
+  "/": () => at("find").focus(),
 };
 
 document.addEventListener("keydown", (event) => {
-  if (!state || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (!state || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target === at("find")) return;
   const key = event.key.toLowerCase();
   if (key === "enter") {
     // On a button that has the focus it presses that button.
@@ -224,6 +294,9 @@ at("play").addEventListener("click", replay);
 at("skip").addEventListener("click", ACTIONS.s);
 at("undo").addEventListener("click", ACTIONS.u);
 at("save").addEventListener("click", enter);
+at("names").addEventListener("click", ACTIONS.n);
+at("find").addEventListener("input", search);
+at("find").addEventListener("keydown", typed);
 at("again").addEventListener("click", () => act("again", {}));
 requestAnimationFrame(follow);
 act("state");
