@@ -70,6 +70,9 @@ def test_overlapping_parts_are_one_audio_for_every_guard():
     assert refuse_duplicates(ids, keys, ["g"] * 4, "set", "group", "") == 2
     with pytest.raises(ManifestError, match=r"'b' \(group 'g'\) overlaps 'c' \(group 'h'\)"):
         refuse_duplicates(ids, keys, ["g", "g", "h", "h"], "set", "group", "")
+    # Of two parts that reach as far, the first row is named, wherever they begin.
+    with pytest.raises(ManifestError, match=r"'a' \(group 'g'\) overlaps 'c' \(group 'h'\)"):
+        refuse_duplicates(ids[:3], ["f#1-4", "f#0-4", "f#2-5"], ["g", "g", "h"], "set", "group", "")
 
 
 def test_what_was_seen_counts_in_parts():
