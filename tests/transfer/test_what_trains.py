@@ -72,6 +72,8 @@ def test_every_method_is_here():
 def test_terms_reach_the_parameters_that_are_named_and_no_others(data, method, options, own):
     transfer, student = method_of(data, method, options), new_student()
     assert names(transfer) == own
+    # Checkpoints hold what is trained; targets, scores and prototypes are made again from the store.
+    assert {name for name in transfer.state_dict() if not name.startswith("classifier.")} == own
     terms = terms_of(transfer, student, batch_of(data))
     reached = set().union(*(moved_by(term, transfer) for term in terms.values()))
     assert reached == own
