@@ -34,12 +34,23 @@ class _Input(click.Path):
         return brought(value)
 
 
+class _Results(click.Path):
+    """A file or folder to be written, here or at a URL; what is there is brought."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        from embcomp.storage.outputs import begun
+
+        return begun(value)
+
+
 class _Output(click.Path):
-    """A file or folder to be written."""
+    """A file or folder of this machine to be written."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if is_url(value):
-            self.fail("results are written to this machine, not to a URL; name a place here", param, ctx)
+            self.fail("this command writes to this machine, not to a URL; name a place here", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -49,9 +60,13 @@ INPUT = _Input(path_type=Path)
 MODEL = _Input(path_type=Path, file_okay=False)
 FILE = _Output(path_type=Path, dir_okay=False)
 FOLDER = _Output(path_type=Path, file_okay=False)
-OUT = _Output(path_type=Path)
+LOCAL = _Output(path_type=Path)
+OUT = _Results(path_type=Path)
+OUT_FILE = _Results(path_type=Path, dir_okay=False)
+OUT_FOLDER = _Results(path_type=Path, file_okay=False)
 
-out_option = click.option("--out", required=True, type=FOLDER, help="Output folder.")
+out_option = click.option("--out", required=True, type=OUT_FOLDER, help="Output folder.")
+local_out_option = click.option("--out", required=True, type=FOLDER, help="Output folder.")
 seed_option = click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
 skip_bad_option = click.option(
     "--skip-bad", is_flag=True, help="Leave out unusable clips and report them, instead of stopping."

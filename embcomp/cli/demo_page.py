@@ -11,7 +11,7 @@ from embcomp.cli import common
 
 @click.command("demo-page")
 @click.argument("model", type=common.INPUT)
-@common.out_option
+@common.local_out_option
 @click.option(
     "--runtime",
     type=click.Path(path_type=Path),

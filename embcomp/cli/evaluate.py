@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=common.MODEL)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
-@click.option("--out", required=True, type=common.FILE, help="CSV file for the scores.")
+@click.option("--out", required=True, type=common.OUT_FILE, help="CSV file for the scores.")
 @click.option(
     "--label-map",
     type=common.MANIFEST,

@@ -20,7 +20,7 @@ LOSSY = 4  # exit code for a file that lost more than the limits allow
 @click.command("export")
 @click.argument("artifact", type=common.MODEL)
 @click.option("--to", required=True, metavar="FORMAT", help="onnx, tflite, executorch or c.")
-@click.option("--out", required=True, type=common.FILE, help="Output file; the parity report goes to OUT.json.")
+@click.option("--out", required=True, type=common.OUT_FILE, help="Output file; the parity report goes to OUT.json.")
 @click.option(
     "--int8",
     is_flag=True,

@@ -14,7 +14,7 @@ from embcomp.cli.machine import json_option, print_json, rows
 @click.argument("config", type=common.INPUT)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
 @common.set_option
-@common.out_option
+@common.local_out_option
 @json_option
 def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Train on each of MANIFESTS and test on all of them, with the settings of CONFIG (TOML).

@@ -15,7 +15,7 @@ from embcomp.cli import common
     "--out",
     default="report.html",
     show_default=True,
-    type=common.FILE,
+    type=common.OUT_FILE,
     help="Page to write (.html), or Markdown (.md).",
 )
 @click.option(

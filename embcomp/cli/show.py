@@ -19,7 +19,7 @@ KINDS = {
 
 @click.command()
 @click.argument("what", type=common.INPUT, metavar="CLIP|STORE|RUN|STUDENT")
-@click.option("--out", required=True, type=common.OUT, help="FILE.png for a picture, or a folder for a page, too.")
+@click.option("--out", required=True, type=common.LOCAL, help="FILE.png for a picture, or a folder for a page, too.")
 @click.option("--model", type=common.INPUT, help="Of a clip: draw what this student or exported file says.")
 @click.option("--window", type=float, metavar="SECONDS", help="Of --model.  [default: as it was trained]")
 @click.option(

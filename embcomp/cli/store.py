@@ -29,7 +29,7 @@ def store() -> None:
 @store.command()
 @click.argument("stores", nargs=-1, required=True, type=STORES, metavar="STORE...")
 @click.option("--copy", is_flag=True, help="Copy the rows; by default they stay where they are, and are referred to.")
-@common.out_option
+@common.local_out_option
 def merge(stores: tuple[Path, ...], copy: bool, out: Path) -> None:
     """Join stores of different clips, made in the same way, to one in shards.
 
@@ -86,7 +86,7 @@ def export_(path: Path, out: Path) -> None:
     type=click.Choice(["float32", "float16"]),
     help="Of the stored numbers.  [default: as exported, or float32]",
 )
-@common.out_option
+@common.local_out_option
 def import_(files: tuple[Path, ...], per_shard: int, dtype: str | None, out: Path) -> None:
     """Write Parquet files with a column of ids and one of vectors as a store in shards."""
     from embcomp.storage.exchange import import_parquet

@@ -18,7 +18,7 @@ from embcomp.cli.machine import json_option, print_json, rows
 )
 @click.option("--variant", default="", metavar="NAME", help="Which variant of the file.")
 @common.set_option
-@common.out_option
+@common.local_out_option
 @common.seed_option
 @json_option
 def tune(

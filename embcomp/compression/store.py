@@ -51,12 +51,15 @@ def apply(
         There is no compressor at `compressor`, or it is damaged.
     """
     from embcomp.compression.sharded import apply_shards
+    from embcomp.storage.bringing import brought
     from embcomp.storage.files import file_hash
+    from embcomp.storage.outputs import begun
     from embcomp.storage.shards import is_sharded
     from embcomp.storage.store import write_store
     from embcomp.storage.taught import keep, kept, together
     from embcomp.storage.vectors import open_vectors
 
+    out, store, compressor = begun(out), brought(store), brought(compressor)
     fitted, source = Compressor.load(compressor), open_vectors(store, ids)
     if source.dim != fitted.n_features_in_:
         raise StoreError(

@@ -21,6 +21,9 @@ from embcomp.export.parity import Limits, Parity, generated_rows, measure
 from embcomp.export.runtime import NOTES, notes, notes_of
 from embcomp.export.source import ExportOptions, open_source
 from embcomp.storage.files import recover, sync, write_json
+from embcomp.storage.outputs import begun
+from embcomp.storage.places import named
+from embcomp.storage.publishing import publishing
 
 LOSSY = ".lossy"  # before the suffix of a file that lost more than the limits
 
@@ -97,7 +100,9 @@ def export_artifact(
         The message says how to fix it; nothing is written.
     """
     report = progress or (lambda text: None)
-    out = Path(out)
+    out = begun(out)
+    for beside in (notes_of(out), out.with_name(f"{out.stem}{LOSSY}{out.suffix}")):
+        begun(named(beside))
     form = format_named(to)
     if finetune and not int8:
         raise ConfigError("--finetune is for --int8: a file in float loses nothing that could be learned back")
@@ -153,7 +158,8 @@ def export_artifact(
         _refuse_other(path)
         write_json(notes_of(path), {"model": info.to_dict(), "parity": parity.to_dict()})
         sync(temporary)
-        os.replace(temporary, path)
+        with publishing(path):
+            os.replace(temporary, path)
     return Written(path, info, parity, chosen.bad)
 
 

@@ -21,6 +21,7 @@ from embcomp.pipeline import run
 from embcomp.report.tables import escaped
 from embcomp.storage.files import write_json, write_text
 from embcomp.storage.ownership import check_results, mark_results
+from embcomp.storage.places import relative
 from embcomp.training.devices import check_device
 
 FILES = ("matrix.csv", "matrix.md", "matrix.json", "manifests")
@@ -190,10 +191,7 @@ def _in_common(
         mapped = map_labels(manifest.labels, classes, mapping, several)
         left_out[title] = mapped.left_out
         kept = manifest.select(mapped.kept)
-        paths = [
-            os.path.relpath(os.path.realpath(kept.audio_path(row)), os.path.realpath(folder))
-            for row in range(len(kept))
-        ]
+        paths = [relative(kept.audio_path(row), folder) for row in range(len(kept))]
         # A group that nobody gave is found again, and known not to be given.
         groups = [f"{title}/{group}" if given else "" for group, given in zip(kept.groups, kept.table["given"])]
         table = kept.table.assign(path=paths, label=mapped.labels.cells, group=groups, dataset=title)

@@ -24,6 +24,7 @@ from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.scoring import Tested, scored_clips, test_columns
 from embcomp.report import build, markdown_summary, to_html
 from embcomp.storage.files import read_json, write_json, write_text
+from embcomp.storage.publishing import withdraw
 
 FILES = (
     *("config.toml", "environment.json", "scores.csv", "comparisons.csv", "per_class.csv", "history.csv"),
@@ -191,7 +192,7 @@ def _index(plan: Plan) -> list[dict]:
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table; one without rows leaves no file, not even that of an earlier run."""
     if table.empty:
-        path.unlink(missing_ok=True)
+        withdraw(path)
     else:
         write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 

@@ -41,6 +41,7 @@ from embcomp.pipeline.stages.views import make_view
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
 from embcomp.storage.arrays import WriterLock
 from embcomp.storage.files import fingerprint, read_json, write_json, write_text
+from embcomp.storage.outputs import results_at
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.storage.places import absolute
 from embcomp.training.devices import check_device
@@ -170,11 +171,12 @@ def _opened(config: RunConfig, out: str | os.PathLike) -> Iterator[tuple[Workspa
         TRACKERS[variant.training.log].check()
     engine = open_engine(config.engine, config.workers, config.threads)
     config = replace(config, data=replace(config.data, root=absolute(config.data.root or ".")))
-    space = Workspace(out)
-    config, manifests = _manifests(config)
-    check_results(space.folder, "run", FILES, _older)
-    with WriterLock(space.folder, "a run", inside=True):
-        yield space, config, manifests, engine
+    with results_at(out) as folder:
+        space = Workspace(folder)
+        config, manifests = _manifests(config)
+        check_results(space.folder, "run", FILES, _older)
+        with WriterLock(space.folder, "a run", inside=True):
+            yield space, config, manifests, engine
 
 
 @dataclass(frozen=True)

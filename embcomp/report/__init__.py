@@ -14,7 +14,9 @@ from embcomp.report.page import to_html
 from embcomp.report.reading import Source, read_source
 from embcomp.report.tables import columns_of, markdown_summary, table_lines
 from embcomp.storage.files import write_text
+from embcomp.storage.outputs import begun
 from embcomp.storage.ownership import check_file
+from embcomp.storage.places import named
 
 __all__ = ["build", "markdown_summary", "table_lines", "to_html", "write_report"]
 
@@ -43,12 +45,12 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *, 
     ArtifactError
         A path is none of these, or a file in it is damaged; it is named. Or what is at `out` is no report of embcomp.
     """
-    out = Path(out)
+    out = begun(out)
     if out.suffix not in (".html", ".md"):
         raise ConfigError(f"a report is written as .html or .md, not {out.suffix or 'a name without an end'}: {out}")
     if out.suffix == ".html":
         check_file(out, "report", lambda head: 'name="generator" content="embcomp"' in head)
-    check_file(out.with_suffix(".md"), "report", _ours)
+    check_file(begun(named(out.with_suffix(".md"))), "report", _ours)
     document = build(paths, latency=latency)
     written = []
     if out.suffix == ".html":

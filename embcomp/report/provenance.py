@@ -9,6 +9,7 @@ from typing import Any
 from embcomp.report.blocks import Code, Folded, Points, Section, Table, Text
 from embcomp.report.reading import Source
 from embcomp.report.tables import guard_notes, notes
+from embcomp.storage.places import named
 
 TITLE = "Where it comes from"
 MAX_BAD = 200  # clips named one by one
@@ -53,7 +54,8 @@ def origin(sources: list[Source]) -> Section:
         rows = tuple(sorted(source.hashes.items()))
         blocks.append(
             Folded(
-                "Files read", (Table(("file", "SHA-256, first 16 digits"), rows), Text(f"From {source.path}.", "note"))
+                "Files read",
+                (Table(("file", "SHA-256, first 16 digits"), rows), Text(f"From {named(source.path)}.", "note")),
             )
         )
     return Section(TITLE, tuple(blocks))
@@ -61,7 +63,9 @@ def origin(sources: list[Source]) -> Section:
 
 def _command(source: Source) -> str:
     if source.kind == "run":
-        return f"embcomp run --from {shlex.quote(str(source.path))} --out {shlex.quote(f'{source.path}-again')}"
+        return (
+            f"embcomp run --from {shlex.quote(named(source.path))} --out {shlex.quote(f'{named(source.path)}-again')}"
+        )
     return ""
 
 

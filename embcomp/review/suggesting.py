@@ -20,6 +20,7 @@ from embcomp.review.pool import Budget, Pool, examples, in_order_of, outputs
 from embcomp.review.strategies import Strategy, strategy_named
 from embcomp.storage.files import write_text
 from embcomp.storage.ownership import check_file
+from embcomp.storage.places import join, relative
 from embcomp.students.classifier import Classifier
 
 HEAD = ("path", "label", "group", "predicted", "score", "why")
@@ -85,9 +86,7 @@ class Suggestions:
         path = Path(path)
         check_list(path)
         table = self.table
-        start = os.path.realpath(path.parent)
-        folder = os.path.realpath(self.manifest.folder)
-        table["path"] = [Path(os.path.relpath(os.path.join(folder, name), start)).as_posix() for name in table["path"]]
+        table["path"] = [relative(join(self.manifest.folder, name), path.parent) for name in table["path"]]
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(table.columns)

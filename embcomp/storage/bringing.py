@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
-import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from embcomp.errors import RemoteError, why
@@ -14,9 +14,8 @@ from embcomp.storage import cached, remote
 from embcomp.storage.cached import Entry
 from embcomp.storage.files import file_hash
 from embcomp.storage.places import is_url, named, path_of, url_of
+from embcomp.storage.publishing import UPLOADING
 
-FRESH = 300.0  # seconds for which a file that was looked at is not looked at again
-REMEMBERED = 200_000  # files whose looks are remembered
 BLOCK = 8 << 20  # bytes read at once
 PIECE = 1 << 16  # bytes; ranges begin and end at multiples of it
 WHOLE = 1 << 20  # bytes; smaller files are brought whole
@@ -24,9 +23,6 @@ MARGIN = 0.05  # seconds brought beside those that are asked for
 TAIL = 1 << 20  # bytes behind the samples that are brought, too
 STREAMED = 8  # files of more than 1/8 of the cache are hashed without being kept
 TOGETHER = 16  # files brought at the same time
-UPLOADING = ".uploading"  # in a remote folder that is not whole yet
-
-_looks: dict[str, tuple[float, remote.Info | None]] = {}
 
 
 def here(path: str | os.PathLike, start: float | None = None, stop: float | None = None, fresh: bool = False) -> Path:
@@ -56,8 +52,8 @@ def here(path: str | os.PathLike, start: float | None = None, stop: float | None
         return Path(path)
     path = Path(path)
     if fresh:
-        _looks.pop(url, None)
-    info = _looked(url)
+        remote.forget(url)
+    info = remote.looked(url)
     if info is None or info.folder:
         _gone(url, path)
         return path
@@ -85,8 +81,8 @@ def brought(path: str | os.PathLike) -> Path:
         return Path(path)
     path = path_of(path)
     url = url_of(path)
-    _looks.pop(url, None)
-    info = _looked(url)
+    remote.forget(url)
+    info = remote.looked(url)
     if info is not None and not info.folder:
         cached.pin(url)
         return here(path)
@@ -116,15 +112,20 @@ def whole_files(inside: dict[str, remote.Info]) -> dict[str, remote.Info]:
 
 def bring_all(url: str, path: Path, inside: dict[str, remote.Info]) -> None:
     """Bring the files of a remote folder, several at a time; copies of files that are gone there go here, too."""
-    for known, about in cached.known_below(url).items():
-        if about.tag and known[len(url.rstrip("/")) + 1 :] not in inside:
-            _gone(known, path_of(known))
+    drop_gone(url, inside)
     path.mkdir(parents=True, exist_ok=True)
 
     def one(name: str) -> None:
         _bring(f"{url.rstrip('/')}/{name}", path / name, inside[name])
 
     _in_threads(one, inside)
+
+
+def drop_gone(url: str, inside: Collection[str]) -> None:
+    """Drop the copies of files of a remote folder that are not among those `inside` any more."""
+    for known, about in cached.known_below(url).items():
+        if about.tag and known[len(url.rstrip("/")) + 1 :] not in inside:
+            _gone(known, path_of(known))
 
 
 def bring_together(paths: Iterable[Path]) -> None:
@@ -139,7 +140,7 @@ def hash_of(path: str | os.PathLike) -> str:
     url = url_of(path)
     if not url:
         return file_hash(path)
-    info = _looked(url)
+    info = remote.looked(url)
     if info is None or info.folder:
         raise FileNotFoundError(2, "no such file", url)
     now = cached.entry(url)
@@ -151,7 +152,7 @@ def hash_of(path: str | os.PathLike) -> str:
     key = key or file_hash(here(path))
     now = cached.entry(url)
     kept = now if now.tag == info.tag else Entry(info.tag)
-    cached.keep(url, Entry(kept.tag, kept.whole, kept.bytes, key, kept.parts))
+    cached.keep(url, replace(kept, hash=key))
     return key
 
 
@@ -160,24 +161,8 @@ def is_there(path: str | os.PathLike) -> bool:
     url = url_of(path)
     if not url:
         return Path(path).is_file()
-    info = _looked(url)
+    info = remote.looked(url)
     return info is not None and not info.folder
-
-
-def _looked(url: str) -> remote.Info | None:
-    now = time.monotonic()
-    if url in _looks and now - _looks[url][0] < FRESH:
-        return _looks[url][1]
-    found = remote.look(url)
-    while len(_looks) >= REMEMBERED:
-        _looks.pop(next(iter(_looks)), None)
-    _looks[url] = now, found
-    return found
-
-
-def seen_now(url: str, info: remote.Info) -> None:
-    """Remember what a remote file is, of which this process has just made it so."""
-    _looks[url] = time.monotonic(), info
 
 
 def _gone(url: str, path: Path) -> None:
@@ -212,7 +197,7 @@ def _bring(url: str, path: Path, info: remote.Info) -> None:
                     f"cannot keep a copy of {url} in {cached.cache_folder()}: {why(error)} (EMBCOMP_CACHE names another folder)"
                 ) from None
             key = now.hash if now.tag == info.tag else ""
-            now = Entry(info.tag, True, size, key)
+            now = Entry(info.tag, True, size, key, stamp=path.stat().st_mtime_ns)
             cached.keep(url, now)
 
 
@@ -232,7 +217,7 @@ def _downloaded(url: str, info: remote.Info) -> Path:
                 break
     if info.size >= 0 and (done != info.size or (done - first > BLOCK or first) and remote.look(url) != info):
         half.unlink()
-        _looks.pop(url, None)
+        remote.forget(url)
         raise RemoteError(f"{url} changed while it was read; run again")
     return half
 

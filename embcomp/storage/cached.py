@@ -26,10 +26,12 @@ ENOUGH = 0.9  # of the limit is left when files are dropped
 HELD = 16  # files that each thread keeps from being dropped, the newest ones
 
 _SCHEMA = """
-create table if not exists files (url text primary key, tag text, whole integer, bytes integer, hash text, parts text);
+create table if not exists files (url text primary key, tag text, whole integer, bytes integer, hash text, parts text, stamp integer);
+create table if not exists due (url text primary key);
 create table if not exists total (bytes integer);
 insert into total select 0 where not exists (select 1 from total);
 """
+_COLUMNS = "tag, whole, bytes, hash, parts, stamp"
 _local = threading.local()
 
 
@@ -49,6 +51,8 @@ class Entry:
         As `embcomp.storage.files.file_hash` gives it; empty where nobody has asked.
     parts : list of (int, int)
         Ranges of bytes that are here of a file that is not whole.
+    stamp : int
+        When the copy was last written, ns, as it was when both were the same.
     """
 
     tag: str = ""
@@ -56,6 +60,12 @@ class Entry:
     bytes: int = 0
     hash: str = ""
     parts: list[tuple[int, int]] = field(default_factory=list)
+    stamp: int = 0
+
+
+def _read(row: tuple) -> Entry:
+    tag, whole, size, key, parts, stamp = row
+    return Entry(tag, bool(whole), size, key, [(low, high) for low, high in json.loads(parts)], stamp)
 
 
 def limit() -> int:
@@ -78,11 +88,8 @@ def limit() -> int:
 
 def entry(url: str) -> Entry:
     """What is known of a copy; an empty entry of one that never was here."""
-    rows = _asked("select tag, whole, bytes, hash, parts from files where url = ?", url)
-    if not rows:
-        return Entry()
-    tag, whole, size, key, parts = rows[0]
-    return Entry(tag, bool(whole), size, key, [(a, b) for a, b in json.loads(parts)])
+    rows = _asked(f"select {_COLUMNS} from files where url = ?", url)
+    return _read(rows[0]) if rows else Entry()
 
 
 def keep(url: str, now: Entry) -> None:
@@ -90,8 +97,8 @@ def keep(url: str, now: Entry) -> None:
     with _changing() as database:
         before = database.execute("select bytes from files where url = ?", (url,)).fetchone()
         database.execute(
-            "insert or replace into files values (?, ?, ?, ?, ?, ?)",
-            (url, now.tag, now.whole, now.bytes, now.hash, json.dumps(now.parts)),
+            "insert or replace into files values (?, ?, ?, ?, ?, ?, ?)",
+            (url, now.tag, now.whole, now.bytes, now.hash, json.dumps(now.parts), now.stamp),
         )
         database.execute("update total set bytes = bytes + ?", (now.bytes - (before[0] if before else 0),))
 
@@ -108,12 +115,28 @@ def forget(url: str) -> None:
 def known_below(url: str) -> dict[str, Entry]:
     """What is known of files in a folder, by their URLs."""
     start = url.rstrip("/") + "/"
+    rows = _asked(f"select url, {_COLUMNS} from files where substr(url, 1, ?) = ?", len(start), start)
+    return {row[0]: _read(row[1:]) for row in rows}
+
+
+def note(url: str) -> None:
+    """Write down that a result is due to be uploaded."""
+    with _changing() as database:
+        database.execute("insert or ignore into due values (?)", (url,))
+
+
+def strike(url: str) -> None:
+    """Strike the note of a result that has been uploaded, and of those in it."""
+    with _changing() as database:
+        database.execute("delete from due where url = ? or substr(url, 1, ?) = ?", (url, len(url) + 1, f"{url}/"))
+
+
+def due_below(url: str) -> list[str]:
+    """Results at a URL, or in the folder there, that are due; the outer ones first."""
     rows = _asked(
-        "select url, tag, whole, bytes, hash, parts from files where substr(url, 1, ?) = ?", len(start), start
+        "select url from due where url = ? or substr(url, 1, ?) = ? order by url", url, len(url) + 1, f"{url}/"
     )
-    return {
-        row[0]: Entry(row[1], bool(row[2]), row[3], row[4], [(a, b) for a, b in json.loads(row[5])]) for row in rows
-    }
+    return [row[0] for row in rows]
 
 
 def ranges_of(path: Path) -> Path:
@@ -269,7 +292,7 @@ def _number(url: str) -> int:
 
 
 def _connection() -> sqlite3.Connection:
-    path = cache_folder() / "cache.sqlite"
+    path = cache_folder() / "copies.sqlite"
     mine = (os.getpid(), str(path))
     if getattr(_local, "of", None) != mine or not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -286,7 +309,7 @@ def _connection() -> sqlite3.Connection:
                 database.close()
                 if attempt:
                     raise
-                for name in ("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm"):
+                for name in ("copies.sqlite", "copies.sqlite-wal", "copies.sqlite-shm"):
                     path.with_name(name).unlink(missing_ok=True)
         _local.of, _local.database = mine, database
     return _local.database

@@ -18,6 +18,7 @@ from embcomp.storage.ids import clean_ids
 from embcomp.storage.merging import refuse_twice, write_index, write_names
 from embcomp.storage.ownership import strangers
 from embcomp.storage.parquet import import_pyarrow
+from embcomp.storage.publishing import publishing
 from embcomp.storage.store import DTYPES, EmbeddingStore
 from embcomp.storage.vectors import IDS, VECTORS, vector_keys
 
@@ -66,7 +67,8 @@ def export_parquet(
                 writer.write_table(pyarrow.Table.from_arrays([*names, vectors], schema=schema))
                 if progress is not None:
                     progress(len(block))
-        os.replace(temporary, out)
+        with publishing(out):
+            os.replace(temporary, out)
     except OSError as error:
         raise StoreError(f"cannot write {out}: {why(error)}") from error
     finally:

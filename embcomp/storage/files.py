@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from embcomp.errors import ArtifactError, EmbcompError, why
 from embcomp.storage.imposters import head_of, imposter
+from embcomp.storage.publishing import publishing
 
 MAX_JSON_BYTES = 64 << 20
 
@@ -83,7 +84,8 @@ def write_bytes(path: str | os.PathLike, content: bytes | memoryview, what: str 
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with publishing(path):
+            os.replace(temporary, path)
     except (OSError, ValueError) as error:
         raise EmbcompError(f"cannot write {what}{path}: {why(error)}") from error
     finally:
@@ -107,7 +109,8 @@ def writing(path: str | os.PathLike) -> Iterator[IO[str]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with publishing(path):
+            os.replace(temporary, path)
     except OSError as error:
         raise EmbcompError(f"cannot write {path}: {why(error)}") from error
     finally:
@@ -240,7 +243,13 @@ def _refuse_filled(path: Path) -> None:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Give the finished folder `source` the name `target`, replacing what is there."""
+    """Give the finished folder `source` the name `target`, replacing what is there; upload it where that belongs to a URL."""
+    with publishing(target):
+        rename_folder(source, target)
+
+
+def rename_folder(source: Path, target: Path) -> None:
+    """`replace_folder` of one that is not uploaded yet."""
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
         os.replace(target, old)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.errors import StoreError, why
-from embcomp.storage.files import replace_folder, sync, write_json, write_text
+from embcomp.storage.files import rename_folder, sync, write_json, write_text
+from embcomp.storage.publishing import publishing
 
 FORMAT = 1
 
@@ -45,9 +46,10 @@ def finish_store(
     sync(partial / "data.npy")
     try:
         # The count of rows done is written last: after a kill here, its rows must be found again.
-        replace_folder(partial, path)
-        for name in remains:
-            (path / name).unlink()
+        with publishing(path):
+            rename_folder(partial, path)
+            for name in remains:
+                (path / name).unlink()
     except OSError as error:
         raise StoreError(f"cannot write {path}: {why(error)}") from error
 

@@ -98,13 +98,23 @@ def join(folder: str | os.PathLike, name: str | os.PathLike) -> Path:
     >>> join("data", "clips.csv").as_posix(), join("data", "s3://bucket/clips.csv") == path_of("s3://bucket/clips.csv")
     ('data/clips.csv', True)
     """
-    return path_of(name) if is_url(name) else path_of(folder) / name
+    if is_url(name):
+        return path_of(name)
+    path = path_of(folder) / name
+    return Path(os.path.normpath(path)) if ".." in path.parts and url_of(path) else path
 
 
 def absolute(folder: str | os.PathLike) -> str:
     """How a folder is named wherever a program is started: by its URL, or its absolute path."""
     path = path_of(folder)
     return url_of(path) or str(path.resolve())
+
+
+def relative(path: str | os.PathLike, folder: str | os.PathLike) -> str:
+    """A file as a table in `folder` names it: by its URL where one of the two is remote, else relative to the folder."""
+    if url_of(path) or url_of(folder):
+        return named(os.path.normpath(path))
+    return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder))).as_posix()
 
 
 def named(path: str | os.PathLike) -> str:

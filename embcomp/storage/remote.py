@@ -17,6 +17,8 @@ from embcomp.errors import MissingDependencyError, RemoteError
 from embcomp.storage.places import SCHEMES, shown
 
 TRIES = 5
+FRESH = 300.0  # seconds for which a file that was looked at is not looked at again
+REMEMBERED = 200_000  # files whose looks are remembered
 PAUSE = 0.5  # seconds after the first failure; twice as long after each further one
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "content_md5", "ino")
@@ -47,6 +49,9 @@ class Info:
     sha256: str = ""
 
 
+_looks: dict[str, tuple[float, Info | None]] = {}
+
+
 def look(url: str) -> Info | None:
     """What there is at a URL; None where nothing is.
 
@@ -60,6 +65,28 @@ def look(url: str) -> Info | None:
     except MISSING:
         return None
     return _info(url, found)
+
+
+def looked(url: str) -> Info | None:
+    """`look`, remembered for a few minutes."""
+    now = time.monotonic()
+    if url in _looks and now - _looks[url][0] < FRESH:
+        return _looks[url][1]
+    found = look(url)
+    remember(url, found)
+    return found
+
+
+def remember(url: str, info: Info | None) -> None:
+    """Let `looked` find this, which was seen or made just now."""
+    while len(_looks) >= REMEMBERED:
+        _looks.pop(next(iter(_looks)), None)
+    _looks[url] = time.monotonic(), info
+
+
+def forget(url: str) -> None:
+    """Have a file looked at again."""
+    _looks.pop(url, None)
 
 
 def listing(url: str) -> dict[str, Info]:
@@ -153,6 +180,7 @@ def write(content: bytes, url: str) -> None:
 
 def remove(url: str) -> None:
     """Delete a file; one that is not there is no error."""
+    forget(url)
     with contextlib.suppress(*MISSING):
         _tried(f"cannot delete {url}", lambda: _system(url).rm_file(_bare(url)))
 

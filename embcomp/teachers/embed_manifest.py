@@ -16,7 +16,9 @@ from embcomp.data.manifest import Manifest
 from embcomp.engines import open_engine
 from embcomp.errors import BadClip, ConfigError
 from embcomp.storage.files import fingerprint
+from embcomp.storage.outputs import begun
 from embcomp.storage.ownership import refuse_foreign
+from embcomp.storage.places import named
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.taught import keep
 from embcomp.teachers.base import Teacher, TeacherSettings
@@ -129,6 +131,7 @@ def embed_manifest(
     >>> found.store.dim                                                              # doctest: +SKIP
     1536
     """
+    out = begun(out)
     refuse_foreign(out, "store")
     progress = progress or (lambda stage, done, total: None)
     settings = read_choice("teacher", {"spec": teacher, **(options or {})}) if isinstance(teacher, str) else teacher
@@ -136,6 +139,7 @@ def embed_manifest(
     if silent := [one.spec for one in settings.members or [settings] if places and not one.choice.runs]:
         raise ConfigError(f"the teacher {silent[0]!r} holds vectors, and cannot embed views; take a teacher that runs")
     for place in places.values():
+        begun(named(place))
         refuse_foreign(place, "store")
     crew = nullcontext() if engine == "local" and workers == 1 else open_engine(engine, workers, threads)
     chosen = manifest.with_splits(splits)
@@ -170,7 +174,7 @@ def _embedded(
     progress: Progress,
 ) -> tuple[Teacher, EmbeddingStore, list[EmbeddingStore]]:
     """The teacher, the store of the clips and those of their views."""
-    beside = out.with_name(f"{out.name}.teacher")
+    beside = begun(named(out.with_name(f"{out.name}.teacher")))
     saved = replace(settings, argument=str(beside)) if settings.learns else settings
     if settings.members:
         saved = replace(saved, run_code=True)  # of its members, all of whom the caller has named

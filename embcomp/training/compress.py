@@ -15,6 +15,7 @@ from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, WEIGHTS
+from embcomp.storage.outputs import begun
 from embcomp.storage.ownership import advice, kind_of, strangers
 from embcomp.storage.vectors import matched, open_vectors
 
@@ -82,7 +83,7 @@ def compress(
     StoreError
         There is no store, it is empty, or it lacks a clip of the manifest.
     """
-    config = config or CompressorConfig()
+    config, out = config or CompressorConfig(), begun(out)
     if Path(out).exists() and not (Path(out).is_dir() and not strangers(out)):
         mend = advice(out, "compressor", (CONFIG, WEIGHTS))
         raise ArtifactError(f"{out} already exists ({kind_of(out) or 'not of embcomp'}); {mend}")

@@ -16,8 +16,11 @@ from embcomp.data.splits import validation_split
 from embcomp.distributed import Group, joined
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
+from embcomp.storage.bringing import here
 from embcomp.storage.files import fingerprint
+from embcomp.storage.outputs import begun
 from embcomp.storage.ownership import advice, refuse_foreign, strangers
+from embcomp.storage.publishing import withdraw
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.taught import kept, together
 from embcomp.students.classifier import Classifier
@@ -97,7 +100,7 @@ def distill(
     with joined(device) as group:
         check_processes(variant.training.processes, group)
         return _distill(
-            manifest, Path(out), variant, targets, unlabelled, views, teacher, audio or AudioConfig(), data, validation,
+            manifest, begun(out), variant, targets, unlabelled, views, teacher, audio or AudioConfig(), data, validation,
             seed, device, skip_bad, cache, progress, group,
         )  # fmt: skip
 
@@ -166,12 +169,12 @@ def _distill(
         ]
     )
     # Its name says what it is of: another method must not go on from it.
-    checkpoint = out.with_name(f".{out.name}.{key[:16]}.checkpoint.pt")
+    checkpoint = here(out.with_name(f".{out.name}.{key[:16]}.checkpoint.pt"), fresh=True)
     if out.exists() and not (out.is_dir() and not strangers(out)):
         found = Classifier.load(out)
         if found.about.get("key") == key:
             group.meet()  # not while another process still looks
-            checkpoint.unlink(missing_ok=True)  # where the call that trained it was killed at its end
+            withdraw(checkpoint)  # where the call that trained it was killed at its end
             return found
         mend = advice(out, "student", (CONFIG, WEIGHTS, *OWN_NOTES))
         raise ArtifactError(f"another student is at {out}; {mend}")
@@ -227,7 +230,7 @@ def _distill(
         progress=progress,
     )
     if group.first:
-        checkpoint.unlink(missing_ok=True)
+        withdraw(checkpoint)
     return classifier
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from embcomp.storage import bringing, cached
+from embcomp.storage import bringing, cached, remote
 
 
 def upload(folder: Path, url: str) -> str:
@@ -30,7 +30,7 @@ def contents(url: str) -> dict[str, bytes]:
 
 def forget_looks() -> None:
     """Have remote files looked at again, as a new process does."""
-    bringing._looks.clear()
+    remote._looks.clear()
 
 
 class Traffic:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.remotes import forget_looks, fresh_cache, upload
+from helpers.remotes import contents, forget_looks, fresh_cache, upload
 from helpers.runs import tiny
 from helpers.tones import write_tones
 
@@ -22,6 +22,9 @@ from embcomp.storage.files import read_json
 
 RESULTS = ["scores.csv", "comparisons.csv", "per_class.csv", "history.csv", "predictions.json"]
 VARIANTS = [{"name": "no teacher", "transfer": {"method": "none"}}, {"name": "compressed"}]
+STUDENT = [
+    f"--set={one}" for one in ("training.steps=4", "training.evaluate_every=2", "student.width=8", "audio.seconds=0.3")
+]
 SHORT = {"steps": 6, "evaluate_every": 3, "checkpoint_every": 3}
 
 
@@ -65,6 +68,35 @@ def test_a_run_of_remote_data_has_the_results_of_one_of_local_data(sets, local, 
     assert f'root = "{sets[1]}"' in (tmp_path / "run/config.toml").read_text()
     datasets = [read_json(path)["manifest"] for path in (tmp_path / "run/stages/datasets").iterdir()]
     assert sorted(datasets) == [f"{sets[1]}/{name}/manifest.csv" for name in ("abroad", "home")]
+
+
+def test_a_run_at_a_url_has_the_bytes_of_one_here_and_goes_on_elsewhere(sets, local, tmp_path, monkeypatch):
+    out = f"memory://{uuid.uuid4().hex}/run"
+    ended = []
+
+    def stop(stage, done, total):
+        if stage == "students" and done == 1:
+            ended.append(stage)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embcomp.run(settings(sets[1]), out, stop)
+    first = contents(out)
+    fresh_cache(tmp_path / "second", monkeypatch)
+    found = embcomp.run(settings(sets[1]), out)
+    assert ended and found.reused >= 4 and found.made >= 1
+    there = contents(out)
+    assert not [name for name in there if "/." in f"/{name}"]
+    stages = [name for name in first if name.startswith("stages/") and not name.startswith("stages/checkpoints")]
+    assert stages and all(there[name] == first[name] for name in stages)
+    mine = {path.relative_to(local).as_posix(): path.read_bytes() for path in local.rglob("*") if path.is_file()}
+    assert sorted(there) == sorted(mine)
+    assert not [name for name, content in there.items() if str(tmp_path).encode() in content]
+    for name in RESULTS:
+        assert there[name] == mine[name], name
+    assert embcomp.run(settings(sets[1]), out).made == 0
+    with pytest.raises(embcomp.EmbcompError, match="holds a run, which a store must not replace"):
+        embcomp.embed(embcomp.Manifest.read(sets[0] / "home/manifest.csv"), out)
 
 
 def test_urls_in_a_manifest_need_to_be_allowed_unless_they_lie_beside_it(sets, tmp_path):
@@ -140,12 +172,29 @@ def test_commands_take_urls(sets, local, tmp_path, capsys):
     store = upload(tmp_path / "store", f"{sets[1]}/store")
     call("compress", store, "--objective", "reconstruction", "--dim", 4, "--out", tmp_path / "compressor")
     call("apply", tmp_path / "compressor", store, "--out", tmp_path / "targets")
+    far = f"memory://{uuid.uuid4().hex}"
+    assert f"{far}/store\n" in call(
+        "embed", f"{home}/manifest.csv", "--teacher", "kmeans", *small, "--out", f"{far}/store"
+    )
+    call("compress", f"{far}/store", "--objective", "reconstruction", "--dim", 4, "--out", f"{far}/compressor")
+    call("apply", f"{far}/compressor", f"{far}/store", "--out", f"{far}/targets")
+    call("distill", f"{home}/manifest.csv", "--targets", f"{far}/targets", *STUDENT, "--out", f"{far}/student")
+    call("evaluate", f"{far}/student", f"{sets[1]}/abroad/manifest.csv", "--out", f"{far}/scores.csv")
+    call("report", upload(local, f"{sets[1]}/run"), "--no-latency", "--out", f"{far}/report.html")
+    call("predict", f"{far}/student", f"{home}/audio", "--out", f"{far}/labels.csv")
+    made = contents(far)
+    assert {name.partition("/")[0] for name in made} == {
+        *("store", "store.teacher", "compressor", "targets", "student"),
+        *("scores.csv", "report.html", "report.md", "labels.csv"),
+    }
+    assert not [name for name, content in made.items() if b"/cache/files/memory" in content]
+    for name in ("store/data.npy", "compressor/weights.safetensors", "targets/data.npy"):
+        assert made[name] == (tmp_path / name).read_bytes()
     spec = f"store:{store}"
     call("embed", f"{home}/manifest.csv", "--teacher", spec, "--out", tmp_path / "copy")
     assert np.array_equal(embcomp.EmbeddingStore.open(tmp_path / "copy").data, embcomp.EmbeddingStore.open(store).data)
     call("validate", f"{home}/manifest.csv")
-    run = upload(local, f"{sets[1]}/run")
-    call("report", run, "--no-latency", "--out", tmp_path / "report.html")
+    run = f"{sets[1]}/run"
     assert str(tmp_path) not in call("predict", run, f"{home}/audio/home_low_0_0.wav")
 
 

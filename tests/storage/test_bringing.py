@@ -218,7 +218,7 @@ def test_processes_share_a_cache_that_is_too_small(cache, tmp_path):
 def test_a_damaged_list_of_copies_is_made_anew(url, cache):
     here(path_of(f"{url}/a.txt"))
     cached._local.__dict__.pop("of")
-    for path in cache.glob("cache.sqlite*"):
+    for path in cache.glob("copies.sqlite*"):
         path.unlink() if path.suffix != ".sqlite" else path.write_bytes(b"no database" * 1000)
     assert here(path_of(f"{url}/a.txt")).read_bytes() == b"first" * 100
 

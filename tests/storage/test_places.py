@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embcomp.errors import ConfigError
-from embcomp.storage.places import absolute, cache_folder, is_url, join, named, path_of, shown, url_of
+from embcomp.storage.places import absolute, cache_folder, is_url, join, named, path_of, relative, shown, url_of
 
 URLS = [
     "s3://bucket/set/clips.csv",
@@ -47,6 +47,13 @@ def test_names_are_joined_to_urls():
     assert join("s3://b/set", "/data/a.wav") == Path("/data/a.wav")
     assert join("data", "s3://b/a.wav") == path_of("s3://b/a.wav")
     assert join("data", "a.wav") == Path("data/a.wav")
+
+
+def test_files_are_named_from_a_table(tmp_path):
+    far = path_of("s3://b/set/a.wav")
+    assert relative(far, tmp_path) == relative(far, far.parent) == "s3://b/set/a.wav"
+    assert relative(tmp_path / "x/a.wav", tmp_path / "y") == "../x/a.wav"
+    assert join("s3://b/set", "../other/a.wav") == path_of("s3://b/other/a.wav")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from embcomp.pipeline.stages.scoring import Tested, TestedJob, columns, tests_fo
 from embcomp.pipeline.stages.views import ViewedSet, viewed_part, views_key
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.files import fingerprint
+from embcomp.storage.publishing import withdraw
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students.adapt import reestimate
 from embcomp.students.classifier import Classifier
@@ -144,7 +145,7 @@ def make_student(**fields) -> None:
             run_together(train_together, asdict(job) | {"threads": context.config.threads}, variant.training.processes)
         else:
             train_job(context, job, checkpoint)
-    checkpoint.unlink(missing_ok=True)  # of no more use, also where its writer was killed
+    withdraw(checkpoint)  # of no more use, also where its writer was killed
     classifier = Classifier.load(path)
     network = classifier.network.to(context.config.device)
     for test, dataset, mapped in tests_to_do(context, job, split):
