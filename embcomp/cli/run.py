@@ -15,6 +15,7 @@ from embcomp.cli.choices import listing
 from embcomp.cli.machine import json_option, print_json, rows
 from embcomp.cli.watching import Watch
 from embcomp.errors import counted
+from embcomp.storage.places import named
 
 if TYPE_CHECKING:
     from embcomp.config import RunConfig
@@ -97,7 +98,7 @@ def run_and_print(config: RunConfig, out: Path, as_json: bool = False, watch: bo
         click.echo(f"{counted(result.made, 'stage')} computed, {result.reused} reused", err=True)
     else:
         click.echo(f"nothing to do: all {result.reused} stages are already there", err=True)
-    click.echo(f"scores.csv, report.html and more: {result.folder}", err=True)
+    click.echo(f"scores.csv, report.html and more: {named(result.folder)}", err=True)
 
 
 def _repeat(source: Path, out: Path, overrides: tuple[str, ...]) -> None:

@@ -162,9 +162,7 @@ def put(path: str | os.PathLike, url: str) -> Info:
         system.put_file(local, half)
         os.replace(half, place)
 
-    _tried(
-        f"cannot upload to {url}", upload, "what was to be uploaded is kept here; run the same command again to go on"
-    )
+    _sent(url, upload)
     found = look(url)
     if found is None or found.size not in (-1, os.path.getsize(local)):
         raise RemoteError(f"cannot upload to {url}: not all of it arrived; run the same command again to go on")
@@ -175,7 +173,17 @@ def write(content: bytes, url: str) -> None:
     """Upload a few bytes."""
     if url.startswith("file:"):
         os.makedirs(os.path.dirname(_bare(url)), exist_ok=True)
-    _tried(f"cannot upload to {url}", lambda: _system(url).pipe_file(_bare(url), content))
+    _sent(url, lambda: _system(url).pipe_file(_bare(url), content))
+
+
+def _sent(url: str, send: Callable[[], Any]) -> None:
+    what = f"cannot upload to {url}"
+    try:
+        _tried(what, send, "what was to be uploaded is kept here; run the same command again to go on")
+    except MISSING as error:
+        raise RemoteError(
+            f"{what}: {said(error)}; make it, or check its name, and run the same command again"
+        ) from None
 
 
 def remove(url: str) -> None:
