@@ -15,6 +15,8 @@ from scipy import sparse
 from embcomp.metrics.counts import mean_where
 from embcomp.metrics.rows import Rows
 
+DENSE = 1024  # cells; up to so many a sparse array takes longer to make than it saves
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -22,17 +24,17 @@ class Ranking:
 
     Attributes
     ----------
-    positive : sparse array of shape (thresholds, groups)
+    positive : array of shape (thresholds, groups), sparse if it is large
         Clips the class applies to.
-    negative : sparse array of shape (thresholds + 1, groups)
+    negative : array of shape (thresholds + 1, groups)
         Clips it does not apply to, from this threshold up to the one before; last, those below all.
-    tied : sparse array of shape (thresholds, groups), or None
+    tied : array of shape (thresholds, groups), or None
         Those at the threshold itself.
     """
 
-    positive: sparse.csr_array
-    negative: sparse.csr_array
-    tied: sparse.csr_array | None
+    positive: np.ndarray | sparse.csr_array
+    negative: np.ndarray | sparse.csr_array
+    tied: np.ndarray | sparse.csr_array | None
 
     @classmethod
     def of(cls, scores: np.ndarray, applies: np.ndarray, group: np.ndarray, groups: int) -> Ranking:
@@ -41,7 +43,10 @@ class Ranking:
         place = np.searchsorted(-thresholds, -scores)
         at = thresholds[np.minimum(place, len(thresholds) - 1)] == scores
 
-        def counts(rows: np.ndarray, size: int) -> sparse.csr_array:
+        def counts(rows: np.ndarray, size: int) -> np.ndarray | sparse.csr_array:
+            if size * groups <= DENSE:
+                cell = place[rows] * groups + group[rows]
+                return np.bincount(cell, minlength=size * groups).reshape(size, groups).astype(np.float64)
             cells = (np.ones(int(rows.sum())), (place[rows], group[rows]))
             return sparse.coo_array(cells, shape=(size, groups)).tocsr()
 

@@ -15,11 +15,12 @@ from embcomp import __version__
 from embcomp.config import RunConfig
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip
-from embcomp.evaluation.scores import COLUMNS, Predictions, headline, score_rows
+from embcomp.evaluation.scores import COLUMNS, headline
 from embcomp.evaluation.table import Setting
 from embcomp.metrics import monitored
 from embcomp.pipeline.cards import write_cards
 from embcomp.pipeline.comparisons import class_scores, comparisons, tested_students
+from embcomp.pipeline.kept_scores import KeptScores
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.scoring import Tested, scored_clips, test_columns
 from embcomp.report import build, markdown_summary, to_html
@@ -40,7 +41,8 @@ def score_table(plan: Plan, guards: dict[str, Any]) -> pd.DataFrame:
     guards : dict
         What the leak guards found.
     """
-    rows, options = [], plan.context.config.evaluation
+    rows: list[dict[str, Any]] = []
+    kept = KeptScores(plan.context.space.stage("scores", "scores.json"), plan.context.config.evaluation)
     unseen = unseen_words(plan, guards)
     by_variant: dict[str, list[Tested]] = {}
     for one in plan.students + plan.probes:
@@ -49,17 +51,19 @@ def score_table(plan: Plan, guards: dict[str, Any]) -> pd.DataFrame:
             by_variant.setdefault(variant, []).append(one)
     for variant, group in by_variant.items():
         rows += _validation_rows(plan, variant, group)
-        tested: dict[tuple, dict[int, list[Predictions]]] = {}
+        tested: dict[tuple, dict[int, list[str]]] = {}
         for one in group:
             for test in (test for test in one.tests if test.variant == variant):
                 of_seed = tested.setdefault(tuple(test_columns(plan.context, test).items()), {})
-                of_seed.setdefault(one.split.seed, []).append(Predictions.load(test.path))
+                of_seed.setdefault(one.split.seed, []).append(test.path)
         for columns, of_seed in tested.items():
             about = {**group[0].about, "variant": variant, **dict(columns)}
             about["unseen"] = unseen if about["setting"] in (Setting.IN_DOMAIN, Setting.ROBUSTNESS) else ""
             for seed, pieces in of_seed.items():
-                rows += score_rows(pieces, options, about | {"seed": seed})
-            rows += score_rows(sum(of_seed.values(), []), options, about | {"seed": "all"})
+                rows += [{**about, "seed": seed, **row} for row in kept.rows(pieces)]
+            pooled = kept.rows(sum(of_seed.values(), []))
+            rows += [{**about, "seed": "all", **row} for row in pooled]
+    kept.save()
     table = pd.DataFrame(rows)
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
