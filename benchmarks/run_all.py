@@ -47,6 +47,8 @@ class Benchmark:
         Of a run that takes seconds and shows that the script works; None where there is none.
     needs : tuple of Path
         Files without which it is left out.
+    long : bool
+        Takes hours, and is run where `--only` names it.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Benchmark:
     arguments: tuple[str, ...] = ()
     small: tuple[str, ...] | None = ("--small", "--repeats", "1")
     needs: tuple[Path, ...] = ()
+    long: bool = False
 
 
 ESC10, FSDD = SHARED / "esc10" / "manifest.csv", SHARED / "fsdd" / "manifest.csv"
@@ -62,6 +65,8 @@ BENCHMARKS = (
     Benchmark("Files to log-mels", "front_end.py"),
     Benchmark("Clips through the k-means teacher", "kmeans_teacher.py"),
     Benchmark("A training step, batches of 32 log-mels of 64 bands, 101 frames a second", "training_step.py", (), ("--small", "--repeats", "1", "--seconds", "0.2")),
+    Benchmark("From files to a trained student, beside a DataLoader with workers", "loop.py"),
+    Benchmark("Students by kind and width, FSDD", "student_sizes.py", (str(FSDD),), needs=(FSDD,), long=True),
     Benchmark("Steps of one student by two processes", "processes.py"),
     Benchmark("Distance correlation of a batch of 256", "distance_correlation.py"),
     Benchmark("Fit from disk", "compression_fit.py", ("--rows", "100000")),
@@ -72,7 +77,7 @@ BENCHMARKS = (
     Benchmark("Shuffled batches of 256 rows, 200,000 x 512 float32, page cache warm", "compression_batches.py"),
     Benchmark("Fits beside other processes", "busy_threads.py", (), None),
     Benchmark("Growth with the number of clips", "growth.py", ("--picture", str(HERE / "growth.svg")), ("--small", "--clips", "4000")),
-    Benchmark("What `embcomp plan` says, and what a run of ten times the size takes", "plan.py"),
+    Benchmark("What `embcomp plan` says, and what a run of ten times the size takes", "plan.py", ("--only", "one student, short clips", "--clips", "1500", "--calibrate", "15"), ("--small",)),
     Benchmark("Ten million rows of 64 dimensions in shards", "shards.py"),
     Benchmark("One store embedded by two workers, locally and on Ray", "engines.py"),
     Benchmark("Training with unlabelled clips on disk", "unlabelled.py", ("--steps", "200"), None),
@@ -119,7 +124,7 @@ def main() -> None:
     known = {Path(one.script).stem for one in BENCHMARKS}
     if unknown := set(options.only or ()) - known:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
-    chosen = [one for one in BENCHMARKS if not options.only or Path(one.script).stem in options.only]
+    chosen = [one for one in BENCHMARKS if (Path(one.script).stem in options.only if options.only else not one.long)]
     if options.small:
         chosen = [one for one in chosen if one.small is not None]
     command = f"python benchmarks/run_all.py --only {' '.join(options.only)}" if options.only else "make bench"
