@@ -21,6 +21,7 @@ from embcomp.data.slips import numbered
 from embcomp.errors import AudioError, BadClip, EmbcompWarning, refuse_bad
 from embcomp.storage.bringing import bring_together, hash_of, is_there
 from embcomp.storage.content import part_key
+from embcomp.storage.members import member_of
 from embcomp.storage.places import url_of
 
 REMOTE_WORKERS = 16  # threads that bring remote files; they mostly wait
@@ -142,7 +143,7 @@ class Clips:
         def check(row: int) -> None:
             try:
                 path = self.path(row)
-                if url_of(path):
+                if url_of(path) or member_of(path):
                     now, name = (), str(path)
                 else:
                     about = os.stat(path)

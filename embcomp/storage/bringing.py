@@ -13,6 +13,7 @@ from embcomp.errors import RemoteError, why
 from embcomp.storage import cached, remote
 from embcomp.storage.cached import Entry
 from embcomp.storage.files import file_hash
+from embcomp.storage.members import member_of, members, opened_member
 from embcomp.storage.places import is_url, named, path_of, url_of
 from embcomp.storage.publishing import UPLOADING
 
@@ -31,7 +32,7 @@ def here(path: str | os.PathLike, start: float | None = None, stop: float | None
     Parameters
     ----------
     path : path
-        Of this machine, or from `embcomp.storage.places.path_of`.
+        Of this machine, or from `embcomp.storage.places.path_of`; ``clips.tar/a.wav`` is a file in an archive.
     start, stop : float, optional
         The seconds of a recording that will be read; of a long WAV only these are brought. None is the file's own.
     fresh : bool, default=False
@@ -47,6 +48,12 @@ def here(path: str | os.PathLike, start: float | None = None, stop: float | None
     RemoteError
         It cannot be brought.
     """
+    if inside := member_of(path):
+        archive = here(inside[0], fresh=fresh)
+        try:
+            return opened_member(archive, inside[1])
+        except FileNotFoundError:
+            return Path(path)
     url = url_of(path)
     if not url:
         return Path(path)
@@ -130,13 +137,16 @@ def drop_gone(url: str, inside: Collection[str]) -> None:
 
 def bring_together(paths: Iterable[Path]) -> None:
     """Bring remote files, several at a time, before they are asked for one by one; others are left alone."""
-    far = [path for path in dict.fromkeys(paths) if url_of(path)]
+    archives = (inside[0] if (inside := member_of(path)) else path for path in paths)
+    far = [path for path in dict.fromkeys(archives) if url_of(path)]
     if len(far) > 1:
         _in_threads(here, far)
 
 
 def hash_of(path: str | os.PathLike) -> str:
     """`embcomp.storage.files.file_hash` of a file, remote or not; a large remote one is read and not kept."""
+    if member_of(path):
+        return file_hash(here(path))
     url = url_of(path)
     if not url:
         return file_hash(path)
@@ -158,6 +168,8 @@ def hash_of(path: str | os.PathLike) -> str:
 
 def is_there(path: str | os.PathLike) -> bool:
     """Whether a file is there, remote or not."""
+    if inside := member_of(path):
+        return is_there(inside[0]) and inside[1] in members(here(inside[0]))
     url = url_of(path)
     if not url:
         return Path(path).is_file()

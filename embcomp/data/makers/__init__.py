@@ -30,6 +30,7 @@ from embcomp.data.makers.raven import Raven
 from embcomp.data.makers.speech_commands import SpeechCommands
 from embcomp.data.makers.summary import Summary
 from embcomp.data.makers.table import Table
+from embcomp.data.makers.tar import Shards
 from embcomp.data.makers.urbansound8k import UrbanSound8K
 from embcomp.data.makers.windows import WindowRule
 from embcomp.errors import ManifestError, choose
@@ -37,7 +38,7 @@ from embcomp.errors import ManifestError, choose
 __all__ = ["MAKERS", "Clip", "Made", "Maker", "Summary", "WindowRule", "detect", "make"]
 
 MAKERS: tuple[type[Maker], ...] = (
-    *(Folder, Table, HuggingFace, Kaldi, Raven, Audacity),
+    *(Folder, Table, HuggingFace, Kaldi, Raven, Audacity, Shards),
     *(Esc50, UrbanSound8K, SpeechCommands, Fsdd, AudioMnist, OpenMic, Irmas, Mtat, Gtzan, Ravdess, EmoDb),
 )
 
