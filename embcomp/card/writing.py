@@ -12,6 +12,7 @@ from typing import Any
 from embcomp.card.facts import UNKNOWN, Evidence
 from embcomp.card.text import compressor_card, student_card
 from embcomp.errors import ArtifactError, EmbcompError, EmbcompWarning
+from embcomp.storage.artifact import read_config
 from embcomp.storage.cards import CARD, is_card, marked
 from embcomp.storage.files import read_json, write_text
 
@@ -32,7 +33,7 @@ def card_of(path: str | os.PathLike, evidence: Evidence | None = None, license: 
         The folder is missing, or of another kind.
     """
     path = Path(path)
-    config = read_json(path / "config.json")
+    config = read_config(path, " or ".join(KINDS))
     kind = config.get("kind") if isinstance(config, Mapping) else None
     if kind not in KINDS:
         raise ArtifactError(

@@ -20,7 +20,10 @@ class Count(click.IntRange):
     """A whole number that may be written with underscores, as 10_000_000."""
 
     def convert(self, value, parameter, context):
-        return super().convert(str(value).replace("_", "").replace(",", ""), parameter, context)
+        digits = str(value).replace("_", "").replace(",", "")
+        if not digits.removeprefix("-").isdecimal():
+            self.fail(f"{value!r} is no whole number; write 10000000 or 10_000_000", parameter, context)
+        return super().convert(digits, parameter, context)
 
 
 @click.command()

@@ -53,6 +53,8 @@ def read_cells(path: Path, what: str = "manifest") -> Cells:
         No such file, a folder, no UTF-8, no table. The message says how to fix it.
     """
     text = read_text(path, what)
+    if not text.strip():
+        raise ManifestError(f"cannot read {path} as CSV: it is empty")
     directive = re.match(r'"?sep=(.)"?(\r\n|\n|\r)', text)  # Excel's
     if directive:
         separator, text = directive[1], text[directive.end() :]

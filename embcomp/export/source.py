@@ -21,7 +21,7 @@ from embcomp.config.inputs import WORDS
 from embcomp.errors import ArtifactError, ConfigError, choose
 from embcomp.export.info import INPUTS, SAMPLES, THRESHOLD, ModelInfo
 from embcomp.export.kmeans import KMeansBody
-from embcomp.storage.files import read_json
+from embcomp.storage.artifact import read_config
 from embcomp.students import count_parameters
 from embcomp.students.arrays import as_tensors
 from embcomp.students.classifier import Classifier
@@ -293,9 +293,7 @@ def open_source(path: str | os.PathLike, options: ExportOptions | None = None) -
         The options do not suit its kind.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise ArtifactError(f"no student, teacher or compressor at {path}: the folder does not exist")
-    content = read_json(path / "config.json")
+    content = read_config(path, "student, teacher or compressor")
     kind = content.get("kind") if isinstance(content, dict) else None
     if kind not in SOURCES:
         raise ArtifactError(

@@ -82,9 +82,7 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
     from safetensors.torch import load, load_file
 
     path = brought(path)
-    if not path.is_dir():
-        raise ArtifactError(f"no {kind} at {path}: the folder does not exist")
-    config = read_json(path / CONFIG)
+    config = read_config(path, kind)
     found = config.get("kind") if isinstance(config, dict) else None
     if found != kind:
         raise ArtifactError(f"{path} holds a {found or 'folder of another program'}, not a {kind}")
@@ -101,6 +99,29 @@ def load_artifact(path: str | os.PathLike, kind: str) -> tuple[dict[str, Any], d
             raise ArtifactError(f"{path / WEIGHTS} {other}") from error
         raise ArtifactError(f"{path / WEIGHTS} is missing or damaged ({error}); make the {kind} again") from error
     return config, tensors
+
+
+def read_config(path: str | os.PathLike, what: str) -> Any:
+    """Content of the ``config.json`` in the folder of an artifact.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        What is looked for there: ``"student"``.
+
+    Raises
+    ------
+    ArtifactError
+        There is no such folder, it is not one of embcomp's, or the file is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        reason = "that is a file" if path.exists() else "the folder does not exist"
+        raise ArtifactError(f"no {what} at {path}: {reason}")
+    if not os.path.lexists(path / CONFIG):
+        raise ArtifactError(f"no {what} at {path}: the folder has no {CONFIG}, which embcomp writes; name another")
+    return read_json(path / CONFIG)
 
 
 def check_tensors(path: str | os.PathLike, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

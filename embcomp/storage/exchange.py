@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.errors import StoreError, why
+from embcomp.errors import StoreError, counted, why
 from embcomp.storage.arrays import PartialRows, checked_rows
 from embcomp.storage.expansion import refuse_parquet
 from embcomp.storage.files import file_hash, fingerprint, new_folder
@@ -19,12 +20,16 @@ from embcomp.storage.merging import refuse_twice, write_index, write_names
 from embcomp.storage.ownership import strangers
 from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.publishing import publishing
+from embcomp.storage.seen import Seen
 from embcomp.storage.store import DTYPES, EmbeddingStore
+from embcomp.storage.taught import keep, kept, packed, together, unpacked
 from embcomp.storage.vectors import IDS, VECTORS, vector_keys
 
 BLOCK = 1 << 14  # rows at a time
 PER_SHARD = 1_000_000
-ABOUT = b"embcomp"  # among the file's metadata: how the rows were made, as JSON
+# Among the file's metadata: how the rows were made, as JSON, and which clips taught them.
+ABOUT, TAUGHT = b"embcomp", b"embcomp.taught"
+MOST_TAUGHT = 48 << 20  # bytes; readers refuse texts in the metadata from 100 MB on, and pyarrow keeps them twice
 
 
 def export_parquet(
@@ -43,7 +48,7 @@ def export_parquet(
     Raises
     ------
     StoreError
-        There is no such store, or `out` exists or cannot be written.
+        There is no such store, `out` exists or cannot be written, or too many clips taught the store for a file's metadata.
     MissingDependencyError
         pyarrow is not installed.
     """
@@ -52,10 +57,18 @@ def export_parquet(
     if os.path.lexists(out):
         raise StoreError(f"{out} already exists; choose another --out")
     width = source.data.shape[1]
-    about = {"settings": source.settings, "dtype": str(source.data.dtype)}
+    metadata = {ABOUT: json.dumps({"settings": source.settings, "dtype": str(source.data.dtype)})}
+    seen = kept(source.path)
+    if seen is not None:
+        metadata[TAUGHT] = base64.b64encode(packed(seen))
+        if len(metadata[TAUGHT]) > MOST_TAUGHT:
+            raise StoreError(
+                f"{store} was taught by {counted(len(seen.hashes), 'clip')}, more than the metadata of a Parquet file hold; "
+                "copy the store's folder instead"
+            )
     schema = pyarrow.schema(
         [("id", pyarrow.string()), ("hash", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), width))],
-        metadata={ABOUT: json.dumps(about)},
+        metadata=metadata,
     )
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -136,6 +149,7 @@ def import_parquet(
                 raise StoreError(f"{first.path} has no rows")
             refuse_twice(folder, [one["names"] for one in shards], [first.path.parent] * len(shards))
             write_index(folder, shards, settings, first.width, dtype)
+            keep(folder, together(*(one.taught for one in tables)))
     except OSError as error:
         raise StoreError(f"cannot write {out}: {why(error)}") from error
     return EmbeddingStore.open(out)
@@ -169,6 +183,7 @@ class _Table:
             )
         self.vectors, self.ids, self.hashes = vectors[0], ids[0], known.get("hash")
         self.about = self._noted(schema.metadata or {})
+        self.taught = self._taught(schema.metadata or {})
         head = next(self.file.iter_batches(1, columns=[self.vectors]), None)
         self.width = len(head.column(0)[0].as_py() or ()) if head is not None and len(head) else 0
 
@@ -181,6 +196,16 @@ class _Table:
         if not fits or about.get("dtype", "float32") not in DTYPES:
             raise StoreError(f"{self.path} says in its metadata that it is of embcomp, and is not")
         return about
+
+    def _taught(self, metadata: dict[bytes, bytes]) -> Seen | None:
+        if TAUGHT not in metadata:
+            return None
+        try:
+            return unpacked(base64.b64decode(metadata[TAUGHT], validate=True))
+        except ValueError as error:
+            raise StoreError(
+                f"{self.path} does not say which clips taught its vectors ({error}); export it again"
+            ) from None
 
     def blocks(self) -> Iterator[Block]:
         pyarrow = import_pyarrow()

@@ -42,9 +42,7 @@ def keep(store: str | os.PathLike, seen: Seen | None) -> None:
     if seen is None:
         path.unlink(missing_ok=True)
         return
-    from safetensors.torch import save
-
-    content = save(tensors_of(seen))
+    content = packed(seen)
     if not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
 
@@ -60,22 +58,43 @@ def kept(store: str | os.PathLike) -> Seen | None:
     path = Path(store, FILE)
     if not path.exists():
         return None
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         check_regular(path)
-        tensors = load_file(path)
-        kinds = {name: (str(one.dtype), one.dim()) for name, one in tensors.items()}
-        expected = {HASHES: ("torch.int64", 1), FILES: ("torch.int64", 1), SPANS: ("torch.float64", 2)}
-        if HASHES not in kinds or any(expected.get(name) != kind for name, kind in kinds.items()):
-            raise ValueError(f"it holds {kinds}")
-        found = Seen.of_tensors(tensors)
-        if len(found.files) != len(found.spans) or found.spans.shape[1:] != (2,):
-            raise ValueError("its parts do not fit together")
-        return found
-    except (OSError, ValueError, SafetensorError) as error:
+        return unpacked(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise StoreError(
             f"{path} does not say which clips taught the store ({error}); make the store again, or delete this file: "
             "what is trained on it can then not be checked against test clips"
         ) from None
+
+
+def packed(seen: Seen) -> bytes:
+    """As it is kept in a file: 8 bytes a clip, and 24 more for each part of a file."""
+    from safetensors.torch import save
+
+    return save(tensors_of(seen))
+
+
+def unpacked(content: bytes) -> Seen:
+    """What `packed` packed.
+
+    Raises
+    ------
+    ValueError
+        It is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    kinds = {name: (str(one.dtype), one.dim()) for name, one in tensors.items()}
+    expected = {HASHES: ("torch.int64", 1), FILES: ("torch.int64", 1), SPANS: ("torch.float64", 2)}
+    if HASHES not in kinds or any(expected.get(name) != kind for name, kind in kinds.items()):
+        raise ValueError(f"it holds {kinds}")
+    found = Seen.of_tensors(tensors)
+    if len(found.files) != len(found.spans) or found.spans.shape[1:] != (2,):
+        raise ValueError("its parts do not fit together")
+    return found

@@ -140,7 +140,7 @@ def test_parts_of_a_long_file_that_differ_by_a_millisecond_are_different_clips(r
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot read .* as CSV: No columns"),
+        ("", "cannot read .* as CSV: it is empty"),
         ("path,label\n", "names no clip"),
         ("path,label\n\n,\n", "names no clip"),
         ("document,label\na,b\n", r"has no column 'path' \(found: document, label\)"),
