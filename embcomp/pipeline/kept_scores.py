@@ -66,7 +66,7 @@ class KeptScores:
         """Keep what was asked for, and nothing else."""
         content = {
             key: [{**row, **{name: _written(row[name]) for name in NUMBERS}} for row in rows]
-            for key, rows in self._asked.items()
+            for key, rows in sorted(self._asked.items())  # whatever the order of the variants
         }
         if self._asked.keys() != self._before.keys():
             write_json(self._path, content)

@@ -13,6 +13,7 @@ import numpy as np
 from embcomp.errors import StoreError, counted, why
 from embcomp.storage.files import file_hash, new_folder, write_json
 from embcomp.storage.ownership import strangers
+from embcomp.storage.places import is_url, named
 from embcomp.storage.shards import FORMAT, NAMES, is_sharded
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.taught import keep, kept, together
@@ -49,14 +50,19 @@ def merge_stores(
     Raises
     ------
     StoreError
-        A store is missing or damaged, two differ in teacher, settings, dimensions or type, an id is in two of them, or
-        `out` exists.
+        A store is missing or damaged, two differ in teacher, settings, dimensions or type, an id is in two of them, one is
+        remote and not copied, or `out` exists.
     """
     out = Path(out).absolute()
     if out.exists() and not (out.is_dir() and not strangers(out)):
         raise StoreError(f"{out} already exists; choose another --out")
     if not stores:
         raise StoreError("there is no store to join")
+    far = [named(path) for path in stores if is_url(named(path))]
+    if far and not copy:
+        raise StoreError(
+            f"{far[0]} is remote, and its copy here may be dropped from the cache; join with --copy (copy=True)"
+        )
     opened = [EmbeddingStore.open(path) for path in stores]
     for one in opened[1:]:
         _refuse_other(opened[0], one)

@@ -14,6 +14,7 @@ from embcomp.storage import merging, texts
 from embcomp.storage.arrays import RowFile
 from embcomp.storage.merging import merge_stores
 from embcomp.storage.ownership import kind_of
+from embcomp.storage.places import path_of
 from embcomp.storage.seen import Seen
 from embcomp.storage.shards import PickedRows, ShardedRows
 from embcomp.storage.store import EmbeddingStore, write_store
@@ -270,3 +271,11 @@ def test_tables_of_others_are_imported_or_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="NaN or infinite"):
         import_parquet([table("nan.parquet", path=["x"], features=[[1.0, float("nan")]])], tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize("as_named", [str, path_of])
+def test_a_remote_store_is_joined_by_copying_it(tmp_path, monkeypatch, as_named):
+    """The cache may drop what a reference would point to."""
+    monkeypatch.setenv("EMBCOMP_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(StoreError, match="memory://bucket/store is remote, .* join with --copy"):
+        merge_stores([as_named("memory://bucket/store")], tmp_path / "out")
