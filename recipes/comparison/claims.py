@@ -1,4 +1,4 @@
-"""The papers' claim on the comparison: python recipes/comparison/claims.py RESULTS.csv."""
+"""The papers' claim on the comparison: python recipes/comparison/claims.py RESULTS.csv..."""
 
 from __future__ import annotations
 
@@ -21,28 +21,46 @@ PAIRS = (
     ("Lyra: compressed, linear", "no teacher"),
     ("YAMNet: compressed, linear", "YAMNet: raw"),
     ("YAMNet: compressed, linear", "no teacher"),
+    ("raw, labelled clips only", "no teacher"),
+    ("compressed, labelled clips only", "no teacher"),
+    ("raw + pool", "no teacher"),
+    ("compressed + pool", "no teacher"),
+    ("compressed + pool", "raw + pool"),
+    ("compressed + pool + soft labels", "no teacher"),
+    ("compressed, PCA + pool", "no teacher"),
+    ("compressed, random + pool", "no teacher"),
+    ("logit KD + pool", "no teacher"),
+    ("regression + pool", "no teacher"),
+    ("classifier reuse + pool", "no teacher"),
+    ("concepts + pool", "no teacher"),
+    ("CLIP samples + pool", "no teacher"),
 )
 SETTINGS = ("in-domain", "cross-dataset", "adapted")
 
 
-def differences(results: pd.DataFrame) -> pd.DataFrame:
+def differences(*repetitions: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard error of paired differences, over the data sets and seeds of each setting.
 
     The students of a pair share data set, seed, fold and split. The set of cries has a single class, so that adapting to it
     is meaningless, and is left out of that setting.
 
+    Parameters
+    ----------
+    *repetitions : DataFrame
+        Scores; of several, those of the same trainings done again. Differences are averaged over repetitions first, and
+        pairs that one of them lacks are left out.
+
     Returns
     -------
     DataFrame
-        Columns ``variant``, ``over``, and for each setting ``mean``, ``sem`` and ``pairs``.
+        Columns ``variant``, ``over``, and for each setting ``mean``, ``sem`` and ``count``.
     """
-    single = results[(results["seed"] != "all") & results["setting"].isin(SETTINGS)]
-    single = single[~((single["setting"] == "adapted") & (single["set"] == "esc10"))]
-    scores = single.pivot_table(index=["setting", "set", "seed"], columns="variant", values="value")
+    scores = [_scores(one) for one in repetitions]
     rows = []
     for variant, baseline in PAIRS:
-        if variant in scores and baseline in scores:
-            paired = (scores[variant] - scores[baseline]).dropna().groupby("setting")
+        if all({variant, baseline} <= set(one.columns) for one in scores):
+            found = pd.concat([(one[variant] - one[baseline]).dropna() for one in scores], axis=1, join="inner")
+            paired = found.mean(axis=1).groupby("setting")
             rows.append({"variant": variant, "over": baseline} | {s: part for s, part in paired})
     return pd.DataFrame(
         [
@@ -53,13 +71,25 @@ def differences(results: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _scores(results: pd.DataFrame) -> pd.DataFrame:
+    """Of single students: a column for each variant, a row for each setting, set that was trained on, and seed."""
+    single = results[(results["seed"] != "all") & results["setting"].isin(SETTINGS)]
+    single = single[~((single["setting"] == "adapted") & (single["train_dataset"] == "esc10"))]
+    return single.pivot_table(index=["setting", "train_dataset", "seed"], columns="variant", values="value")
+
+
 @click.command("claims")
-@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def main(results: Path) -> None:
-    """Print the effect of each step of the claim as Markdown: mean paired difference ± standard error (number of pairs)."""
+@click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--train", multiple=True, help="Of the students trained on these data sets only; repeatable.")
+def main(results: tuple[Path, ...], train: tuple[str, ...]) -> None:
+    """Print the effect of each step of the claim as Markdown: mean paired difference ± standard error (number of pairs).
+
+    Several RESULTS are repetitions of the same trainings: their differences are averaged before.
+    """
     from embcomp import read_scores
 
-    table = differences(read_scores(results))
+    tables = [read_scores(path) for path in results]
+    table = differences(*(one[one["train_dataset"].isin(train or one["train_dataset"])] for one in tables))
     click.echo("| step | " + " | ".join(SETTINGS) + " |\n" + "|---" * (len(SETTINGS) + 1) + "|")
     for _, row in table.iterrows():
         cells = [

@@ -15,11 +15,13 @@ TITLES = {
         "machine_to_acoustic": "drum machines",
     },
     "cross-dataset": {
+        "fsdd": "FSDD → synthetic digits",
         "esc10": "ESC-10 → cry recall",
         "acoustic_to_machine": "acoustic → machine",
         "machine_to_acoustic": "machine → acoustic",
     },
     "adapted": {
+        "fsdd": "FSDD → synthetic digits, adapted",
         "acoustic_to_machine": "acoustic → machine, adapted",
         "machine_to_acoustic": "machine → acoustic, adapted",
     },

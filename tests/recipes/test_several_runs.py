@@ -59,6 +59,23 @@ def test_the_comparison_is_of_every_method_on_the_same_variants(tmp_path):
     assert all(config.data.root == str(tmp_path) for config in configs.values())
 
 
+def test_with_pools_every_set_has_the_same_variants_and_steps_and_its_own_teacher(tmp_path):
+    comparison = script("comparison", "run")
+    pool = RECIPES / "comparison" / "pool"
+    configs = comparison.configs(tmp_path, comparison.SETS, tmp_path / "out", pool / "methods.toml", sets=pool)
+    first = configs["fsdd"].variants
+    for config in configs.values():
+        assert [(v.name, v.transfer, v.compressor) for v in config.variants] == [
+            (v.name, v.transfer, v.compressor) for v in first
+        ]
+        assert config.data.unlabelled and config.data.cross
+        for variant in config.variants:
+            alone = variant.transfer.method == "none" or not variant.training.unlabelled
+            # Half of a batch is unlabelled: all students see as many labelled clips.
+            assert (variant.training.steps, variant.training.batch_size) == (2500, 32 if alone else 64)
+    assert len({config.variants[1].teacher.spec for config in configs.values()}) == 3
+
+
 @pytest.mark.parametrize("path", sorted((RECIPES / "comparison" / "tune").glob("*.toml")), ids=lambda path: path.stem)
 def test_configs_for_tuning_parse_and_score_no_probe(path):
     config = load(path)
