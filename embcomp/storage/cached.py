@@ -10,7 +10,6 @@ import json
 import os
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -193,8 +192,9 @@ def hold(path: Path) -> bool:
     if not same:  # dropped in between
         file.close()
         return False
-    with contextlib.suppress(OSError):
-        os.utime(path, ns=(time.time_ns(), about.st_mtime_ns))  # when it was used last
+    with contextlib.suppress(OSError):  # when it was used last, by the clock of the file system
+        os.utime(path)
+        os.utime(path, ns=(os.stat(path).st_atime_ns, about.st_mtime_ns))
     held.append(file)
     if len(held) > HELD:
         held.popleft().close()

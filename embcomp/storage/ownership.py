@@ -19,7 +19,7 @@ HALF = re.compile(r"\.(.+)\.\d+\.(?:tmp|old)")  # what a writer that was killed 
 SHOWN = 4  # names listed of what is in the way
 STAGES = frozenset(
     {"checkpoints", "checks", "compressors", "datasets", "embeddings", "features", "predictions", "shifted", "splits"}
-    | {"students", "teachers"}
+    | {"scores", "students", "teachers", "views"}
 )
 
 

@@ -218,7 +218,7 @@ def test_markdown_names_what_was_left_out_and_escapes():
     for words in (
         "2 clips labelled 'cat' left out",
         "no clip of: dog",
-        "1 unusable clips",
+        "1 unusable clip left",
         "3 clips of far are longer than 1.5 s",
     ):
         assert words in text
