@@ -62,7 +62,9 @@ def notes(metrics: dict) -> list[str]:
             found.append(f"{dataset} has no clip of: {', '.join(map(str, labels))}")
     for dataset, count in metrics.get("cut", {}).items():
         if count:
-            found.append(f"{counted(count, 'clip')} of {dataset} longer than {metrics['audio_seconds']:g} s, cut there")
+            found.append(
+                f"{counted(count, 'clip')} of {dataset} {'is' if count == 1 else 'are'} longer than {metrics['audio_seconds']:g} s, cut there"
+            )
     sets_of: dict[str, list[str]] = {}
     for dataset, some in metrics.get("notes", {}).items():
         for note in some:
