@@ -98,7 +98,9 @@ def test_a_finished_run_has_every_part(folder):
     points = [
         item for block in blocks_of(document, "About the clips") if isinstance(block, Points) for item in block.items
     ]
-    assert "4 clips of home are longer than 0.4 s, cut there" in points and points[-2].startswith("3 groups are in both")
+    assert "4 clips of home are longer than 0.4 s, cut there" in points and points[-2].startswith(
+        "3 groups are in both"
+    )
     page = to_html(document)
     assert "90% interval" in page and "confidence = 0.9" in page and f"embcomp run --from {folder}" in page
 
