@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +124,7 @@ def bring_all(url: str, path: Path, inside: dict[str, remote.Info]) -> None:
     def one(name: str) -> None:
         _bring(f"{url.rstrip('/')}/{name}", path / name, inside[name])
 
-    _in_threads(one, inside)
+    remote.together(one, inside, TOGETHER)
 
 
 def drop_gone(url: str, inside: Collection[str]) -> None:
@@ -140,7 +139,7 @@ def bring_together(paths: Iterable[Path]) -> None:
     archives = (inside[0] if (inside := member_of(path)) else path for path in paths)
     far = [path for path in dict.fromkeys(archives) if url_of(path)]
     if len(far) > 1:
-        _in_threads(here, far)
+        remote.together(here, far, TOGETHER)
 
 
 def hash_of(path: str | os.PathLike) -> str:
@@ -315,9 +314,3 @@ def _samples(path: Path, size: int) -> tuple[int, int, int] | None:
             return (at + 8, at + 8 + length, rate) if rate and length and at + 8 + length <= size else None
         at += 8 + length + (length & 1)
     return None
-
-
-def _in_threads(call, items) -> None:
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        for done in [pool.submit(call, item) for item in items]:
-            done.result()

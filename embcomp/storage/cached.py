@@ -8,16 +8,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from embcomp.errors import ConfigError
 from embcomp.storage.places import cache_folder, path_of
+
+if TYPE_CHECKING:
+    import sqlite3
 
 LIMIT = "EMBCOMP_CACHE_GB"  # the variable that says how large the cache may be
 DEFAULT_GB = 20.0
@@ -292,6 +294,8 @@ def _number(url: str) -> int:
 
 
 def _connection() -> sqlite3.Connection:
+    import sqlite3  # late: every command imports this file, and few name a URL
+
     path = cache_folder() / "copies.sqlite"
     mine = (os.getpid(), str(path))
     if getattr(_local, "of", None) != mine or not path.exists():

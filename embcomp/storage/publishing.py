@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from embcomp.errors import ConfigError
@@ -63,10 +62,11 @@ def upload_changed(url: str, path: Path) -> None:
     """Upload the files of a folder that were written by others than embcomp, as by a library that keeps curves."""
     known = cached.known_below(url)
     names = (name for name in _names(path) if not _HIDDEN.search(f"/{name}"))
-    _together(
-        _upload_file,
+    _upload_files(
+        url,
+        path,
         [
-            (f"{url}/{name}", path / name)
+            name
             for name in names
             if (about := known.get(f"{url}/{name}")) is None or about.stamp != (path / name).stat().st_mtime_ns
         ],
@@ -89,11 +89,15 @@ def _upload_folder(url: str, path: Path) -> None:
     mark = f"{url}/{UPLOADING}"
     remote.write(b"", mark)
     names = list(_names(path))
-    _together(_upload_file, [(f"{url}/{name}", path / name) for name in names])
+    _upload_files(url, path, names)
     for name in set(remote.listing(url)) - {*names, UPLOADING}:  # of the folder that this one has replaced
         remote.remove(f"{url}/{name}")
         cached.forget(f"{url}/{name}")
     remote.remove(mark)
+
+
+def _upload_files(url: str, folder: Path, names: Iterable[str]) -> None:
+    remote.together(lambda name: _upload_file(f"{url}/{name}", folder / name), names, TOGETHER)
 
 
 def _upload_file(url: str, path: Path) -> None:
@@ -105,9 +109,3 @@ def _upload_file(url: str, path: Path) -> None:
 
 def _names(folder: Path) -> Iterable[str]:
     return (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def _together(call, given: list[tuple[str, Path]]) -> None:
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        for done in [pool.submit(call, *one) for one in given]:
-            done.result()

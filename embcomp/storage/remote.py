@@ -9,7 +9,8 @@ import os
 import re
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -191,6 +192,13 @@ def remove(url: str) -> None:
     forget(url)
     with contextlib.suppress(*MISSING):
         _tried(f"cannot delete {url}", lambda: _system(url).rm_file(_bare(url)))
+
+
+def together(call: Callable[[Value], object], given: Iterable[Value], threads: int) -> None:
+    """Call a function for each file, several at a time; the first failure in their order is raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(call, one) for one in given]:
+            done.result()
 
 
 def file_digest(parts: Iterator[bytes]) -> str:

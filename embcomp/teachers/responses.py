@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FLOOR = (
-    0.1  # added to a patch's deviation: silence has no shape, and stays near zero instead of becoming rounding alone
-)
+# Added to a patch's deviation: silence has no shape, and stays near zero instead of becoming rounding alone.
+FLOOR = 0.1
 IMAGES = 16  # from so many on torch gives a convolution of width one to oneDNN, which is twice as fast
 
 
