@@ -107,7 +107,7 @@ class HuggingFaceTeacher(PooledTeacher):
         found: list[np.ndarray] = [np.empty(0)] * len(waveforms)
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")  # WavLM's own
-            for some in batches(waveforms, self.settings.batch, self.family.mixed_lengths):
+            for some in batches(waveforms, self.settings.at_once, self.family.mixed_lengths):
                 for row, vectors in zip(some, self.family.rows([waveforms[row] for row in some])):
                     found[row] = vectors.float().cpu().numpy()
         return found

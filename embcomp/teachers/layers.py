@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,17 @@ class LayerSettings(PooledSettings):
     layer_weights: tuple[float, ...] = setting(
         (), "instead of one layer: a weight for every hidden state, none negative; they are divided by their sum"
     )
-    batch: int = setting(8, "clips in one call", at_least=1)
+    batch: int = setting(
+        0,
+        "clips in one call; 0 is 8, and on a GPU as many as are decoded at once, halved where memory is short",
+        at_least=0,
+    )
     device: str = setting("cpu", "where it runs: cpu, cuda, cuda:1")
+
+    @property
+    def at_once(self) -> int:
+        """Clips in one call, at most; more than 8 make a processor no faster, and a GPU by far."""
+        return self.batch or (8 if self.device == "cpu" else sys.maxsize)
 
     def conflict(self) -> str:
         if any(weight < 0 for weight in self.layer_weights):

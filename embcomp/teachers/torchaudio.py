@@ -102,7 +102,7 @@ class TorchaudioTeacher(PooledTeacher):
         found: list[np.ndarray] = [np.empty(0)] * len(waveforms)
         with torch.inference_mode():
             # Only of one length together: zeros behind a clip change what a group norm makes of it.
-            for some in batches(waveforms, self.settings.batch, mixed_lengths=False):
+            for some in batches(waveforms, self.settings.at_once, mixed_lengths=False):
                 states = self._states([waveforms[row] for row in some])
                 if self.settings.layer_weights:
                     read = mixed(states, self.settings)
