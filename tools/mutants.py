@@ -5,7 +5,8 @@
 
 Places are drawn by a seed, then a fault at each: another operator, comparison, number or constant, a loop that never runs.
 A fault that changes annotations or documentation alone is none. The tests run in a copy of the repository, in a forked
-process that has torch and the like imported already. Those in tools/equivalents.toml cannot be noticed, for the reason there.
+process that has torch and the like imported already: first those that run the line, then, if they pass, all of the room.
+Faults in tools/equivalents.toml cannot be noticed, for the reason there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import ast
 import difflib
 import importlib
+import json
 import os
 import random
 import shutil
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +37,13 @@ ROOMS = {
     "metrics": (["embcomp/metrics"], ["tests/metrics"]),
     "evaluation": (["embcomp/evaluation"], ["tests/evaluation"]),
     "compression": (["embcomp/compression"], ["tests/compression"]),
-    "transfer": (["embcomp/transfer"], ["tests/transfer"]),
+    "transfer": (["embcomp/transfer"], ["tests/transfer", "tests/training/test_mixup.py"]),
     "guards": (
         ["embcomp/data/guards.py", "embcomp/data/splits.py"],
-        ["tests/data/test_guards.py", "tests/data/test_splits.py", "tests/data/test_groups.py"],
+        [f"tests/data/test_{name}.py" for name in ("guards", "splits", "split_choice", "groups")],
     ),
 }
+VALUES = "tests/house/test_values.py"  # counts for every room
 HEAVY = ("numpy", "scipy.stats", "scipy.optimize", "pandas", "torch", "torch._dynamo", "sklearn.linear_model", "sklearn.decomposition",
          "sklearn.metrics", "safetensors.torch", "soundfile", "hypothesis", "pytest")  # fmt: skip
 # They ask for settings, or take away what only makes the code faster.
@@ -52,6 +55,7 @@ class Mutant:
     """A fault: the text of a file with it."""
 
     file: str
+    line: int
     operator: str
     before: str
     after: str
@@ -94,9 +98,10 @@ def mutants(files: list[Path], root: Path, count: int, seed: int) -> Iterator[Mu
         after = mutate_code(before, get_operator(name)(), number)
         if after is None or not changes_code(before, after):
             continue
-        lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""))[3:]
+        _, _, where, *lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
         removed, added = (" ".join(line[1:].strip() for line in lines if line[0] == mark) for mark in "-+")
-        yield Mutant(file.relative_to(root).as_posix(), name.removeprefix("core/"), removed, added, after)
+        line = int(where.split()[1].split(",")[0].lstrip("-"))
+        yield Mutant(file.relative_to(root).as_posix(), line, name.removeprefix("core/"), removed, added, after)
         count -= 1
 
 
@@ -128,12 +133,58 @@ def _running(text: str) -> str:
     return ast.dump(tree)
 
 
-def test(copy: Path, tests: list[str], seconds: float) -> tuple[bool, float]:
+class LinesOfTests:
+    """A plugin of pytest: the lines of `files` that each test runs, and the seconds it takes, written to `result`."""
+
+    def __init__(self, files: list[Path], result: Path) -> None:
+        import coverage
+
+        self.files, self.result, self.seconds = files, result, {}
+        self.coverage = coverage.Coverage(data_file=None, include=[str(file) for file in files], config_file=False)
+        self.coverage.set_option("run:core", "ctrace")
+        self.coverage.start()
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.coverage.switch_context(nodeid)
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self):
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        lines = {str(file): data.contexts_by_lineno(str(file)) for file in self.files}
+        self.result.write_text(json.dumps({"seconds": self.seconds, "lines": lines}))
+
+
+def of_line(content: str, line: int, tests: dict[str, list[str]], seconds: dict[str, float]) -> list[str]:
+    """Tests that run the statement at `line`, or any of the function that has it in its head; the quickest files first."""
+    at = min(
+        (node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.stmt) and node.lineno <= line <= node.end_lineno),
+        key=lambda node: node.end_lineno - node.lineno,
+        default=None,
+    )  # fmt: skip
+    if at is None:
+        return []
+    function = isinstance(at, (ast.FunctionDef, ast.AsyncFunctionDef))
+    last = at.body[0].lineno - 1 if hasattr(at, "body") and not function else at.end_lineno
+    found = {test for number in range(at.lineno, last + 1) for test in tests.get(str(number), []) if test}
+    files: dict[str, list[str]] = {}
+    for test in sorted(found, key=lambda test: seconds.get(test, 0.0)):
+        files.setdefault(test.split("::")[0], []).append(test)
+    return [
+        test
+        for file in sorted(files, key=lambda file: sum(seconds.get(test, 0.0) for test in files[file]))
+        for test in files[file]
+    ]
+
+
+def test(copy: Path, tests: list[str], seconds: float, *plugins: Callable[[], object]) -> tuple[bool, float]:
     """Run tests in a forked process; whether all passed within `seconds`, and how long it took."""
     started = time.monotonic()
     child = os.fork()
     if child == 0:
-        _tests_in_child(copy, tests)
+        _tests_in_child(copy, tests, plugins)
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -145,7 +196,7 @@ def test(copy: Path, tests: list[str], seconds: float) -> tuple[bool, float]:
         time.sleep(0.02)
 
 
-def _tests_in_child(copy: Path, tests: list[str]) -> None:
+def _tests_in_child(copy: Path, tests: list[str], plugins: Sequence[Callable[[], object]]) -> None:
     code = 70
     try:
         os.setsid()
@@ -161,7 +212,8 @@ def _tests_in_child(copy: Path, tests: list[str]) -> None:
         os.environ["PYTHONPATH"] = str(copy)
         import pytest
 
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]))
+        given = [plugin() for plugin in plugins]
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests], given))
     finally:
         os._exit(code)
 
@@ -174,24 +226,32 @@ def equivalents() -> dict[tuple[str, str, str], str]:
 
 def score(room: str, count: int, seed: int, copy: Path) -> tuple[int, int, list[Mutant]]:
     """Faults tried that are not known to be equivalent, how many were noticed, and the others."""
-    places_of, tests = ROOMS[room]
+    places_of, tests = ROOMS[room][0], [VALUES, *ROOMS[room][1]]
     files = [
         file
         for place in places_of
         for file in ([copy / place] if place.endswith(".py") else sorted((copy / place).glob("*.py")))
     ]
-    passed, took = test(copy, tests, 3600)
+    result = copy.parent / f"{room}.json"
+    passed, took = test(copy, tests, 3600, lambda: LinesOfTests(files, result))
     if not passed:
         say(f"{room}: its tests fail without a fault; see {' '.join(tests)}")
         return 0, 0, []
     known, tried, missed = equivalents(), 0, []
+    ran = json.loads(result.read_text())
     for mutant in mutants(files, copy, count, seed):
         if (mutant.file, mutant.before, mutant.after) in known:
             continue
         file = copy / mutant.file
         whole = file.read_text(encoding="utf-8")
         file.write_text(mutant.text, encoding="utf-8")
-        passed, _ = test(copy, tests, 30 + 5 * took)
+        near = of_line(whole, mutant.line, ran["lines"][str(file)], ran["seconds"])
+        passed = True
+        for some in (near, tests):
+            if some and passed:
+                passed, _ = test(
+                    copy, some, 30 + 5 * (took if some is tests else sum(ran["seconds"][one] for one in near))
+                )
         file.write_text(whole, encoding="utf-8")
         tried += 1
         if passed:

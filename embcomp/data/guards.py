@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from embcomp.errors import DataError, ManifestError
+from embcomp.errors import DataError, ManifestError, counted
 from embcomp.storage.content import GRACE, Spans, chains, older_keys, span
 
 
@@ -60,7 +60,7 @@ def refuse_shared_clips(train: Mapping[str, str], test: Mapping[str, str], where
     if pairs:
         learned, tested = pairs[0]
         raise ManifestError(
-            f"{where} share {len(pairs)} clips by content: {tested!r} {_same(test[tested], train[learned], content)} {learned!r}, "
+            f"{where} share {counted(len(pairs), 'clip')} by content: {tested!r} {_same(test[tested], train[learned], content)} {learned!r}, "
             "so a score on it would mean nothing. Keep one of them"
         )
 
@@ -89,7 +89,7 @@ def refuse_shared_groups(
     shared = sorted(set(train) & set(test))
     if shared:
         raise ManifestError(
-            f"{where} shares {len(shared)} groups between {sides}, {shared[0]!r} first: the score would be too good. "
+            f"{where} shares {counted(len(shared), 'group')} between {sides}, {shared[0]!r} first: the score would be too good. "
             f"{advice}"
         )
 
@@ -186,7 +186,7 @@ def refuse_duplicates(
     if parted:
         first, other = _across(parted[0], keys, sides)
         raise ManifestError(
-            f"{name} has {len(parted)} clips whose {content} is in more than one {kind}: {ids[first]!r} "
+            f"{name} has {counted(len(parted), 'clip')} whose {content} is in more than one {kind}: {ids[first]!r} "
             f"({kind} {sides[first]!r}) {_same(keys[first], keys[other], content)} {ids[other]!r} ({kind} {sides[other]!r}), so that "
             f"it could be trained on and tested. {advice}"
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embcomp.data.guards import refuse_shared_groups
-from embcomp.errors import ManifestError
+from embcomp.errors import ManifestError, counted
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def halves(groups: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """
     names, owner, counts = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise ManifestError(f"{len(groups)} clips of one group, {', '.join(names)!r}, have no halves")
+        raise ManifestError(_one_group(groups))
     second = np.zeros(len(names), dtype=bool)
     size = [0, 0]
     for name in np.random.default_rng(seed).permutation(len(names)):
@@ -89,19 +89,19 @@ def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
     Raises
     ------
     ManifestError
-        There are fewer groups than folds.
+        There is one group only, there are fewer groups than folds, or every class has fewer clips.
     """
     from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 
     always = np.flatnonzero(only_groups(strata, groups))
     rows = np.setdiff1d(np.arange(len(groups)), always)
     names = np.unique(groups[rows].astype(str))
+    if len(set(groups)) < 2:
+        raise ManifestError(_one_group(groups))
     if folds == 1:
         raise ManifestError("1 fold leaves nothing to train on; use 0 (leave one group out), 2 or more")
     if len(names) < max(folds, 2):
-        raise ManifestError(
-            f"{folds or 'leave-one-out'} folds need as many groups; the manifest has {len(names)}: {', '.join(names[:5])}"
-        )
+        raise ManifestError(_too_few(folds, names.tolist(), len(set(groups)) - len(names)))
     if folds > np.unique(strata[rows], return_counts=True)[1].max():
         raise ManifestError(f"{folds} folds need a class of as many clips; every class has fewer")
     best: tuple[int, list[Fold]] | None = None
@@ -119,6 +119,29 @@ def group_folds(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
         if not lost:
             break
     return best[1]
+
+
+def _one_group(groups: Sequence[str]) -> str:
+    """What to say where nothing can be parted."""
+    if not len(groups):
+        return "there are no clips to part"
+    return (
+        f"{counted(len(groups), 'clip is', 'clips are all')} of one group, {str(groups[0])!r}, and a group is never both learned from and tested: "
+        "give clips of other speakers, recordings or places a group of their own, or test on another data set"
+    )
+
+
+def _too_few(folds: int, names: Sequence[str], pinned: int) -> str:
+    """What to say where `names`, the groups that can be tested, are fewer than the folds."""
+    said = f"{folds} folds need as many groups" if folds else "leaving out one group at a time needs two groups or more"
+    said += f"; {len(names)} can be tested" + (f": {', '.join(names[:5])}" + ", ..." * (len(names) > 5)) * (
+        len(names) > 0
+    )
+    if pinned:
+        said += f" ({counted(pinned, 'group')} must stay in training, having the only clips of a class)"
+    if len(names) < 2:
+        return f"{said}. Add groups to the classes that have one only, or leave these out"
+    return f"{said}. Set split.folds to {len(names)} or fewer, or to 0 to leave out one group at a time"
 
 
 def column_folds(
@@ -202,7 +225,8 @@ def validation_split(strata: np.ndarray, groups: np.ndarray, share: float, seed:
     count = min(max(2, round(1 / share)), len(names), largest)
     if count < 2:
         raise ManifestError(
-            f"validation by group needs two groups or more that can be spared; found {', '.join(names) or 'none'}"
+            f"validation by group needs two groups or more that can be spared; found {', '.join(names) or 'none'}. "
+            "Add groups to the classes that have one only, or leave these out"
         )
     best = None
     for attempt in range(4):

@@ -15,7 +15,7 @@ from embcomp.config import EvaluationConfig
 from embcomp.data.guards import refuse_duplicates, refuse_seen, refuse_shared_clips
 from embcomp.data.labels import Labels, MappedLabels, encode, map_labels
 from embcomp.data.manifest import Manifest
-from embcomp.data.splits import group_folds
+from embcomp.data.splits import group_folds, only_groups
 from embcomp.errors import ConfigError, StoreError
 from embcomp.evaluation.probes import fit_probe
 from embcomp.evaluation.scores import COLUMNS, Predictions, score_rows, scored_predictions
@@ -185,8 +185,9 @@ def _parts(
         yield probe_on.vectors, labels, map_labels(manifest.labels, labels.classes, label_map, labels.multi_label)
         return
     labels = encode(manifest.labels)
-    groups = manifest.groups
-    for fold in group_folds(labels.for_splits, groups, min(FOLDS, len(set(groups))), seed):
+    strata, groups = labels.for_splits, manifest.groups
+    tested_groups = set(groups[~only_groups(strata, groups)])
+    for fold in group_folds(strata, groups, max(2, min(FOLDS, len(tested_groups))), seed):
         cells = [manifest.labels[row] for row in fold.test]
         mapped = map_labels(cells, labels.classes, multi_label=labels.multi_label)
         kept = MappedLabels(mapped.labels, fold.test[mapped.kept], mapped.left_out, mapped.not_tested)

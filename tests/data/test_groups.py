@@ -63,7 +63,7 @@ def test_two_candidates_are_asked_for(read):
 def test_overlapping_parts_are_one_audio_for_every_guard():
     train, test = {"a": "f#0-2"}, {"b": "f#1-3", "c": "f#2-4", "d": "f", "e": "g#0-2"}
     assert shared_clips(train, test) == [("a", "b"), ("a", "d")]
-    with pytest.raises(ManifestError, match="share 1 clips by content: 'b' overlaps 'a'"):
+    with pytest.raises(ManifestError, match="share 1 clip by content: 'b' overlaps 'a'"):
         refuse_shared_clips(train, {"b": "f#1-3"}, "fold 1: fit and test")
     assert joined_groups(["ann", "bob", "cid"], ["f#0-2", "f#1-3", "f#3-4"]) == ["ann", "ann", "cid"]
     ids, keys = list("abcd"), ["f#0-2", "f#1-3", "f#2.5-4", "f#4-5"]

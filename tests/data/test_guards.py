@@ -36,7 +36,7 @@ def test_the_same_content_under_two_names_is_found():
     assert shared_clips(train, test) == [("b.wav", "d.wav")]
     assert shared_clips(train, {"c.wav": "3"}) == shared_clips({}, test) == []
     with pytest.raises(
-        ManifestError, match=r"fold 1: .* share 1 clips by content: 'd.wav' is the same audio as 'b.wav'"
+        ManifestError, match=r"fold 1: .* share 1 clip by content: 'd.wav' is the same audio as 'b.wav'"
     ):
         refuse_shared_clips(train, test, "fold 1: the fit and test clips")
     refuse_shared_clips(train, {"c.wav": "3"}, "fold 1")
@@ -59,7 +59,7 @@ def test_repeats_are_refused_across_sides_and_counted_within():
     ids, hashes = ["a", "b", "c", "d"], ["1", "1", "2", "1"]
     assert refuse_duplicates(ids, hashes, ["g", "g", "h", "g"], "set", "group", "") == 2
     with pytest.raises(
-        ManifestError, match=r"set has 1 clips .* 'a' \(group 'g'\) is the same audio as 'd' \(group 'h'\)"
+        ManifestError, match=r"set has 1 clip .* 'a' \(group 'g'\) is the same audio as 'd' \(group 'h'\)"
     ):
         refuse_duplicates(ids, hashes, ["g", "g", "h", "h"], "set", "group", "Keep one")
 
@@ -137,10 +137,10 @@ def test_the_same_speaker_on_both_sides_of_a_published_split_is_caught(home, tmp
     table.loc[table["group"] == table["group"][2], "split"] = ["train", "test"]
     table.to_csv(home / "home/manifest.csv", index=False)
     published = {"by": "column", "validation": 0.5, "test": ["test"]}
-    with pytest.raises(ManifestError, match=f"split 'test' shares 1 groups .* '{table['group'][2]}' first"):
+    with pytest.raises(ManifestError, match=f"split 'test' shares 1 group .* '{table['group'][2]}' first"):
         run(settings(home, split=published), tmp_path / "out")
     manifest = Manifest.read(home / "home/manifest.csv")
-    with pytest.raises(ManifestError, match="shares 1 groups"):
+    with pytest.raises(ManifestError, match="shares 1 group"):
         column_folds(manifest.splits, manifest.groups)
 
 

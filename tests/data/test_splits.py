@@ -79,15 +79,26 @@ def test_clips_without_a_label_pin_no_group():
     ("strata", "groups", "folds", "message"),
     [
         ([0, 1, 0, 1], "aabb", 1, "1 fold leaves nothing to train on"),
-        ([0, 1, 0, 1], "aabb", 3, "3 folds need as many groups; the manifest has 2: a, b"),
-        ([0, 1, 0, 1], "aaaa", 0, "leave-one-out folds need as many groups; the manifest has 0"),
-        ([-1, -1, -1], "aaa", 0, "leave-one-out folds need as many groups; the manifest has 1: a"),
+        ([0, 1, 0, 1], "aabb", 3, r"3 folds need as many groups; 2 can be tested: a, b\. Set split\.folds to 2 or"),
+        ([0, 1, 0, 1, 2], "aabbc", 4, r"tested: a, b \(1 group must stay in training, .*\)\. Set split\.folds to 2"),
+        ([0] * 6, "abcdef", 7, r"; 6 can be tested: a, b, c, d, e, \.\.\.\. Set split\.folds to 6"),
+        ([0, 0, 0, 1], "aabb", 0, r"two groups or more; 1 can be tested: a \(1 group .*\)\. Add groups to"),
+        ([0, 0, 1, 1], "aabb", 5, r"5 folds need as many groups; 0 can be tested \(2 groups .*\)\. Add groups"),
+        ([0, 1, 0, 1], "aaaa", 0, "4 clips are all of one group, 'a', .*: give clips of other speakers"),
+        ([0, 1, 0, 1], "aaaa", 1, "4 clips are all of one group, 'a'"),
+        ([-1, -1, -1], "aaa", 5, "3 clips are all of one group, 'a'"),
         ([0, 0, 1, 1], "abcd", 3, "3 folds need a class of as many clips"),
     ],
 )
 def test_too_few_groups_or_clips_for_the_folds_are_refused(strata, groups, folds, message):
     with pytest.raises(ManifestError, match=message):
         group_folds(np.array(strata), np.array(list(groups), dtype=object), folds, 0)
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_two_groups_are_enough(folds):
+    found = group_folds(np.array([0, 1, 0, 1]), np.array(list("aabb"), dtype=object), folds, 0)
+    assert sorted(fold.test.tolist() for fold in found) == [[0, 1], [2, 3]]
 
 
 def test_published_folds_test_each_value_once():
@@ -128,7 +139,7 @@ def test_published_validation_clips_are_neither_trained_on_nor_tested():
         column_folds(splits, groups, ["test"], validate=["val", "train"])
     groups[1] = "c"
     with pytest.raises(
-        ManifestError, match=r"split\.validate = \['val'\] shares 1 groups between validation and the rest, 'c'"
+        ManifestError, match=r"split\.validate = \['val'\] shares 1 group between validation and the rest, 'c'"
     ):
         column_folds(splits, groups, ["test"], validate=["val"])
     assert len(column_folds(splits, groups, ["test"], True, ["val"])) == 1
@@ -136,7 +147,7 @@ def test_published_validation_clips_are_neither_trained_on_nor_tested():
 
 def test_a_published_split_that_shares_a_group_is_refused_unless_accepted():
     splits, groups = np.array(["a", "b", "b"], dtype=object), np.array(["g", "g", "h"], dtype=object)
-    with pytest.raises(ManifestError, match="split 'a' shares 1 groups between train and test, 'g' first"):
+    with pytest.raises(ManifestError, match="split 'a' shares 1 group between train and test, 'g' first"):
         column_folds(splits, groups)
     assert len(column_folds(splits, groups, allow_shared_groups=True)) == 2
 

@@ -73,6 +73,17 @@ def test_without_other_clips_probes_are_cross_validated_by_group(sets, compresso
     assert value(same, "raw", "in-domain") == value(same, "compressed", "in-domain")
 
 
+def test_a_group_with_the_only_clips_of_a_class_is_learned_from_in_every_fold(tmp_path, compressor):
+    write_set(tmp_path / "few", seed=5)
+    table = pd.read_csv(tmp_path / "few/manifest.csv")
+    names = sorted(set(table["group"]))[:5]
+    table["group"] = [names[row % 5] for row in range(len(table))]
+    table.loc[table["group"] == names[4], "label"] = "alone"
+    table.to_csv(tmp_path / "few/manifest.csv", index=False)
+    found = evaluate_compressor(compressor, opened(tmp_path, "few"), config=QUICK)
+    assert set(found.table["n"]) == {48} and found.not_tested == ("alone",)
+
+
 def test_what_would_mean_nothing_is_refused(sets, compressor, tmp_path):
     first, other = opened(sets, "first"), opened(sets, "other")
     with pytest.raises(DataError, match="the compressor was fitted on 60 of these clips, 'first0' first"):
