@@ -11,7 +11,7 @@ import sys
 import click
 
 from embcomp import __version__
-from embcomp.cli.notes import notes_shown
+from embcomp.cli.notes import NOTES, notes_shown
 from embcomp.errors import AudioError, EmbcompError, nearest, why
 from embcomp.storage.places import shown
 
@@ -80,7 +80,8 @@ def group() -> None:
     Example:
       embcomp demo
     """
-    click.get_current_context().with_resource(notes_shown())
+    context = click.get_current_context()
+    context.meta[NOTES] = context.with_resource(notes_shown())
 
 
 class _Terminated(KeyboardInterrupt):

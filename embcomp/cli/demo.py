@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
+import embcomp
 from embcomp.cli import common
 from embcomp.cli.run import run_and_print
 
@@ -35,18 +35,20 @@ def demo(out: Path, sounds: Path | None, overrides: tuple[str, ...]) -> None:
     if sounds is not None:
         _render_folders(sounds)
         return
-    from embcomp.config import load
-    from embcomp.demo import CONFIG, POOL_CLIPS, render
+    settings = Path(embcomp.__file__).parent / "demo" / "demo.toml"  # found without what renders sounds
+    run_and_print(settings, list(overrides), out / "run", root=out / "sounds", prepare=lambda: _render(out / "sounds"))
+
+
+def _render(folder: Path) -> None:
+    from embcomp.demo import POOL_CLIPS, render
 
     with common.bar(1, "render") as shown:
-        sets = render(out / "sounds", pool_clips=POOL_CLIPS, progress=common.progress_of(shown))
+        sets = render(folder, pool_clips=POOL_CLIPS, progress=common.progress_of(shown))
     click.echo(
         "synthetic sounds (not recordings; scores on them say nothing about real audio): "
         f"{sets.plain} {sets.shifted} {sets.pool}",
         err=True,
     )
-    config = load(CONFIG, overrides)
-    run_and_print(replace(config, data=replace(config.data, root=str(out / "sounds"))), out / "run")
 
 
 def _render_folders(folder: Path) -> None:

@@ -11,11 +11,19 @@ import click
 from embcomp.errors import EmbcompWarning
 from embcomp.storage.places import shown as urls_shown
 
+NOTES = "embcomp.notes"  # of click's context: what was shown
+
 
 @contextlib.contextmanager
-def notes_shown() -> Iterator[None]:
-    """Print every warning of embcomp once, as a line on standard error; of several processes the first one does."""
-    shown: set[str] = set()
+def notes_shown() -> Iterator[dict[str, None]]:
+    """Print every warning of embcomp once, as a line on standard error; of several processes the first one does.
+
+    Yields
+    ------
+    dict
+        What was shown, in order.
+    """
+    shown: dict[str, None] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("always", EmbcompWarning)
         show = warnings.showwarning
@@ -26,9 +34,9 @@ def notes_shown() -> Iterator[None]:
             elif str(message) not in shown:
                 from embcomp.engines.together import own_rank  # not by every --help
 
-                shown.add(str(message))
+                shown[str(message)] = None
                 if not own_rank():
                     click.echo(f"note: {urls_shown(str(message))}", err=True)
 
         warnings.showwarning = note
-        yield
+        yield shown

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from embcomp.cli import common
 from embcomp.cli.choices import listing
-from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.cli.machine import json_option, plain, print_json, rows
+from embcomp.cli.notes import NOTES
 from embcomp.cli.watching import Watch
-from embcomp.errors import counted
+from embcomp.errors import BadClip, EmbcompWarning, counted
 from embcomp.storage.places import named
-
-if TYPE_CHECKING:
-    from embcomp.config import RunConfig
 
 
 @click.command(cls=listing("teacher", "transfer", "student"))
@@ -49,7 +50,8 @@ def run(
     """Compare the variants listed in CONFIG (TOML) over seeds and folds.
 
     Results already in --out are reused: after an interruption, run the same command
-    again to continue. With --from RUN, that run is repeated from its saved settings;
+    again to continue. A run that is finished, and none of whose files changed, is printed
+    at once. With --from RUN, that run is repeated from its saved settings;
     the exit code is 3 if a score differs. With --processes, each student is trained by
     several processes, and fewer students at a time.
 
@@ -57,7 +59,6 @@ def run(
     Example:
       embcomp run config.toml --set data.root=DATA --out runs/mine
     """
-    from embcomp.config import load
     from embcomp.engines.together import started_together
     from embcomp.errors import ConfigError
 
@@ -78,27 +79,73 @@ def run(
             raise click.UsageError("--json and --watch are for CONFIG, not for --from")
         _repeat(source, out, [*overrides, *given])
     else:
-        run_and_print(load(config, [*overrides, *given]), out, as_json, watch)
+        run_and_print(config, [*overrides, *given], out, as_json, watch)
 
 
-def run_and_print(config: RunConfig, out: Path, as_json: bool = False, watch: bool = False) -> None:
-    """Run a comparison and print its summary."""
+def run_and_print(
+    settings: Path,
+    overrides: list[str],
+    out: Path,
+    as_json: bool = False,
+    watch: bool = False,
+    root: Path | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> None:
+    """Run a comparison and print its summary; one that is finished, and nothing changed since, is printed at once.
+
+    Parameters
+    ----------
+    settings : path
+        A run's TOML file.
+    overrides : list of str
+        See `embcomp.config.load`.
+    root : path, optional
+        Where the data lie, whatever the settings say.
+    prepare : callable, optional
+        Called before the settings are read, unless the run is finished.
+    """
+    from embcomp.pipeline import finished
+
+    more = [] if root is None else [f"root {root}"]
+    asked = finished.request(settings, [*overrides, *more])
+    if said := finished.answer(out, asked):
+        for note in said["notes"]:
+            warnings.warn(note, EmbcompWarning, stacklevel=2)
+        _print(out, said | {"made": 0}, as_json)
+        return
+    if prepare is not None:
+        prepare()
     import embcomp
+    from embcomp.config import load
 
+    config = load(settings, overrides)
+    if root is not None:
+        config = replace(config, data=replace(config.data, root=str(root)))
+    if asked != finished.request(settings, [*overrides, *more]):  # the file was changed while it was read
+        asked = ""
     with Watch() if watch else contextlib.nullcontext(common.stage_progress()) as progress:
         result = embcomp.run(config, out, progress)
+    notes = click.get_current_context().meta.get(NOTES, {})
+    said = {"stages": result.made + result.reused, "left_out": plain(list(result.bad)), "notes": list(notes)}
+    said["summary"] = plain(rows(result.summary))
+    finished.add_answer(result.folder, asked, finished.key_of(config), said)
+    _print(result.folder, said | {"made": result.made}, as_json)
+
+
+def _print(folder: Path, said: dict[str, Any], as_json: bool) -> None:
+    made, reused = said["made"], said["stages"] - said["made"]
     if as_json:
-        about = {"folder": result.folder, "computed": result.made, "reused": result.reused, "left_out": result.bad}
-        print_json(about | {"summary": rows(result.summary)})
+        about = {"folder": folder, "computed": made, "reused": reused, "left_out": said["left_out"]}
+        print_json(about | {"summary": said["summary"]})
         return
-    click.echo((result.folder / "report.md").read_text(encoding="utf-8"), nl=False)
-    for clip in result.bad:
-        click.echo(f"  left out: {clip}", err=True)
-    if result.made:
-        click.echo(f"{counted(result.made, 'stage')} computed, {result.reused} reused", err=True)
+    click.echo((folder / "report.md").read_text(encoding="utf-8"), nl=False)
+    for clip in said["left_out"]:
+        click.echo(f"  left out: {BadClip(**clip)}", err=True)
+    if made:
+        click.echo(f"{counted(made, 'stage')} computed, {reused} reused", err=True)
     else:
-        click.echo(f"nothing to do: all {result.reused} stages are already there", err=True)
-    click.echo(f"scores.csv, report.html and more: {named(result.folder)}", err=True)
+        click.echo(f"finished before; nothing to do: all {reused} stages are already there", err=True)
+    click.echo(f"scores.csv, report.html and more: {named(folder)}", err=True)
 
 
 def _repeat(source: Path, out: Path, overrides: tuple[str, ...]) -> None:

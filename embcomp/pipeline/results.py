@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from embcomp import __version__
-from embcomp.config import RunConfig
+from embcomp.config import to_dict
 from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip
 from embcomp.evaluation.scores import COLUMNS, headline
@@ -24,7 +21,7 @@ from embcomp.pipeline.kept_scores import KeptScores
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.scoring import Tested, scored_clips, test_columns
 from embcomp.report import build, markdown_summary, to_html
-from embcomp.storage.files import read_json, write_json, write_text
+from embcomp.storage.files import fingerprint, read_json, write_json, write_text
 from embcomp.storage.publishing import withdraw
 
 FILES = (
@@ -165,6 +162,19 @@ def write_results(
     write_text(folder / "report.html", to_html(build([folder])))
 
 
+def results_key(
+    plan: Plan, table: pd.DataFrame, guards: dict[str, Any], bad: list[BadClip], cut: dict[str, int]
+) -> str:
+    """Key of all that `write_results` writes, as long as the stages are what they were."""
+    sets = [
+        [one.key, one.manifest.name, list(one.manifest.notes), unit, one.manifest.unseen]
+        for one in plan.context.sets
+        for unit in [_groups(one.manifest)]
+    ]
+    about = [guards, [asdict(clip) for clip in bad], cut, sets, [split.key for split in plan.splits]]
+    return fingerprint([to_dict(plan.context.config), _index(plan), about, table.to_csv(index=False)])
+
+
 def _groups(manifest: Manifest) -> dict[str, Any]:
     """What the groups of a data set are, how many there are, and how many clips were given none."""
     return {"unit": manifest.unit, "count": len(set(manifest.groups)), "without": manifest.ungrouped}
@@ -199,24 +209,3 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
         withdraw(path)
     else:
         write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-
-
-def environment(config: RunConfig) -> dict:
-    """Versions and machine, kept with every run."""
-
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
-    names = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "soundfile", "soxr", "safetensors")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "packages": {"embcomp": __version__, **{name: installed(name) for name in names}},
-        "device": config.device,
-        "threads": config.threads,
-        "seeds": list(config.seeds),
-    }

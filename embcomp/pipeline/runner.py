@@ -14,12 +14,15 @@ import pandas as pd
 
 from embcomp.audio.clips import Clips
 from embcomp.config import RunConfig, to_toml
+from embcomp.data.labels import find_label_map
 from embcomp.data.manifest import Manifest
 from embcomp.engines import open_engine
 from embcomp.engines.local import set_threads
 from embcomp.errors import BadClip, EmbcompError, EmbcompWarning
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
+from embcomp.pipeline.environment import environment
+from embcomp.pipeline.finished import Record
 from embcomp.pipeline.inputs import (
     dataset_paths,
     input_datasets,
@@ -29,7 +32,7 @@ from embcomp.pipeline.inputs import (
     vector_dataset,
 )
 from embcomp.pipeline.plan import Plan
-from embcomp.pipeline.results import FILES, environment, score_table, write_results
+from embcomp.pipeline.results import FILES, results_key, score_table, write_results
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.compressor import make_compressor
 from embcomp.pipeline.stages.embeddings import EmbeddingsJob, make_embeddings, with_member
@@ -117,14 +120,19 @@ def run(config: RunConfig, out: str | os.PathLike, progress: Progress | None = N
     """
     progress = progress or (lambda stage, done, total: None)
     refuse_untested(config)
+    record = Record(config, _named_files(config))
     with _opened(config, out) as (space, config, manifests, engine):
-        ready = _planned(space, config, manifests, progress)
+        record.begin(space.folder)
+        ready = _planned(space, config, manifests, progress, record)
         made, reused = _done(ready, engine, progress)
         plan, guards = ready.plan, ready.guards
         guards |= checks.check_students(plan) | checks.listed(plan.context, ready.given)
         table = score_table(plan, guards)
         summary = summarise(table)
-        write_results(plan, table, summary, guards, ready.bad, ready.cut)
+        key = results_key(plan, table, guards, ready.bad, ready.cut)
+        if made or not record.written(key):
+            write_results(plan, table, summary, guards, ready.bad, ready.cut)
+        record.end(space.folder, key)
         return RunResult(space.folder, table, summary, made, reused, tuple(ready.bad), ready.cut)
 
 
@@ -190,8 +198,10 @@ class _Ready:
     cut: dict[str, int]
 
 
-def _planned(space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress) -> _Ready:
-    datasets, bad, cut = _datasets(space, config, manifests, progress)
+def _planned(
+    space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress, record: Record | None = None
+) -> _Ready:
+    datasets, bad, cut = _datasets(space, config, manifests, progress, record)
     mark_results(space.folder, "run")
     count = 1 + len(config.data.cross)
     datasets, pools = datasets[:count], datasets[count:]
@@ -236,6 +246,15 @@ def _done(ready: _Ready, engine: Any, progress: Progress, untested: bool = False
     return made, reused
 
 
+def _named_files(config: RunConfig) -> list[Path]:
+    """The files that the settings name, beside those that manifests name."""
+    found = dataset_paths(config)
+    if name := config.data.label_map:
+        with contextlib.suppress(EmbcompError):  # which is said when it is read
+            found.append(find_label_map(name, config.data.root))
+    return found
+
+
 def _manifests(config: RunConfig) -> tuple[RunConfig, list[Manifest]]:
     """The manifests of all sets, and the settings that hold for them."""
     manifests = [
@@ -255,7 +274,7 @@ def _older(folder: Path) -> bool:
 
 
 def _datasets(
-    space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress
+    space: Workspace, config: RunConfig, manifests: list[Manifest], progress: Progress, record: Record | None
 ) -> tuple[list[Dataset], list[BadClip], dict[str, int]]:
     found, everything_bad, cut = [], [], {}
     if config.data.inputs != "audio":
@@ -272,6 +291,8 @@ def _datasets(
     for path, manifest in zip(dataset_paths(config), manifests):
         clips = Clips.of(manifest, config.audio)
         hashes = clips.hashes()
+        if record is not None:
+            record.add_clips(manifest, hashes)
         manifest, bad, longer = _checked(space, clips, hashes, config.data.skip_bad, progress)
         hash_of = dict(zip(clips.manifest.ids, hashes))
         dataset = Dataset(manifest, tuple(hash_of[clip] for clip in manifest.ids), clips.manifest)

@@ -23,8 +23,9 @@ from embcomp.config import RunConfig, to_toml
 from embcomp.data.manifest import Manifest
 from embcomp.evaluation.scores import summarise
 from embcomp.pipeline import checks
+from embcomp.pipeline.environment import environment
 from embcomp.pipeline.plan import Plan
-from embcomp.pipeline.results import environment, score_table, write_results
+from embcomp.pipeline.results import score_table, write_results
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.compressor import CompressorJob, make_compressor
 from embcomp.pipeline.stages.embeddings import make_embeddings, ready_teacher, with_member
