@@ -26,6 +26,8 @@ from embcomp.storage.places import named
 @common.group_column_option
 @common.seed_option
 @common.threads_option
+@common.workers_option
+@common.engine_option
 def compress(
     store: Path,
     manifest: Path | None,
@@ -37,11 +39,15 @@ def compress(
     group_column: str,
     seed: int,
     threads: int,
+    workers: int | None,
+    engine: str | None,
 ) -> None:
     """Fit a compressor on the embeddings in STORE.
 
     STORE is a store, or a file of embeddings: .npy, .npz, .parquet, .csv, .h5, or
-    a folder with a .npy file for each clip.
+    a folder with a .npy file for each clip. --workers shares the rows of a store among
+    processes, where the compressor is fitted by their means and covariances: methods
+    pca, lda, random and identity, and linear with --objective reconstruction.
 
     \b
     Example:
@@ -57,7 +63,17 @@ def compress(
         raise ConfigError("--split selects clips of a manifest; add --manifest FILE")
     clips = None if manifest is None else embcomp.Manifest.read(manifest, group_column=group_column)
     config = CompressorConfig(method, objective, dim)
-    fitted = embcomp.compress(store, out, manifest=clips, config=config, splits=splits, seed=seed)
+    fitted = embcomp.compress(
+        store,
+        out,
+        manifest=clips,
+        config=config,
+        splits=splits,
+        seed=seed,
+        workers=workers,
+        engine=engine or "local",
+        threads=threads,
+    )
     click.echo(
         f"{fitted.n_features_in_} to {counted(fitted.n_components_, 'dimension')}, fitted on {counted(fitted.n_samples_, 'clip')}: {named(out)}"
     )

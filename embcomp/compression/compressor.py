@@ -20,9 +20,10 @@ from embcomp.compression.fit import fit_moments, fit_rows
 from embcomp.compression.fitted import Fitted
 from embcomp.compression.learned import Learned
 from embcomp.compression.methods import TRAINABLE
-from embcomp.compression.moments import Moments, collect
+from embcomp.compression.moments import Moments
 from embcomp.compression.persistence import load, save, to_onnx
 from embcomp.compression.rows import as_rows
+from embcomp.compression.tree import collect
 from embcomp.errors import ArtifactError, DataError, EmbcompWarning
 
 

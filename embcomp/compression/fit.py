@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sklearn.utils import check_random_state
@@ -18,6 +18,7 @@ from embcomp.compression.moments import Moments
 from embcomp.compression.problem import Problem
 from embcomp.compression.rows import Rows
 from embcomp.compression.solvers import FactoredMoments, sums
+from embcomp.compression.targets import Membership
 from embcomp.errors import ConfigError, DataError
 from embcomp.storage.seen import Seen
 
@@ -29,6 +30,7 @@ def fit_rows(
     groups: Any = None,
     ids: Iterable[str] | None = None,
     feature_names: Iterable[str] | None = None,
+    summed: Callable[..., tuple[Moments | FactoredMoments, Moments | None]] = sums,
 ) -> Fitted:
     """Fit the method that `params` names on rows ``(n, dim)``.
 
@@ -40,6 +42,8 @@ def fit_rows(
         Labels, and groups that the held-out share must not divide.
     ids, feature_names : iterable of str, optional
         Names of the rows and of the columns.
+    summed : callable
+        Finds the moments, as `embcomp.compression.solvers.sums` does.
 
     Raises
     ------
@@ -52,9 +56,9 @@ def fit_rows(
     size = parameters.check_components(params, *rows.shape)
     membership = None
     if targets is not None and parameters.needs_classes(params):
-        membership = targets.membership(targets.class_weights(params["class_weight"]))
+        membership = Membership(targets, targets.class_weights(params["class_weight"]))
     seed = _seed(params)
-    moments, class_moments = sums(rows, membership, params["solver"], params["n_components"], seed)
+    moments, class_moments = summed(rows, membership, params["solver"], params["n_components"], seed)
     frame = make_frame(moments, params["center"], params["scale"], rows.widths, rows.weights)
     d = _components(size, frame, moments)
     problem = Problem(params, d, moments, frame, seed, class_moments, rows, targets, groups)

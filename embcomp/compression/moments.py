@@ -13,6 +13,8 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from embcomp.compression.rows import Rows, as_rows, block_rows, raise_not_finite
@@ -21,6 +23,7 @@ from embcomp.errors import DataError
 # Below this many products float64 costs under a tenth of a second, and saves
 # the last components from float32's rounding where eigenvalues lie close.
 SMALL = 4e9
+HELD = ("count", "mass", "mean", "scatter", "class_mass", "class_mean")
 
 
 class Moments:
@@ -99,18 +102,26 @@ class Moments:
             raise DataError("moments with classes need the rows' membership, and those without take none")
         if membership is not None and np.shape(membership) != (len(rows), self.n_classes):
             raise DataError(f"membership has shape {np.shape(membership)}, expected {(len(rows), self.n_classes)}")
+        if not self.add(rows, membership, 0, len(rows), summed_in(rows)):
+            raise_not_finite(rows)
+        return self
+
+    def add(self, rows: Rows, membership, start: int, stop: int, dtype) -> bool:
+        """Add the rows from `start` to `stop`, multiplied in `dtype`; False says that some are not finite.
+
+        Nothing else is checked; see :meth:`update`.
+        """
         size = block_rows(self.n_features)
-        dtype = np.float64 if len(rows) * self.n_features**2 <= SMALL else rows.dtype
-        buffer = np.empty((min(size, len(rows)), self.n_features), dtype)
+        buffer = np.empty((min(size, stop - start), self.n_features), dtype)
         product = np.empty((self.n_features, self.n_features), dtype)
-        for start, block in rows.blocks(size):
+        for first, block in rows.blocks(size, start, stop):
             # NaN and infinity are found in the sums, so the arithmetic need not warn of them.
-            members = None if membership is None else membership[start : start + len(block)]
+            members = None if membership is None else membership[first : first + len(block)]
             with np.errstate(invalid="ignore", over="ignore"):
                 clean = self._add_block(block, members, buffer, product)
             if not clean:
-                raise_not_finite(rows)
-        return self
+                return False
+        return True
 
     def _add_block(
         self, block: np.ndarray, members: np.ndarray | None, buffer: np.ndarray, product: np.ndarray
@@ -184,6 +195,19 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return self.copy().merge(other)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that they hold, by name."""
+        return {name: np.asarray(getattr(self, name)) for name in HELD}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Moments:
+        """Moments from what :meth:`arrays` gave."""
+        found = cls(len(arrays["mean"]), len(arrays["class_mass"]))
+        for name in HELD:
+            setattr(found, name, arrays[name])
+        found.count, found.mass = int(found.count), float(found.mass)
+        return found
+
     def copy(self) -> Moments:
         """Moments that can be changed without changing these."""
         return Moments(self.n_features, self.n_classes).merge(self)
@@ -199,7 +223,6 @@ def _positive(mass: np.ndarray) -> np.ndarray:
     return np.where(mass > 0, mass, 1.0)
 
 
-def collect(rows: Rows, membership=None) -> Moments:
-    """Moments of all rows, shape ``(n, dim)``, in one pass."""
-    n_classes = 0 if membership is None else membership.shape[1]
-    return Moments(rows.shape[1], n_classes).update(rows, membership)
+def summed_in(rows: Rows) -> np.dtype:
+    """The type in which products of these rows are summed within a block."""
+    return np.dtype(np.float64 if len(rows) * rows.shape[1] ** 2 <= SMALL else rows.dtype)

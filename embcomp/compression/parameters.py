@@ -76,6 +76,11 @@ def sums_over_rows(params: dict[str, Any]) -> bool:
     return params["method"] in ("identity", "random", "pca")
 
 
+def fitted_by_moments(params: dict[str, Any]) -> bool:
+    """Whether moments, with classes where need be, decide everything."""
+    return sums_over_rows(params) or (params["method"] == "lda" and params["shrinkage"] != "auto")
+
+
 def check_components(params: dict[str, Any], n_rows: int, dim: int) -> int | float:
     """Check ``n_components`` against data of shape ``(n_rows, dim)``; None means all dimensions.
 

@@ -97,11 +97,14 @@ class Rows:
         block = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
         return np.asarray(block, dtype=self.dtype)
 
-    def blocks(self, size: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(start, block)`` in order; blocks hold `size` rows, by default about 16 MB."""
+    def blocks(
+        self, size: int | None = None, first: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(start, block)`` of the rows from `first` to `stop`; blocks hold `size` rows, by default about 16 MB."""
         size = size or block_rows(self.shape[1])
-        for start in range(0, len(self), size):
-            yield start, self[start : start + size]
+        stop = len(self) if stop is None else min(stop, len(self))
+        for start in range(first, stop, size):
+            yield start, self[start : min(start + size, stop)]
 
 
 def block_rows(dim: int, limit: int = 4096) -> int:

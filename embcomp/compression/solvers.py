@@ -19,8 +19,10 @@ import numpy as np
 import scipy.linalg
 
 from embcomp.compression.closed_form import leading_eigh
-from embcomp.compression.moments import Moments, collect
+from embcomp.compression.moments import Moments
 from embcomp.compression.rows import Rows, block_rows, raise_not_finite
+from embcomp.compression.targets import Membership
+from embcomp.compression.tree import collect
 
 SAMPLE_ROWS = 8192
 PILOT_ROWS = 4096
@@ -28,12 +30,12 @@ TOLERANCE = 1e-4
 OVERSAMPLING = 32
 
 
-def exact(rows: Rows, membership: np.ndarray | None, count: int, seed: int) -> Moments:
+def exact(rows: Rows, membership: Membership | None, count: int, seed: int) -> Moments:
     """Moments of all rows."""
     return collect(rows, membership)
 
 
-def sample(rows: Rows, membership: np.ndarray | None, count: int, seed: int) -> Moments:
+def sample(rows: Rows, membership: Membership | None, count: int, seed: int) -> Moments:
     """Moments of a random sample that doubles until more rows no longer help.
 
     The test is made on the fresh half: how much more of its variance does the
@@ -98,7 +100,7 @@ SOLVERS = {"exact": exact, "sample": sample, "subspace": subspace}
 
 
 def sums(
-    rows: Rows, membership: np.ndarray | None, solver: str, n_components: float | None, seed: int
+    rows: Rows, membership: Membership | None, solver: str, n_components: float | None, seed: int
 ) -> tuple[Moments | FactoredMoments, Moments | None]:
     """Moments of all rows, and of the labelled ones by class.
 
@@ -109,8 +111,7 @@ def sums(
     if membership is None:
         return SOLVERS[solver](rows, None, count, seed), None
     by_class = SOLVERS[solver](rows, membership, count, seed)
-    one_each = bool((membership.sum(axis=1) == 1).all())
-    return (by_class if one_each else SOLVERS[solver](rows, None, count, seed)), by_class
+    return (by_class if membership.one_each() else SOLVERS[solver](rows, None, count, seed)), by_class
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class FactoredMoments:
         return self.factor @ self.factor.T
 
 
-def _take(rows: Rows, membership: np.ndarray | None, index: np.ndarray) -> Moments:
+def _take(rows: Rows, membership: Membership | None, index: np.ndarray) -> Moments:
     # In the order of the file: a disk reads forward faster than at random.
     index = np.sort(index)
     moments = Moments(rows.shape[1], 0 if membership is None else membership.shape[1])

@@ -11,6 +11,8 @@ import numpy as np
 from embcomp.compression.cells import cells, warn_of_nothing
 from embcomp.errors import DataError
 
+BLOCK = 1 << 16  # rows
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -91,8 +93,35 @@ class Targets:
             weights[index[str(label)]] = float(weight)
         return weights
 
-    def subset(self, rows: np.ndarray) -> Targets:
+    def subset(self, rows: np.ndarray | slice) -> Targets:
         return Targets(self.values[rows], self.classes)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The matrix that :meth:`Targets.membership` gives, made for some rows when it is asked for them.
+
+    Attributes
+    ----------
+    targets : Targets
+    weights : ndarray of shape (n_classes,), optional
+        Of the classes.
+    """
+
+    targets: Targets
+    weights: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and classes."""
+        return len(self.targets.values), self[:0].shape[1]
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        return self.targets.subset(rows).membership(self.weights)
+
+    def one_each(self) -> bool:
+        """Whether every row belongs to one class, with weight 1."""
+        return all((self[start : start + BLOCK].sum(axis=1) == 1).all() for start in range(0, self.shape[0], BLOCK))
 
 
 def encode(y: Any, n_rows: int, classes: Sequence[Any] | None = None) -> Targets:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from embcomp.errors import StoreError
+from embcomp.errors import StoreError, why
 from embcomp.storage.arrays import RowFile, open_array
 from embcomp.storage.files import read_json
 from embcomp.storage.texts import JoinedTexts, Lookup, Texts, text_keys
@@ -152,6 +152,52 @@ class PickedRows:
     def take(self, indices: Any, axis: int = 0, out: np.ndarray | None = None, mode: str = "raise") -> np.ndarray:
         """As `ShardedRows.take`."""
         return np.take(self.data, self.rows[indices], axis=axis, out=out, mode=mode)
+
+
+def place_of(data: Any) -> dict[str, Any] | None:
+    """Where the rows of an array lie, in JSON, so that another process can map them; None where no file holds them as they are.
+
+    Parameters
+    ----------
+    data : ndarray, memory map or ShardedRows
+        Of shape (n, width).
+    """
+    if isinstance(data, ShardedRows):
+        files, counts = data.paths, np.diff(data.starts).tolist()
+    elif isinstance(data, np.memmap) and data.ndim == 2 and data.filename is not None:
+        files, counts = [Path(data.filename)], [len(data)]
+        about = open_array(files[0])
+        if about.shape != data.shape or about.dtype != data.dtype or not data.flags.c_contiguous:
+            return None
+    else:
+        return None
+    return {
+        "files": [str(file.absolute()) for file in files],
+        "stamps": [[file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "counts": counts,
+        "width": int(data.shape[1]),
+        "dtype": str(data.dtype),
+    }
+
+
+def rows_at(place: Mapping[str, Any]) -> ShardedRows:
+    """The rows that `place_of` described.
+
+    Raises
+    ------
+    StoreError
+        A file is not there, or was changed since.
+    """
+    for file, stamp in zip(place["files"], place["stamps"], strict=True):
+        try:
+            about = os.stat(file)
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {file} ({why(error)}); all machines must see the same files at the same place"
+            ) from None
+        if [about.st_size, about.st_mtime_ns] != stamp:
+            raise StoreError(f"{file} was changed while it was read; run again")
+    return ShardedRows([Path(file) for file in place["files"]], place["counts"], place["width"], place["dtype"])
 
 
 class ShardIndex:

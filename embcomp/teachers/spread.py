@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,14 +22,13 @@ from embcomp.audio.clips import Clips
 from embcomp.audio.views import View, ViewedClips
 from embcomp.config import read_choice
 from embcomp.data.manifest import Manifest
-from embcomp.errors import StoreError, TeacherError, why
-from embcomp.storage.ownership import listing
+from embcomp.errors import TeacherError
+from embcomp.storage.chunks import chunk_folder, clear, take_chunk, write_chunk
 from embcomp.teachers.base import Teacher, TeacherSettings
 from embcomp.teachers.embedding import open_teacher, rows_of
 
 BATCHES = 8  # of a chunk at most: seconds of work, and what is lost where a worker dies
 CHUNKS = 4  # for each worker at least, so that none waits long for the last
-SEEN = 60.0  # seconds until a file that another machine has written must be seen here
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,14 @@ class Spread:
     def _rows(
         self, clips: Clips, hashes: Sequence[str], teacher: Teacher, path: Path, batches: list[np.ndarray]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        folder = _chunk_folder(path)
+        folder = chunk_folder(path)
         jobs = ChunkJobs(batches, self.engine.workers, clips, hashes, teacher, self.settings, folder)
         gpus = int(any(str(getattr(one, "device", "")).startswith("cuda") for one in self._single()))
         try:
             for number, _ in self.engine.map(embed_chunk, jobs, gpus=gpus):
-                yield jobs.rows(number), _read(jobs.file(number))
+                yield jobs.rows(number), take_chunk(jobs.file(number))
         finally:
-            _clear(folder)
+            clear(folder)
 
     def _single(self) -> tuple[TeacherSettings, ...]:
         return self.settings.members or (self.settings,)
@@ -187,13 +185,7 @@ def embed_chunk(
     rows = rows_of(_clips(audio, clips), hashes, opened)
     ends = np.cumsum([0, *batches])
     vectors = np.concatenate([rows(np.arange(*ends[at : at + 2])) for at in range(len(batches))])
-    half = f"{out}.{os.getpid()}"  # its first try may still be at it
-    try:
-        with open(half, "wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-        os.replace(half, out)
-    except OSError as error:
-        raise StoreError(f"cannot write {out}: {why(error)}") from None
+    write_chunk(out, vectors)
 
 
 @functools.lru_cache(maxsize=1)  # loading one may take longer than embedding a chunk
@@ -217,45 +209,3 @@ def _clips(audio: dict[str, Any], clips: list[list]) -> Clips:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def _read(file: Path) -> np.ndarray:
-    """The vectors of a chunk, whose file goes."""
-    deadline = time.monotonic() + SEEN
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)  # a disk of the network may show new files late
-    try:
-        vectors = np.load(file, allow_pickle=False)
-        file.unlink()
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"cannot read {file}, which a worker has written ({getattr(error, 'strerror', None) or error}); "
-            "all machines must see the same files at the same place"
-        ) from None
-    return vectors
-
-
-def _chunk_folder(path: Path) -> Path:
-    """An empty folder beside the store; what a call that was killed left there is cleared away."""
-    path = path.resolve() if path.is_symlink() else path
-    folder = path.with_name(f".{path.name}.chunks")
-    _clear(folder)
-    if folder.is_dir():
-        raise StoreError(
-            f"{folder} holds {listing(sorted(os.listdir(folder)))}, no chunks of a store; choose another --out"
-        )
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise StoreError(f"cannot write beside {path}: {why(error)}") from None
-    return folder
-
-
-def _clear(folder: Path) -> None:
-    """Take away the chunks in a folder, and the folder if it holds nothing else."""
-    try:
-        for file in folder.glob("chunk-*.npy*"):
-            file.unlink(missing_ok=True)
-        folder.rmdir()
-    except OSError:
-        pass  # not there, or somebody else's files in it

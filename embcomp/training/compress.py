@@ -10,6 +10,7 @@ from typing import Any
 
 from embcomp.compression import Compressor
 from embcomp.compression.parameters import needs_labels
+from embcomp.compression.spread import check_spread, fit_spread
 from embcomp.config import CompressorConfig
 from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
@@ -41,9 +42,15 @@ def fit_compressor(
         The closed-form start, without training.
     """
     options = {"epochs": 0} if start_only else {}
-    model = Compressor(config.dim, method=config.method, objective=config.objective, random_state=seed, **options)
-    target = None if labels is None else (labels.matrix if labels.multi_label else labels.index)
-    return model.fit(vectors, target, ids=hashes)
+    return _unfitted(config, seed, **options).fit(vectors, _target(labels), ids=hashes)
+
+
+def _unfitted(config: CompressorConfig, seed: int, **options: Any) -> Compressor:
+    return Compressor(config.dim, method=config.method, objective=config.objective, random_state=seed, **options)
+
+
+def _target(labels: Labels | None) -> Any:
+    return None if labels is None else (labels.matrix if labels.multi_label else labels.index)
 
 
 def compress(
@@ -54,6 +61,9 @@ def compress(
     config: CompressorConfig | None = None,
     splits: Sequence[str] = (),
     seed: int = 0,
+    workers: int | None = None,
+    engine: str = "local",
+    threads: int = 1,
 ) -> Compressor:
     """Fit a compressor on stored embeddings and save it.
 
@@ -69,6 +79,15 @@ def compress(
     splits : sequence of str
         Use only clips of the manifest with one of these values in the column split; empty: all.
     seed : int, default=0
+    workers : int, optional
+        Processes that share the rows, where the compressor is fitted by their moments: the method is ``identity``, ``random``,
+        ``pca``, ``lda``, or ``linear`` with objective ``reconstruction``. 0 is one per free core, of a cluster one per
+        core. The compressor has the same bytes with any number, and an interrupted call goes on from the sums that are
+        there. By default this process does it all, whatever the method.
+    engine : {"local", "ray"}
+        Where they run.
+    threads : int, default=1
+        Of each worker's numeric libraries.
 
     Returns
     -------
@@ -79,7 +98,7 @@ def compress(
     ArtifactError
         `out` exists.
     ConfigError
-        The method needs labels and there is no manifest, or is unknown.
+        The method needs labels and there is no manifest, is unknown, or workers cannot share it.
     StoreError
         There is no store, it is empty, or it lacks a clip of the manifest.
     """
@@ -92,6 +111,9 @@ def compress(
             f"--method {config.method} --objective {config.objective} needs labels; "
             "add --manifest FILE, or use --objective reconstruction"
         )
+    shared = workers is not None or engine != "local"
+    if shared:
+        check_spread(_unfitted(config, seed)._checked_params(), engine)
     opened = open_vectors(store, None if manifest is None else manifest.ids)
     labels, ids = None, opened.ids  # of a store in shards they stay on disk
     if manifest is not None:
@@ -100,6 +122,18 @@ def compress(
     if not len(ids):
         raise StoreError(f"{store} holds no embeddings to fit a compressor on; embed some clips first")
     hashes = opened.hashes if manifest is None else [opened.hashes[row] for row in opened.rows(ids)]
-    fitted = fit_compressor(config, opened.vectors(ids), labels, hashes, seed)
+    if shared:
+        fitted = fit_spread(
+            _unfitted(config, seed),
+            opened.vectors(ids),
+            _target(labels),
+            hashes,
+            out,
+            workers=workers or 0,
+            engine=engine,
+            threads=threads,
+        )
+    else:
+        fitted = fit_compressor(config, opened.vectors(ids), labels, hashes, seed)
     fitted.save(out)
     return fitted

@@ -79,3 +79,14 @@ def node_and_process(number):
 
     time.sleep(0.5)
     return [ray.get_runtime_context().get_node_id(), os.getpid()]
+
+
+def sum_branch_killed_once(plan, folder, start, stop):
+    """`embcomp.compression.spread.sum_branch`, killed in the middle of the first job."""
+    from embcomp.compression.spread import sum_branch
+
+    mark = Path(folder).parent / "killed"
+    if start and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sum_branch(plan, folder, start, stop)

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed": {"engines"},
     "data": {"storage"},
     "audio": {"data", "storage", "config", "distributed"},
-    "compression": {"storage", "losses", "learning", "card"},
+    "compression": {"storage", "losses", "learning", "card", "engines"},
     "teachers": GROUND | {"engines"},
     "prediction": GROUND,
     "students": GROUND | {"losses", "metrics", "prediction", "card", "distributed"},

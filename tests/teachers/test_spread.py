@@ -18,6 +18,7 @@ from embcomp.cli import group
 from embcomp.config import AudioConfig, read_choice
 from embcomp.data.manifest import Manifest
 from embcomp.errors import AudioError, ConfigError, EmbcompError, StoreError, TeacherError
+from embcomp.storage import chunks
 from embcomp.teachers import embed, embed_manifest, open_teacher, spread
 from embcomp.teachers.spread import BATCHES, CHUNKS, ChunkJobs, Spread, embed_chunk
 
@@ -173,7 +174,7 @@ def test_audio_that_changed_is_refused_as_in_one_process(about, tmp_path):
 
 
 def test_a_chunk_that_never_appears_is_told(about, tmp_path, monkeypatch):
-    monkeypatch.setattr(spread, "SEEN", 0.0)
+    monkeypatch.setattr(chunks, "SEEN", 0.0)
     monkeypatch.setattr(spread, "embed_chunk", lambda **job: None)
     with pytest.raises(StoreError, match=r"cannot read .*chunk-\d\.npy, which a worker has written \(No such file"):
         spread_over(SpreadEngine(), about, tmp_path / "store")

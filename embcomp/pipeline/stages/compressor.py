@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embcomp.compression.tree import LEAF
 from embcomp.config import VariantConfig
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.pools import Learner, pools_for
@@ -78,7 +79,10 @@ def compressor_job(context: RunContext, variant: VariantConfig, split: Split, em
     """
     pools = pools_for(context, variant, Learner.COMPRESSOR, split)
     unlabelled = [embeddings[pool.number] for pool in pools]
-    path = compressor_path(context, variant, split, embeddings[0], [pool.key(embeddings) for pool in pools])
+    keys = [pool.key(embeddings) for pool in pools]
+    if len(split.fit) + sum(len(pool.ids) for pool in pools) > LEAF:
+        keys.append("tree")  # sums of so many rows were once added in another order
+    path = compressor_path(context, variant, split, embeddings[0], keys)
     return CompressorJob(
         **context.job_fields,
         variant=variant.name,
