@@ -15,7 +15,9 @@ from pathlib import Path
 
 import click
 
+from embcomp.cli.notes import notes_shown
 from embcomp.data.makers.base import Clip
+from embcomp.data.makers.summary import names_in
 from embcomp.errors import ConfigError, EmbcompError, ManifestError, nearest
 from embcomp.storage.files import write_text
 
@@ -217,6 +219,8 @@ def prepare(folder: Path, layouts: Sequence[Layout], out: Path | None = None, da
     candidates = [(layout, layout.collect(folder)) for layout in wanted]
     layout, found = max(candidates, key=lambda pair: len(pair[1].clips))
     for reason, paths in found.left_out.items():
+        if not paths:
+            continue
         names = [path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path) for path in paths]
         click.echo(f"left out, {reason}: {len(paths)} ({_some(names)})", err=True)
     if not found.clips:
@@ -354,9 +358,10 @@ def configs(recipe: Path) -> list[str]:
 
 @contextlib.contextmanager
 def input_errors() -> Iterator[None]:
-    """Print an error in the input as a message, with exit code 2."""
+    """Print warnings as notes, and an error in the input as a message, with exit code 2."""
     try:
-        yield
+        with notes_shown():
+            yield
     except EmbcompError as error:
         refusal = click.ClickException(str(error))
         refusal.exit_code = 2
@@ -376,6 +381,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _summary(manifest) -> str:
-    labels = Counter(manifest.labels)
-    counts = ", ".join(f"{label or '(none)'} {count}" for label, count in sorted(labels.items()))
-    return f"{len(manifest)} clips, {len(set(manifest.groups))} groups, labels {counts}"
+    labels = Counter(name for cell in manifest.labels for name in names_in(cell) or ["(none)"])
+    counts = ", ".join(f"{label} {count}" for label, count in sorted(labels.items()))
+    groups = f"{len(set(manifest.groups))} groups" if manifest.unit == "group" else "no groups"
+    return f"{len(manifest)} clips, {groups}, labels {counts}"

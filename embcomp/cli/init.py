@@ -158,6 +158,7 @@ def init(
     click.echo(f"  embcomp run {_quoted(settings_file)} --out {run}")
     click.echo(f"  embcomp report {run}")
     click.echo(f"  embcomp predict {run} AUDIO...")
+    click.echo(f"  embcomp export {run} --to onnx --out student.onnx --check {_quoted(manifest)}")
 
 
 def _without_audio(
@@ -235,6 +236,7 @@ def _there(source: Path, ask: _Asker) -> Path | None:
 
 def _maker(source: Path, kind: str) -> type[Maker]:
     from embcomp.data.makers import detect, named
+    from embcomp.data.sounds import SUFFIXES
     from embcomp.errors import ManifestError
 
     if kind:
@@ -243,7 +245,10 @@ def _maker(source: Path, kind: str) -> type[Maker]:
         raise ManifestError(f"{source} does not exist; a data set on the Hugging Face hub needs --kind hf")
     found = detect(source)
     if found is None:
-        raise ManifestError(f"{source} is not a folder of sounds, a table or annotations; see --kind")
+        what = "is not a folder of sounds, a table or annotations; see --kind"
+        if source.suffix.lower() in SUFFIXES:
+            what = "is one sound; give the folder whose folders are the classes"
+        raise ManifestError(f"{source} {what}")
     click.echo(f"{source}: {found.summary}")
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,13 +47,17 @@ def load(path: str | os.PathLike, overrides: Iterable[str] = (), *, strict: bool
             raise OSError("not a regular file")
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        inside = path / "config.toml"
-        mend = f"; did you mean {inside}?" if inside.is_file() else ""
+        inside = next((one for one in (path / "config.toml", path / "embcomp.toml") if one.is_file()), None)
+        mend = f"; did you mean {inside}?" if inside else ""
+        if not inside and path.is_dir():
+            mend = f"; `embcomp init {shlex.quote(str(path))}` writes settings for a folder of sounds"
         raise ConfigError(f"cannot read {path}: {error.strerror or error}{mend}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not TOML: it is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         mend = "; write paths with / or in 'single quotes'" if "\\" in str(error) else ""
+        if path.suffix.lower() in (".csv", ".tsv"):
+            mend = f"; `embcomp init {shlex.quote(str(path))}` writes settings for a manifest"
         raise ConfigError(f"{path} is not TOML: {error}{mend}") from None
     given_root = False
     for override in overrides:

@@ -298,7 +298,7 @@ def _used(cells: Cells, path: Path, group_column: str) -> tuple[pd.DataFrame, Co
     for needed in ("path", "label"):
         if needed not in columns.source:
             raise ManifestError(
-                f"{path} has no column {needed!r} (found: {', '.join(names)}); {nearest(needed, names)}. "
+                f"{path} has no column {needed!r}; {nearest(needed, names).replace('One of', 'found')}. "
                 f"`embcomp manifest table {shlex.quote(str(path))}` makes a manifest of a table with other names or separators"
             )
     if table.empty:

@@ -67,7 +67,10 @@ def read_cells(path: Path, what: str = "manifest") -> Cells:
             io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
         )
     except ValueError as error:
-        raise ManifestError(f"cannot read {path} as CSV: {str(error).strip()}") from None
+        said = str(error).strip()
+        if uneven := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+            said = f"line {uneven[2]} has {uneven[3]} cells, the lines above it {uneven[1]}; quote cells that hold a separator"
+        raise ManifestError(f"cannot read {path} as CSV: {said}") from None
     rows = _lines(table) + bool(directive)
     names = [str(name).strip() for name in table.iloc[0]]
     table = table.iloc[1:]

@@ -47,8 +47,10 @@ from embcomp.storage.files import fingerprint, read_json, write_json, write_text
 from embcomp.storage.outputs import results_at
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.storage.places import absolute
+from embcomp.teachers import require_teacher
 from embcomp.training.devices import check_device
 from embcomp.training.tracking import TRACKERS
+from embcomp.transfer.base import Source
 
 __all__ = ["RunResult", "run"]
 
@@ -184,7 +186,15 @@ def _opened(config: RunConfig, out: str | os.PathLike) -> Iterator[tuple[Workspa
         config, manifests = _manifests(config)
         check_results(space.folder, "run", FILES, _older)
         with WriterLock(space.folder, "a run", inside=True):
+            _require_teachers(space, config)
             yield space, config, manifests, engine
+
+
+def _require_teachers(space: Workspace, config: RunConfig) -> None:
+    """Refuse what the first embeddings would stop at, before clips are read; of a cluster, the workers have it."""
+    if config.engine == "local" and not (space.folder / "stages" / "embeddings").exists():
+        for one in dict.fromkeys(one.teacher for one in config.variants if one.transfer.source != Source.NONE):
+            require_teacher(one)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from embcomp.teachers.base import Teacher, TeacherSettings
-from embcomp.teachers.embedding import embed, embedder, learned_teacher, open_teacher
+from embcomp.teachers.embedding import embed, embedder, learned_teacher, open_teacher, require_teacher
 from embcomp.teachers.hear import HearTeacher
 from embcomp.teachers.hf import HuggingFaceTeacher
 from embcomp.teachers.joined import JoinedTeacher
@@ -40,4 +40,5 @@ __all__ = [
     "embedder",
     "learned_teacher",
     "open_teacher",
+    "require_teacher",
 ]

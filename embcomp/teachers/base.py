@@ -11,7 +11,7 @@ import numpy as np
 
 from embcomp.config import AudioConfig, Choice, ChoiceSettings
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ConfigError
+from embcomp.errors import ConfigError, MissingDependencyError
 from embcomp.storage.seen import Seen
 
 if TYPE_CHECKING:
@@ -95,6 +95,20 @@ class Teacher(Choice):
     def missing(cls) -> str:
         """What has to be installed before it can run, with the command; empty where nothing has to be."""
         return ""
+
+    @classmethod
+    def require(cls, settings: TeacherSettings) -> None:
+        """Refuse what cannot be opened on this machine, before a clip is read.
+
+        Raises
+        ------
+        MissingDependencyError
+            A package is missing, or does not import.
+        TeacherError
+            The teacher is one of the catalogue and was not fetched.
+        """
+        if absent := cls.missing():
+            raise MissingDependencyError(f"{settings.spec}: {absent}")
 
     @classmethod
     def open(cls, settings: TeacherSettings, manifest: Manifest | None = None) -> Teacher:

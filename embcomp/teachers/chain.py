@@ -100,6 +100,12 @@ class ChainTeacher(PooledTeacher):
             path = fetched or (brought_from(manifest.folder, path) if manifest is not None else path)
         return cls(settings, find_description(path, cls.suffix))
 
+    @classmethod
+    def require(cls, settings: PooledSettings) -> None:
+        super().require(settings)
+        if not Path(settings.argument).exists():
+            fetched_folder(settings.argument)
+
     @staticmethod
     @abstractmethod
     def graph(path: Path, step: ModelStep) -> Graph:

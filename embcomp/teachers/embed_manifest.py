@@ -22,7 +22,7 @@ from embcomp.storage.places import named
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.taught import keep
 from embcomp.teachers.base import Teacher, TeacherSettings
-from embcomp.teachers.embedding import embed, learned_teacher, open_teacher
+from embcomp.teachers.embedding import embed, learned_teacher, open_teacher, require_teacher
 from embcomp.teachers.joining import embed_joined
 from embcomp.teachers.spread import Spread, on_cpu
 
@@ -122,7 +122,9 @@ def embed_manifest(
     ManifestError, StoreError, ArtifactError
         There is no such split, or `out` is something else.
     MissingDependencyError
-        The engine needs a package that is not installed.
+        The engine, or the teacher, needs a package that is not installed.
+    TeacherError
+        The teacher is one of the catalogue and was not fetched, or cannot be opened.
 
     Examples
     --------
@@ -135,6 +137,8 @@ def embed_manifest(
     refuse_foreign(out, "store")
     progress = progress or (lambda stage, done, total: None)
     settings = read_choice("teacher", {"spec": teacher, **(options or {})}) if isinstance(teacher, str) else teacher
+    if engine == "local":  # of a cluster, the workers have it
+        require_teacher(settings)
     places = {view: Path(out).with_name(f"{Path(out).name}.view{view.number}") for view in views}
     if silent := [one.spec for one in settings.members or [settings] if places and not one.choice.runs]:
         raise ConfigError(f"the teacher {silent[0]!r} holds vectors, and cannot embed views; take a teacher that runs")

@@ -50,6 +50,12 @@ def open_teacher(settings: TeacherSettings, manifest: Manifest | None = None) ->
     return teacher
 
 
+def require_teacher(settings: TeacherSettings) -> None:
+    """Refuse a teacher, or a member of a join, that cannot be opened on this machine; see `Teacher.require`."""
+    for one in settings.members or (settings,):
+        one.choice.require(one)
+
+
 def check_teacher(teacher: Teacher, spec: str) -> None:
     """Refuse a teacher whose rate or width is no number that could be.
 

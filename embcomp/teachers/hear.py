@@ -16,6 +16,7 @@ from torch import nn
 from embcomp.config import setting
 from embcomp.data.manifest import Manifest
 from embcomp.errors import TeacherError
+from embcomp.teachers.catalogue import catalogue
 from embcomp.teachers.describe import sha256
 from embcomp.teachers.layers import batches, weights_key
 from embcomp.teachers.optional import load
@@ -63,7 +64,8 @@ class HearTeacher(PooledTeacher):
     @classmethod
     def open(cls, settings: PooledSettings, manifest: Manifest | None = None) -> HearTeacher:
         name, _, weights = settings.argument.partition(":")
-        module = load(name, settings.spec, package=name.partition(".")[0])
+        of_catalogue = (one for one in catalogue().values() if (one.kind, one.argument) == (cls.name, name))
+        module = load(name, settings.spec, package=next((one.package for one in of_catalogue), ""))
         if lacking := [member for member in MEMBERS if not hasattr(module, member)]:
             raise TeacherError(f"{settings.spec}: {name} lacks {', '.join(lacking)}, which HEAR asks for")
         if weights and not Path(weights).is_file():

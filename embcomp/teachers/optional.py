@@ -8,6 +8,8 @@ from types import ModuleType
 
 from embcomp.errors import MissingDependencyError
 
+OWN = "; check its name, put its folder on PYTHONPATH, or install the package that holds it"
+
 
 def missing(module: str, extra: str = "", package: str = "") -> str:
     """What to install before `module` can be imported; empty where it is there.
@@ -38,6 +40,8 @@ def load(module: str, needed_by: str, extra: str = "", package: str = "") -> Mod
     ----------
     needed_by : str
         What needs it, for the message.
+    extra, package : str
+        What installs it. With neither, the module is the user's own, and the message asks for its place.
 
     Raises
     ------
@@ -48,9 +52,11 @@ def load(module: str, needed_by: str, extra: str = "", package: str = "") -> Mod
         return importlib.import_module(module)
     except Exception as error:  # whatever a package does while it is imported
         reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-        absent = missing(module, extra, package)
-        raise MissingDependencyError(
-            f"{needed_by} needs {absent}"
-            if absent
-            else f"{needed_by}: {module} does not import ({reason}); install it anew: {install(module, extra, package)}"
-        ) from error
+        known, top = extra or package, module.partition(".")[0]
+        if missing(module, extra, package):
+            said = f"{needed_by} needs {top}, which is not installed"
+            mend = f": {install(module, extra, package)}" if known else OWN
+        else:
+            said = f"{needed_by}: {module} does not import ({reason})"
+            mend = f"; install it anew: {install(module, extra, package)}" if known else "; mend it"
+        raise MissingDependencyError(said + mend) from error

@@ -125,9 +125,8 @@ def bundle(name: str) -> Any:
     """
     try:
         pipelines = import_torchaudio().pipelines
-    except (ImportError, OSError) as error:
-        reason = missing("torchaudio", "torchaudio") or str(error).splitlines()[0]
-        raise MissingDependencyError(f"torchaudio:{name} needs torchaudio; {reason}") from None
+    except (ImportError, OSError):
+        raise MissingDependencyError(f"torchaudio:{name}: {TorchaudioTeacher.missing()}") from None
     known = [
         one for one in dir(pipelines) if one.isupper() and hasattr(getattr(pipelines, one), "get_model")
     ]  # fmt: skip

@@ -27,8 +27,17 @@ def test_a_byte_order_mark_is_no_key(tmp_path):
 
 
 def test_a_folder_given_for_a_file(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*directory$"):
+    with pytest.raises(ConfigError, match=r"cannot read .*directory; `embcomp init .*` writes settings"):
+        load(tmp_path)
+    (tmp_path / "embcomp.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"directory; did you mean .*/embcomp\.toml\?"):
         load(tmp_path)
     (tmp_path / "config.toml").write_text("")
     with pytest.raises(ConfigError, match=r"directory; did you mean .*/config\.toml\?"):
         load(tmp_path)
+
+
+def test_a_manifest_given_for_settings(tmp_path):
+    (tmp_path / "manifest.csv").write_text("path,label\na.wav,x\n")
+    with pytest.raises(ConfigError, match=r"not TOML: .*; `embcomp init .*manifest\.csv` writes settings"):
+        load(tmp_path / "manifest.csv")

@@ -132,5 +132,5 @@ def test_columns_that_may_be_times_are_named_where_a_file_occurs_twice(tmp_path)
 @pytest.mark.parametrize("text", ["Datei;Klasse\na.wav;x\n", "path|label\na.wav|x\n", "a.wav,x\nb.wav,y\n"])
 def test_a_table_of_another_form_is_shown_the_way(tmp_path, text):
     (tmp_path / "m.csv").write_text(text)
-    with pytest.raises(ManifestError, match="has no column 'path' .*`embcomp manifest table .*m.csv`"):
+    with pytest.raises(ManifestError, match="has no column 'path'; .*`embcomp manifest table .*m.csv`"):
         Manifest.read(tmp_path / "m.csv")

@@ -13,7 +13,7 @@ from helpers.tones import write_tones
 from embcomp.audio.clips import Clips
 from embcomp.config import parse
 from embcomp.data.manifest import Manifest
-from embcomp.errors import DataError
+from embcomp.errors import DataError, TeacherError
 from embcomp.pipeline import run
 from embcomp.pipeline.workspace import Workspace
 from embcomp.storage.seen import Seen
@@ -123,3 +123,12 @@ def test_what_is_kept_depends_on_the_clips_alone_and_changes_no_embedding(made):
     key = one.fingerprint()
     one.seen = Seen.of(["somebody else's"])
     assert one.fingerprint() == key
+
+
+def test_a_teacher_that_was_not_fetched_is_named_before_a_clip_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMBCOMP_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/manifest.csv").write_text("path,label\nnone.wav,a\n")
+    data = {"train": "home/manifest.csv", "cross": []}
+    with pytest.raises(TeacherError, match="embcomp teachers fetch yamnet"):
+        run(parse(tiny(tmp_path, data=data, teacher={"spec": "yamnet"})), tmp_path / "run")

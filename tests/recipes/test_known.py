@@ -66,6 +66,10 @@ def test_every_set_gets_its_manifests(prepared):
     layouts = script("known").LAYOUTS
     assert {path.relative_to(out).as_posix() for path in out.rglob("manifest.csv")} == {one.manifest for one in layouts}
     assert "not there: " not in result.stderr and "a group is the speaker" in result.stderr
+    # Only what a set itself lacks or holds is said, and classes are counted, not combinations of them.
+    assert "name does not say modality" not in result.stderr and ": 0 (" not in result.stderr
+    assert "EmbcompWarning" not in result.stderr and "note: manifest.csv: no groups given" in result.stderr
+    assert "?" not in result.stdout and "|" not in result.stdout and "no groups, labels blues" in result.stdout
     for layout in layouts:
         manifest = Manifest.read(out / layout.manifest, allow_outside=True)
         assert all(manifest.audio_path(row).is_file() for row in range(len(manifest))), layout.dataset

@@ -4,10 +4,12 @@ import pytest
 from helpers.settings import teacher_settings
 
 from embcomp.config.choices import SECTIONS
+from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, TeacherError
 from embcomp.teachers import open_teacher
 from embcomp.teachers.catalogue import cache_folder, catalogue
 from embcomp.teachers.describe import shipped
+from embcomp.teachers.embed_manifest import embed_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,14 @@ def test_what_is_fetched_is_what_a_shipped_description_describes():
 def test_one_that_is_not_fetched_says_how():
     with pytest.raises(TeacherError, match=r"yamnet is not on this machine .* `embcomp teachers fetch yamnet`"):
         open_teacher(teacher_settings(spec="yamnet"))
+
+
+@pytest.mark.parametrize("spec", ["yamnet", "kmeans + yamnet"])
+def test_it_is_said_before_a_clip_is_read(tmp_path, spec):
+    (tmp_path / "m.csv").write_text("path,label\nnone.wav,a\n")
+    with pytest.raises(TeacherError, match="embcomp teachers fetch yamnet"):
+        embed_manifest(Manifest.read(tmp_path / "m.csv"), tmp_path / "store", teacher=spec)
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_name_of_the_catalogue_is_near_too():

@@ -49,7 +49,10 @@ def test_python_code_is_used_where_the_extension_does_not_load(stand_in):
 def test_what_does_not_import_at_all_is_as_if_absent(stand_in):
     stand_in(python=False)
     assert "does not import" in TorchaudioTeacher.missing()
-    with pytest.raises(MissingDependencyError, match=r"torchaudio:TINY_BASE needs torchaudio; .*nothing_of_this_name"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"torchaudio:TINY_BASE: torchaudio does not import \(.*nothing_of_this_name.*\): pip install",
+    ):
         opened()
     shield()
     assert importlib.util.find_spec("torchaudio") is None

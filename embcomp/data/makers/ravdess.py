@@ -40,7 +40,7 @@ class Ravdess(Maker):
     def recognises(self, path: Path) -> bool:
         """By the names of its files."""
         return any(NAME.fullmatch(file.stem) for file in path.glob("*Actor_*/*.wav")) or any(
-            path.glob("*/Actor_*/03-*.wav")
+            path.glob("*_[Aa]ctors_*/Actor_*/03-*.wav")  # Audio_Speech_Actors_01-24: its archives, side by side
         )
 
     def find(self, sources: Sequence[Path], settings: RavdessSettings, out: Path) -> Found:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from embcomp.data.makers.base import Clip, Found, Maker, folder_of, option, wanted
@@ -20,6 +23,9 @@ UNKNOWN, SILENCE = "_unknown_", "_silence_"
 TASKS = (35, 12)
 SECONDS = 1.0  # of a clip
 TEST_SET = "speech_commands_test_set_v0.02"
+NAME = re.compile(r"(?P<speaker>[0-9a-f]+)_nohash_\d+")
+PERCENT = {"validation": 10.0, "test": 20.0}  # of the speakers, by the published rule: below 10, below 20
+LARGEST = 2**27 - 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class SpeechCommands(Maker):
     """Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", 2018, arXiv 1804.03209.
 
     A group is the speaker, the part of the file's name before ``_nohash_``; splits are the published lists, the rest is
-    ``train``. The background noise has no word and is left out.
+    ``train``. Where neither list is there, as in excerpts of the set, splits follow the published rule that the lists
+    were made by, a hash of the speaker. The background noise has no word and is left out.
 
     With 12 classes there are as many clips of other words in each split as of one command, chosen by a hash of their
     names, and as many seconds of background noise at most; whole recordings of noise are in one split. The published
@@ -44,12 +51,16 @@ class SpeechCommands(Maker):
     """
 
     name = "speech-commands"
-    summary = "Speech Commands: a folder a word, testing_list.txt and validation_list.txt."
+    summary = (
+        "Speech Commands: a folder a word of files named 0a7c2a8d_nohash_0.wav; testing_list.txt, validation_list.txt."
+    )
     Settings = SpeechCommandsSettings
 
     def recognises(self, path: Path) -> bool:
-        """By its lists."""
-        return all((path / name).is_file() for name in LISTS.values())
+        """By its lists, or the names of the clips of its commands."""
+        return all((path / name).is_file() for name in LISTS.values()) or any(
+            NAME.fullmatch(clip.stem) for word in COMMANDS for clip in islice((path / word).glob("*.wav"), 3)
+        )
 
     def find(self, sources: Sequence[Path], settings: SpeechCommandsSettings, out: Path) -> Found:
         """Find the clips; see `Maker`."""
@@ -60,10 +71,7 @@ class SpeechCommands(Maker):
             raise ManifestError("--test-set is of 12 classes; add --classes 12")
         if settings.words and settings.classes == 12:
             raise ManifestError("--words chooses words, and --classes 12 has its own; leave one of them out")
-        split_of = {}
-        for split, name in LISTS.items():
-            lines = read_text(wanted(home / name, f"the list of {split} clips", self), "list")
-            split_of |= dict.fromkeys(lines.split(), split)
+        split_of = self._lists(home)
         words = sorted(
             path.name for path in home.iterdir() if path.is_dir() and path.name[0] not in "_." and path.name != TEST_SET
         )
@@ -76,9 +84,14 @@ class SpeechCommands(Maker):
             there = [path.name for path in (home / word).glob("*.wav")]
             named = [name.split("/")[1] for name in split_of if name.startswith(f"{word}/")]
             for name in sorted({*there, *named}):  # what a list names and the disk lacks is reported
-                split = split_of.get(f"{word}/{name}", "train")
-                clips.append(Clip(home / word / name, word, name.removesuffix(".wav").split("_nohash_")[0], split))
+                speaker = name.removesuffix(".wav").split("_nohash_")[0]
+                split = split_of.get(f"{word}/{name}", "train") if split_of else hashed_split(speaker)
+                clips.append(Clip(home / word / name, word, speaker, split))
         notes = ["a group is the speaker"]
+        if not split_of:
+            notes.append(
+                f"{' and '.join(LISTS.values())} are not there: splits are by the published hash of the speaker"
+            )
         if settings.classes == 12:
             own = _test_set(home, settings.test_set)
             if own:
@@ -92,6 +105,40 @@ class SpeechCommands(Maker):
         else:
             notes.append("background noise is left out")
         return listed(clips, home, notes, "speech_commands")
+
+    def _lists(self, home: Path) -> dict[str, str]:
+        """Split of each clip that a list names; empty where neither list is there but the clips are."""
+        there = any((home / name).is_file() for name in LISTS.values())
+        if not there and self.recognises(home):
+            return {}
+        split_of: dict[str, str] = {}
+        for split, name in LISTS.items():
+            lines = read_text(wanted(home / name, f"the list of {split} clips", self), "list")
+            split_of |= dict.fromkeys(lines.split(), split)
+        return split_of
+
+
+def hashed_split(speaker: str) -> str:
+    """The split of a speaker by the published rule, which the published lists follow.
+
+    Parameters
+    ----------
+    speaker : str
+        What is before ``_nohash_`` in the name of a clip.
+
+    Returns
+    -------
+    str
+        ``"validation"``, ``"test"``, or ``"train"`` for about 80 % of speakers.
+
+    Examples
+    --------
+    >>> hashed_split("2aa787cf"), hashed_split("026290a7"), hashed_split("0a7c2a8d")
+    ('test', 'validation', 'train')
+    """
+    number = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16) % (LARGEST + 1)
+    percent = number * (100.0 / LARGEST)
+    return next((split for split, below in PERCENT.items() if percent < below), "train")
 
 
 def _test_set(home: Path, given: str) -> list[Clip]:

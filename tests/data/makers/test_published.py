@@ -256,3 +256,17 @@ def test_a_clip_that_a_list_of_commands_names_is_reported_where_it_is_missing(tm
     speech_commands(tmp_path)
     (tmp_path / "no" / "0b_nohash_1.wav").unlink()
     assert make("speech-commands", tmp_path).left_out == (("no/0b_nohash_1.wav", "no such file"),)
+
+
+def test_commands_without_lists_are_split_by_the_published_hash_of_the_speaker(tmp_path):
+    # Speakers of the published lists: the first eight are tested, the next two validated on.
+    tested = ["2aa787cf", "ffa76c4a", "24ad3ebe", "d7467392", "5828dfa2", "91223b83", "f0ae7203", "95ba4996"]
+    splits = dict.fromkeys(tested, "test") | {"026290a7": "validation", "060cd039": "validation"}
+    write_sounds(tmp_path, *(f"{word}/{one}_nohash_0.wav" for word in ("yes", "no") for one in (*splits, "0a7c2a8d")))
+    assert detect(tmp_path).name == "speech-commands"
+    made = make("speech-commands", tmp_path)
+    assert {clip.group: clip.split for clip in made.clips} == splits | {"0a7c2a8d": "train"}
+    assert any("are not there: splits are by the published hash" in note for note in made.notes)
+    (tmp_path / "testing_list.txt").write_text("yes/2aa787cf_nohash_0.wav\n")
+    with pytest.raises(ManifestError, match="validation_list.txt is missing: the list of validation clips"):
+        make("speech-commands", tmp_path)
