@@ -115,25 +115,27 @@ def embed_batch(
         return _in_parts(teacher, waveforms, lengths, ids, fitting)
     longest = waveforms.shape[1] / teacher.sample_rate
     what = f"the teacher {getattr(getattr(teacher, 'settings', None), 'spec', teacher.name)}"
+    vectors = None
     try:
         vectors = np.asarray(teacher.embed(waveforms, lengths))
     except EmbcompError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
-            if len(ids) > 1:
-                fitting.clips = len(ids) // 2
-                torch.cuda.empty_cache()  # without a GPU nothing happens
-                return _in_parts(teacher, waveforms, lengths, ids, fitting)
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise TeacherError(
+                f"{what} failed on {len(ids)} clips from {ids[0]!r} on: {type(error).__name__}: {reason}; "
+                "`embcomp teachers check` tries it on a clip of its own"
+            ) from error
+        if len(ids) == 1:
             raise TeacherError(
                 f"{what} ran out of memory on {len(ids)} clips of up to {longest:.3g} s: cut them shorter "
                 "(--seconds, audio.seconds), or embed in windows where it can (teacher.window)"
             ) from error
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise TeacherError(
-            f"{what} failed on {len(ids)} clips from {ids[0]!r} on: {type(error).__name__}: {reason}; "
-            "`embcomp teachers check` tries it on a clip of its own"
-        ) from error
+    if vectors is None:  # tried again outside of the handler, whose error keeps what the failed call had in memory
+        fitting.clips = len(ids) // 2
+        torch.cuda.empty_cache()  # without a GPU nothing happens
+        return _in_parts(teacher, waveforms, lengths, ids, fitting)
     if vectors.shape != (len(ids), teacher.dim):
         raise TeacherError(
             f"{what} gave shape {vectors.shape} for {len(ids)} clips where {(len(ids), teacher.dim)} was promised: "
