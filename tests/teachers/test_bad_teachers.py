@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 
 import numpy as np
@@ -108,6 +109,24 @@ def test_where_memory_is_too_small_fewer_clips_are_embedded_at_once(clips, tmp_p
     for _ in range(2):
         assert vectors_of(np.arange(8)).shape == (8, 2)
     assert sizes == [8, 4, 4, 4, 4]  # the second time as many at once as had fitted
+
+
+def test_what_a_failed_call_held_is_gone_before_fewer_clips_are_tried(clips):
+    held = []
+
+    class Activations:
+        pass
+
+    class Full(Fake):
+        def embed(self, waveforms, lengths):
+            assert all(one() is None for one in held)
+            activations = Activations()
+            held.append(weakref.ref(activations))
+            if len(lengths) > 5:
+                raise MemoryError
+            return super().embed(waveforms, lengths)
+
+    assert len(embedder(clips, Full())(np.arange(24))) == 24 and len(held) == 11
 
 
 @pytest.mark.parametrize(
