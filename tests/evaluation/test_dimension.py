@@ -188,3 +188,8 @@ def test_intervals_over_folds_are_students_and_end_at_1():
         assert found.loc[method, "score_low"] == pytest.approx(low)
         assert found.loc[method, "score_high"] == pytest.approx(min(high, 1.0))
     assert found.loc["pca", "behind"] == pytest.approx(np.mean(measured["identity"]) - np.mean(measured["pca"]))
+
+
+@pytest.mark.parametrize("most", [3, 4, 5, 100, 256, 257, 2048])
+def test_sizes_are_by_default_the_powers_of_two_below_the_most_up_to_256(most):
+    assert dimension._sizes(None, most) == [2**power for power in range(1, 9) if 2**power < most]

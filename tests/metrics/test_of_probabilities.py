@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from embcomp.errors import DataError
 from embcomp.metrics import applicable, scores
+from embcomp.metrics.probabilities import calibration_sums
 from embcomp.metrics.ranks import Rankings
 from embcomp.metrics.rows import Rows
 from embcomp.metrics.table import METRICS, measured
@@ -75,3 +76,32 @@ def test_a_row_without_a_group_is_refused(missing):
     groups = np.array(["a", missing, "b"], dtype=object)
     with pytest.raises(DataError, match="group"):
         Rows.of(np.array([0, 1, 0]), np.array([0, 1, 1]), 2, groups)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_higher_is_better_says_which_of_right_and_wrong_predictions_has_the_better_score(name):
+    classes = 5
+    index = np.arange(40) % classes
+    for several in (False, True):
+        if METRICS[name].of(several) is None:
+            continue
+        truth = np.eye(classes)[index] if several else index
+        right = np.full((40, classes), 0.02) + 0.9 * np.eye(classes)[index]
+        wrong = np.full((40, classes), 0.02) + 0.9 * np.eye(classes)[(index + 1) % classes]
+        for value in (right, wrong):
+            value /= value.sum(1, keepdims=True)
+        found = [
+            {one.name: one for one in scores(truth, values, index, classes, multi_label=several, bootstrap=2)}
+            for values in (right, wrong)
+        ]
+        if name in found[0]:
+            better, worse = (one[name] for one in found)
+            assert better.higher_is_better == worse.higher_is_better == (better.value > worse.value)
+
+
+@pytest.mark.parametrize("edge", range(1, 15))
+def test_bins_of_the_calibration_error_hold_their_upper_edge_and_nothing_that_float32_tells_from_it(edge):
+    values = np.clip(edge / 15 + np.array([-2e-6, -1e-9, 1e-9, 2e-6]), 0, 1)
+    rows = Rows.of(np.ones((4, 1)), values[:, None], 1, np.zeros(4), multi_label=True)
+    count = calibration_sums(rows)[0, 0, 0]
+    assert count[edge - 1] == 3 and count[edge] == 1 and count.sum() == 4
