@@ -131,6 +131,28 @@ class Columns:
     unused: tuple[str, ...] = ()
 
 
+def refuse_doubled(names: Sequence[str], where: object, group_column: str = "") -> None:
+    """Refuse a table that has a column twice which is used.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of its columns.
+    where : object
+        What the table is, for the message.
+    group_column : str, optional
+        The column that is asked for as the group.
+
+    Raises
+    ------
+    ManifestError
+        Names the column.
+    """
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1 and (simplified(name) in MEANING_OF or name == group_column):
+            raise ManifestError(f"{where} has two columns {name!r}; keep one")
+
+
 def assign(table: Mapping[str, Sequence[str]], where: str, group_column: str = "") -> Columns:
     """Say what the columns of a table mean.
 

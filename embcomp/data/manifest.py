@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from embcomp.data.columns import MEANING_OF, MEANINGS, Columns, assign, simplified
+from embcomp.data.columns import MEANINGS, Columns, assign, refuse_doubled
 from embcomp.data.reading import Cells, read_cells
 from embcomp.data.slips import numbered, slips, unicode_form
 from embcomp.errors import ConfigError, EmbcompWarning, ManifestError, counted, nearest
@@ -289,10 +289,7 @@ def _used(cells: Cells, path: Path, group_column: str) -> tuple[pd.DataFrame, Co
     blank = (table == "").all(axis=1).to_numpy()
     table, rows = table[~blank], cells.rows[~blank]
     names = list(table.columns)
-    for name in dict.fromkeys(names):
-        known = simplified(name) in MEANING_OF or name == group_column
-        if known and names.count(name) > 1:
-            raise ManifestError(f"{path} has two columns {name!r}; keep one")
+    refuse_doubled(names, path, group_column)
     table = table.loc[:, ~table.columns.duplicated()]
     columns = assign({name: table[name].tolist() for name in table}, path.name, group_column)
     for needed in ("path", "label"):

@@ -10,7 +10,11 @@ from embcomp.storage.content import part_key
 
 def clip_key(path: str | os.PathLike, start: float | None, end: float | None) -> str:
     """A key of a part of a file (seconds), links followed: the same in every manifest."""
-    return part_key(os.path.realpath(path), start, end)
+    try:
+        real = os.path.realpath(path)
+    except ValueError:  # a zero byte, which no file has in its name: whoever opens the clip says so
+        real = os.path.abspath(path)
+    return part_key(real, start, end)
 
 
 def clip_keys(manifest: Manifest) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from embcomp.data.columns import assign
+from embcomp.data.columns import assign, refuse_doubled
 from embcomp.data.manifest import Manifest
 from embcomp.data.reading import read_cells
 from embcomp.errors import EmbcompError, EmbcompWarning, ManifestError, why
@@ -107,7 +107,9 @@ class LabelFile:
             warnings.simplefilter("ignore", EmbcompWarning)
             manifest = Manifest.read(path, allow_outside) if len(cells.table) else None
         names = tuple(cells.table.columns)
-        source = assign({name: cells.table[name].tolist() for name in names}, path.name).source
+        refuse_doubled(names, path)
+        table = cells.table.loc[:, ~cells.table.columns.duplicated()]
+        source = assign({name: table[name].tolist() for name in table}, path.name).source
         for name in NEEDED:
             if name not in source:
                 raise ManifestError(f"{path} has no column {name!r} (found: {', '.join(names)}); choose another file")

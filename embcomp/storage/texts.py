@@ -82,9 +82,15 @@ class Texts(Sequence[str]):
             return []
         ends = self._ends[start:stop].tolist()
         first = int(self._ends[start - 1]) if start else 0
+        places = [first, *ends]
+        if not 0 <= first <= ends[-1] or places != sorted(places):
+            raise StoreError(f"{self.path}.npy is damaged, its ends do not rise; make the store again")
         self._file.seek(first)
         content = self._file.read(ends[-1] - first)
-        return [content[a - first : b - first].decode() for a, b in zip([first, *ends], ends)]
+        try:
+            return [content[a - first : b - first].decode() for a, b in zip(places, ends)]
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{self.path}.bin is damaged ({error}); make the store again") from None
 
 
 class JoinedTexts(Sequence[str]):
@@ -171,7 +177,7 @@ class Lookup:
     """
 
     def __init__(self, path: str | os.PathLike, texts: Texts):
-        self.texts = texts
+        self.path, self.texts = path, texts
         table: Any = open_array(path)
         if table.shape != (2, len(texts)) or table.dtype != np.uint64:
             raise StoreError(f"{path} does not fit the {len(texts)} ids beside it; make the store again")
@@ -190,6 +196,10 @@ class Lookup:
         for number, place in enumerate(places.tolist()):
             while place < len(self.keys) and self.keys[place] == keys[number]:
                 row = int(self.rows[place])
+                if row >= len(self.texts):
+                    raise StoreError(
+                        f"{self.path} is damaged, it names row {row} of {len(self.texts)}; make the store again"
+                    )
                 if self.texts[row] == asked[number]:
                     found[number] = row
                     break

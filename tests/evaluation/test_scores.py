@@ -225,7 +225,8 @@ def test_markdown_names_what_was_left_out_and_escapes():
 
 
 @pytest.mark.parametrize(
-    "content", ["id,group,label,p:a,p:b\nx,g,a,nan,1\n", "id,group,label,p:a,p:b\nx,g,a,inf,1\n", "id,group,label\nx,g,\n"]
+    "content",
+    ["id,group,label,p:a,p:b\nx,g,a,nan,1\n", "id,group,label,p:a,p:b\nx,g,a,inf,1\n", "id,group,label\nx,g,\n"],
 )
 def test_predictions_without_a_probability_for_every_class_are_refused(content, tmp_path):
     (tmp_path / "p.csv").write_text(content)

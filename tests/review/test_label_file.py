@@ -169,3 +169,22 @@ def test_columns_that_are_needed_are_asked_for(clips, tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ManifestError, match="it is a folder"):
         opened(tmp_path / "folder.csv")
+
+
+def test_columns_that_are_there_twice_are_kept_or_refused_by_name(clips, tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("note,path,label,note\nx,sounds/a.wav,,y\n")
+    file = opened(path, groups=False)
+    file.add(clips[0], "dog")
+    file.add(clips[1], "cat")
+    assert path.read_text() == "note,path,label,note\nx,sounds/a.wav,dog,y\n,sounds/b.wav,cat,\n"
+    for content in ("path,label,label\n", "path,label,label\nsounds/a.wav,x,y\n"):
+        path.write_text(content)
+        with pytest.raises(ManifestError, match="has two columns 'label'; keep one"):
+            opened(path, groups=False)
+
+
+def test_a_name_with_a_zero_byte_is_a_clip_that_nobody_opens(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_bytes(b"path,label\na\0.wav,dog\n")
+    assert list(opened(path, groups=False).labels.values()) == ["dog"]

@@ -279,3 +279,26 @@ def test_a_remote_store_is_joined_by_copying_it(tmp_path, monkeypatch, as_named)
     monkeypatch.setenv("EMBCOMP_CACHE", str(tmp_path / "cache"))
     with pytest.raises(StoreError, match="memory://bucket/store is remote, .* join with --copy"):
         merge_stores([as_named("memory://bucket/store")], tmp_path / "out")
+
+
+def test_files_of_texts_whose_content_is_damaged_are_refused_by_name(tmp_path):
+    words = ["one", "zwö", "three"]
+
+    def written():
+        write_texts(tmp_path / "t", words)
+        write_lookup(tmp_path / "look.npy", words)
+
+    written()
+    (tmp_path / "t.bin").write_bytes(b"onezw\xffxthree")
+    with pytest.raises(StoreError, match=r"t\.bin is damaged .*make the store again"):
+        list(Texts(tmp_path / "t"))
+    for ends in ([3, 2, 12], [9, 7, 12], [-1, 7, 12]):
+        np.save(tmp_path / "t.npy", np.array(ends, dtype=np.int64))
+        with pytest.raises(StoreError, match=r"t\.npy is damaged, its ends do not rise"):
+            list(Texts(tmp_path / "t"))
+    written()
+    table = np.load(tmp_path / "look.npy")
+    table[1] = 3
+    np.save(tmp_path / "look.npy", table)
+    with pytest.raises(StoreError, match=r"look\.npy is damaged, it names row 3 of 3"):
+        Lookup(tmp_path / "look.npy", Texts(tmp_path / "t")).find(["one"], texts.text_keys(["one"]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from helpers.transfer_cases import (
@@ -99,3 +102,16 @@ def test_a_step_moves_them_and_leaves_what_comes_from_the_teacher(data, method, 
     assert all(torch.equal(value, frozen[name]) for name, value in transfer.named_buffers())
     still = {name for name, value in student.named_parameters() if torch.equal(value, first[name])}
     assert not still
+
+
+@pytest.mark.parametrize(("method", "options", "own"), CASES)
+def test_what_it_adds_follows_the_labels_only_where_it_says_that_it_needs_them(data, method, options, own):
+    other = replace(data, labels=replace(data.labels, matrix=np.roll(data.labels.matrix, 5, axis=0)))
+    found = []
+    for clips in (data, other):
+        transfer, student = method_of(data if options == JOINT else clips, method, options), new_student()
+        terms = terms_of(transfer, student, batch_of(clips))
+        kept = {name: value for name, value in transfer.named_buffers() if value.is_floating_point()}
+        found.append({name: value.detach() for name, value in {**kept, **terms}.items() if name != "prediction"})
+    same = all(torch.allclose(found[0][name], found[1][name]) for name in found[0])
+    assert same == (not transfer.needs_labels or method == "none")
