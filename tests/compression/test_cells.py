@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embcomp.compression import Compressor
-from embcomp.compression.cells import cells, group_codes, names, refuse_other_order
+from embcomp.compression.cells import cells, group_codes, names, refuse_other_order, rows_text
 from embcomp.compression.rows import as_rows
 from embcomp.compression.targets import encode
 from embcomp.errors import DataError, EmbcompWarning
@@ -332,3 +333,11 @@ def test_scores_name_rows_without_a_group(gap):
 
     with pytest.raises(DataError, match="1 of 4 rows have no group: rows 2"):
         Rows.of(np.array([0, 1, 0, 1]), np.eye(2)[[0, 1, 1, 1]], 2, np.array(["a", "b", gap, "c"], dtype=object))
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 200])
+def test_of_many_rows_eight_are_named_and_the_others_counted(count):
+    text = rows_text(np.arange(10, 10 + count))
+    named = [int(word) for word in re.findall(r"\d+", text.split(" and ")[0])]
+    assert named == list(range(10, 10 + min(count, 8)))
+    assert text.endswith(f" and {count - 8} more") == (count > 8) and text.startswith("rows ") == (count > 1)

@@ -7,7 +7,7 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from embcomp.compression import Compressor
+from embcomp.compression import Compressor, decoders
 
 EMBEDDINGS = ["lyra_soundstream_192", "yamnet_1024"]
 
@@ -200,3 +200,10 @@ def test_closed_forms_are_nested(correlated, method):
         np.testing.assert_allclose(codes, compressor.transform(X)[:, :size], atol=1e-5)
         error = ((part.inverse_transform(codes) - X) ** 2).sum() / ((X - X.mean(axis=0)) ** 2).sum()
         assert error == pytest.approx(1 - compressor.retained_variance_[size - 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("excess", [0.0, 1e-10, 1e-7, 1e-4])
+def test_codes_that_repeat_each_other_get_no_more_ridge_than_they_need(excess):
+    correlation = np.array([[1, 1 + excess, 0.5], [1 + excess, 1, 0.5], [0.5, 0.5, 1]])
+    lower = decoders._cholesky(correlation)
+    assert np.abs(lower @ lower.T - correlation).max() <= 20 * max(excess, 1e-12)

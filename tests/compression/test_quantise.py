@@ -61,6 +61,16 @@ def test_values_beyond_the_range_are_clipped_not_wrapped(codes, dtype):
     assert quantiser.loss(far).clipped == 1
 
 
+def test_the_share_that_is_clipped_is_that_beyond_what_the_type_holds(codes):
+    wider = 2 * codes
+    outside = (wider < codes.min(axis=0)) | (wider > codes.max(axis=0))
+    assert Quantiser("int8").fit(codes).loss(wider).clipped == pytest.approx(outside.mean()) and outside.any()
+    assert Quantiser("float16").fit(codes).loss(wider).clipped == 0
+    wider[::5] = 1e6
+    assert Quantiser("float16").fit(codes).loss(wider).clipped == pytest.approx(0.2)
+    assert Quantiser("binary").fit(codes).loss(wider).clipped == 0
+
+
 def test_clipping_outliers_spends_the_steps_where_the_values_are(codes):
     codes[0] = 1e4
     inner = codes[1:]

@@ -145,6 +145,17 @@ def test_nested_prefixes_do_the_job(data, method):
         np.testing.assert_allclose(whole.inverse_transform(codes), part.inverse_transform(codes))
 
 
+@pytest.mark.parametrize("method", ["linear", "mlp"])
+@pytest.mark.parametrize(("nested", "expected"), [(True, (1, 2, 4, 5)), (False, ())])
+def test_only_nested_training_asks_every_prefix(data, method, nested, expected, monkeypatch):
+    X, y = data
+    asked = []
+    own = Bottleneck.losses
+    monkeypatch.setattr(Bottleneck, "losses", lambda self, *given: (asked.append(self.sizes), own(self, *given))[1])
+    Compressor(5, method, "both", nested=nested, hidden=8, epochs=1).fit(X, y)
+    assert set(asked) == {expected}
+
+
 def test_multilabel_targets_with_unknowns(data):
     X, y = data
     Y = np.eye(4)[y]

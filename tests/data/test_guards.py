@@ -64,6 +64,12 @@ def test_repeats_are_refused_across_sides_and_counted_within():
         refuse_duplicates(ids, hashes, ["g", "g", "h", "h"], "set", "group", "Keep one")
 
 
+def test_parts_too_short_to_overlap_are_the_same_audio_if_they_are_the_same_part():
+    keys = ["f#1-1.0005"] * 3
+    with pytest.raises(ManifestError, match=r"'a' \(group 'g'\) is the same audio as 'b' \(group 'h'\)"):
+        refuse_duplicates(["a", "b", "c"], keys, ["g", "h", "g"], "set", "group", "")
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_joined_groups_are_the_connected_ones(seed):
     from scipy.sparse import coo_array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 
 import pytest
@@ -52,3 +53,8 @@ def test_defaults_and_limits(method):
             expected = OTHERS[field.name]
             expected = expected[method.name] if isinstance(expected, dict) else expected
             assert (field.default, *limits) == (expected, None, None), field.name
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda one: one.name)
+def test_by_default_a_clip_has_one_label(method):
+    assert inspect.signature(method).parameters["multi_label"].default is False
