@@ -56,3 +56,19 @@ def test_groups_are_drawn_with_replacement_each_alike():
     # Multinomial: mean 1, variance 1 - 1/5 and covariance -1/5.
     np.testing.assert_allclose(np.cov(counts), np.eye(5) - 0.2, atol=0.03)
     np.testing.assert_allclose(counts.mean(axis=1), 1.0, atol=0.03)
+
+
+@pytest.mark.parametrize("scale", ["share", "positive", "any"])
+def test_without_groups_replicates_or_a_value_there_are_no_ends(scale):
+    replicates = np.array([0.4, 0.5, 0.6])
+    for value, given, groups in (
+        (0.5, replicates, 1),
+        (0.5, replicates[:1], 5),
+        (0.5, np.array([0.5, np.nan, np.nan]), 5),
+        (float("nan"), replicates, 5),
+        (float("nan"), replicates[:1], 5),
+    ):
+        assert np.isnan(interval(value, given, groups, 0.95, scale)).all()
+    ends = interval(0.5, replicates[:2], 2, 0.95, scale)
+    assert ends[0] < 0.5 < ends[1]
+    assert interval(0.5, np.append(replicates, np.nan), 3, 0.95, scale) == interval(0.5, replicates, 3, 0.95, scale)

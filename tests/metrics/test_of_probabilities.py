@@ -7,14 +7,16 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
 from embcomp.errors import DataError
 from embcomp.metrics import applicable, scores
+from embcomp.metrics.classes import per_class
 from embcomp.metrics.probabilities import calibration_sums
 from embcomp.metrics.ranks import Rankings
 from embcomp.metrics.rows import Rows
-from embcomp.metrics.table import METRICS, measured
+from embcomp.metrics.score import Score
+from embcomp.metrics.table import METRICS, measured, score
 
 CLASSES = 3
 
@@ -105,3 +107,32 @@ def test_bins_of_the_calibration_error_hold_their_upper_edge_and_nothing_that_fl
     rows = Rows.of(np.ones((4, 1)), values[:, None], 1, np.zeros(4), multi_label=True)
     count = calibration_sums(rows)[0, 0, 0]
     assert count[edge - 1] == 3 and count[edge] == 1 and count.sum() == 4
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("several", [False, True])
+def test_ranked_says_that_only_the_order_within_a_class_counts(name, several):
+    if METRICS[name].of(several) is None:
+        return
+    rng = np.random.default_rng(1)
+    values = rng.uniform(0.05, 0.95, (60, 5))
+    truth = (rng.random((60, 5)) < 0.4).astype(float) if several else rng.integers(0, 5, 60)
+    bent = values ** np.arange(1, 6)  # each class in another way, none in its order
+    before, after = (score(name, truth, given, 5, multi_label=several) for given in (values, bent))
+    assert (before == pytest.approx(after, abs=1e-12)) == METRICS[name].ranked
+
+
+def test_a_class_without_clips_or_predictions_has_no_recall_or_precision():
+    truth, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 0, 2, 2])
+    table = per_class(Rows.of(truth, np.eye(5)[predicted], 5), tuple("abcde")).set_index("class")
+    options = {"labels": range(5), "average": None, "zero_division": np.nan}
+    for name, measure in (("recall", recall_score), ("precision", precision_score)):
+        np.testing.assert_allclose(table[name], measure(truth, predicted, **options), rtol=1e-12)
+        assert list(table.index[table[name].isna()]) == ["d", "e"]
+    assert table["support"].tolist() == [2, 1, 3, 0, 0] and table["known"].tolist() == [6] * 5
+    never = per_class(Rows.of(truth, np.eye(5)[np.zeros(6, int)], 5), tuple("abcde")).set_index("class")
+    assert never["precision"].isna().tolist() == [False, True, True, True, True] and never["recall"]["b"] == 0
+
+
+def test_a_number_is_by_default_the_better_the_higher():
+    assert Score("accuracy", 0.5).higher_is_better and np.isnan(Score("accuracy", 0.5).low)
