@@ -7,21 +7,21 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from embcomp.errors import BusyError, StoreError, why
+from embcomp.compression.compressor import Compressor
+from embcomp.compression.spread_rows import means
+from embcomp.errors import ArtifactError, BusyError, StoreError, why
 from embcomp.storage.arrays import PartialRows, WriterLock, checked_rows
+from embcomp.storage.artifact import WEIGHTS
 from embcomp.storage.files import file_hash, fingerprint, read_json, replace_folder, write_json
 from embcomp.storage.merging import copy_names, write_index
 from embcomp.storage.ownership import strangers
 from embcomp.storage.seen import Seen
 from embcomp.storage.store import EmbeddingStore, check_settings
 from embcomp.storage.taught import keep
-
-if TYPE_CHECKING:
-    from embcomp.compression.compressor import Compressor
 
 ALIGNED = 4096  # rows multiplied at once, counted from the first of all: as where they lie in one store
 WRITTEN = 16 * ALIGNED
@@ -36,6 +36,8 @@ def apply_shards(
     settings: dict[str, Any],
     dtype: str,
     taught: Seen | None = None,
+    crew: Any = None,
+    saved: str | os.PathLike = "",
 ) -> EmbeddingStore:
     """Compress every shard of a store into a store of as many shards.
 
@@ -53,6 +55,10 @@ def apply_shards(
     dtype : {"float32", "float16"}
     taught : Seen, optional
         Clips that the teacher and the compressor were learned from.
+    crew : object, optional
+        An engine in its ``with`` block, whose workers take a shard each; by default this process takes one after the other.
+    saved : path
+        Where the compressor is saved, for them.
 
     Raises
     ------
@@ -73,6 +79,16 @@ def apply_shards(
         return found
     _begin(work, plan)
     todo = list(range(len(parts)))
+    if crew is not None:
+        job = {
+            "compressor": str(Path(saved).absolute()),
+            "source": str(source.path.absolute()),
+            "work": str(work),
+            "plan": plan,
+        }
+        left = [number for number in todo if not (work / f"{number:05d}").is_dir()]
+        for _ in crew.map(compress_shard, [{**job, "number": number} for number in left]):
+            pass  # what another process writes is waited for below
     while True:
         for number in list(todo):
             try:
@@ -89,6 +105,31 @@ def apply_shards(
                 _put_together(work, out, plan, taught)
             continue
         time.sleep(PAUSE)
+
+
+def compress_shard(compressor: str, source: str, work: str, plan: dict[str, Any], number: int) -> None:
+    """Compress one shard of a store, if no other process does.
+
+    Parameters
+    ----------
+    compressor, source : str
+        Their folders.
+    work : str
+        Folder of the shards in writing.
+    plan : dict
+        Of all shards.
+    number : int
+        Of the shard.
+
+    Raises
+    ------
+    ArtifactError, StoreError
+        The compressor or the store was changed, or the shard cannot be written.
+    """
+    if file_hash(Path(compressor, WEIGHTS)) != plan["settings"]["compressor"]:
+        raise ArtifactError(f"{compressor} was changed while it was used; run again")
+    with contextlib.suppress(BusyError, _Ended):
+        _shard(Compressor.load(compressor), EmbeddingStore.open(source), Path(work), plan, number)
 
 
 class _Ended(Exception):
@@ -151,9 +192,7 @@ def _compressed(compressor: Compressor, source: EmbeddingStore, start: int, stop
     found = []
     for first in range(start // ALIGNED * ALIGNED, stop, ALIGNED):
         rows = np.asarray(source.data[first : first + ALIGNED], dtype=np.float32)
-        if source.frames > 1:
-            rows = rows.reshape(len(rows), source.frames, source.dim).mean(1)
-        found.append(compressor.transform(rows)[max(0, start - first) : stop - first])
+        found.append(compressor.transform(means(rows, source.frames))[max(0, start - first) : stop - first])
     return np.concatenate(found)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embcomp.compression.compressor import Compressor
-from embcomp.errors import StoreError
+from embcomp.errors import StoreError, choose
 
 if TYPE_CHECKING:
     from embcomp.storage.store import EmbeddingStore
+
+BATCH = 4096  # rows multiplied at once
 
 
 def apply(
@@ -22,6 +25,10 @@ def apply(
     out: str | os.PathLike[str],
     ids: Sequence[str] | None = None,
     dtype: str = "float32",
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    threads: int = 1,
 ) -> EmbeddingStore:
     """Compress every row of a store.
 
@@ -38,6 +45,14 @@ def apply(
         Of the rows of a file that has none; otherwise they are called by their numbers, from 0 on.
     dtype : {"float32", "float16"}
         Of the stored numbers.
+    workers : int, optional
+        Processes that share the rows, of a store in shards the shards; 0 is one per free core, of a cluster one per core.
+        The targets have the same bytes with any number. By default this process does it all, as it does where vectors are
+        in memory.
+    engine : {"local", "ray"}
+        Where they run.
+    threads : int, default=1
+        Of each worker's numeric libraries.
 
     Returns
     -------
@@ -49,8 +64,12 @@ def apply(
         The store has another dimension than the compressor was fitted on, or `out` is another store.
     ArtifactError
         There is no compressor at `compressor`, or it is damaged.
+    ConfigError
+        There is no such engine.
     """
     from embcomp.compression.sharded import apply_shards
+    from embcomp.compression.spread_rows import spread_rows
+    from embcomp.engines import ENGINES, open_engine
     from embcomp.storage.bringing import brought
     from embcomp.storage.files import file_hash
     from embcomp.storage.outputs import begun
@@ -59,6 +78,7 @@ def apply(
     from embcomp.storage.taught import keep, kept, together
     from embcomp.storage.vectors import open_vectors
 
+    choose("engine", engine, ENGINES)
     out, store, compressor = begun(out), brought(store), brought(compressor)
     fitted, source = Compressor.load(compressor), open_vectors(store, ids)
     if source.dim != fitted.n_features_in_:
@@ -73,14 +93,27 @@ def apply(
     }
 
     taught = together(kept(source.path), fitted._fitted().ids)
+    shared = workers is not None or engine != "local"
+    crew = open_engine(engine, workers or 0, threads) if shared else nullcontext()
     if is_sharded(store):
-        return apply_shards(fitted, source, out, settings, dtype, taught)
+        with crew as opened:
+            return apply_shards(fitted, source, out, settings, dtype, taught, opened, compressor)
 
     def produce(rows: np.ndarray) -> np.ndarray:
         return fitted.transform(source.take([source.ids[row] for row in rows]))
 
-    written = write_store(
-        out, source.ids, source.hashes, fitted.n_components_, settings, produce, batch_size=4096, dtype=dtype
-    )
+    with crew as opened:
+        spread = None if opened is None else spread_rows(opened, compressor, source, out)
+        written = write_store(
+            out,
+            source.ids,
+            source.hashes,
+            fitted.n_components_,
+            settings,
+            produce,
+            batch_size=BATCH,
+            dtype=dtype,
+            spread=spread,
+        )
     keep(written.path, taught)
     return written

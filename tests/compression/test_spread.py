@@ -15,9 +15,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import embcomp
 from embcomp.compression import Compressor, spread, tree
+from embcomp.compression.sharded import compress_shard
+from embcomp.compression.spread_rows import compress_rows
 from embcomp.config import CompressorConfig
 from embcomp.data.manifest import Manifest
-from embcomp.errors import BusyError, ConfigError, DataError, EmbcompError, StoreError
+from embcomp.errors import ArtifactError, BusyError, ConfigError, DataError, EmbcompError, StoreError
 from embcomp.storage.arrays import WriterLock
 from embcomp.storage.merging import merge_stores
 from embcomp.storage.store import EmbeddingStore, write_store
@@ -229,3 +231,63 @@ def test_rows_that_change_meanwhile_are_refused(tmp_path):
     (tmp_path / "x.npy").unlink()
     with pytest.raises(StoreError, match="all machines must see the same files"):
         spread.rows_at(place)
+
+
+@pytest.fixture(scope="module")
+def compressor(stores):
+    embcomp.compress(stores / "one", stores / "compressor", config=CompressorConfig("pca", "reconstruction", 3))
+    return stores / "compressor"
+
+
+def applied(stores, out, monkeypatch, crew=None, store="one", **options):
+    monkeypatch.setattr("embcomp.engines.open_engine", lambda name, workers, threads: crew or SpreadEngine())
+    monkeypatch.setattr("embcomp.compression.store.BATCH", 64)
+    monkeypatch.setattr("embcomp.compression.sharded.ALIGNED", 64)
+    return embcomp.apply(stores / "compressor", stores / store, out, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("store", ["one", "shards"])
+def test_targets_have_the_bytes_of_one_process(stores, compressor, tmp_path, monkeypatch, store, dtype):
+    applied(stores, tmp_path / "serial", monkeypatch, store=store, dtype=dtype)
+    for workers in (1, 2, 7):
+        engine, out = SpreadEngine(workers, seed=workers, twice=store == "one"), tmp_path / f"{workers}"
+        applied(stores, out, monkeypatch, engine, store, dtype=dtype, workers=workers)
+        assert len(engine.gpus) == 1 and contents(out, (".lock",)) == contents(tmp_path / "serial", (".lock",))
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "7", "serial"]
+
+
+@pytest.mark.parametrize("store, after", [("one", 2), ("shards", 1)])
+def test_targets_that_are_there_are_not_made_again(stores, compressor, tmp_path, monkeypatch, store, after):
+    applied(stores, tmp_path / "serial", monkeypatch, store=store)
+    with pytest.raises(EmbcompError, match="a worker process died"):
+        applied(stores, tmp_path / "out", monkeypatch, SpreadEngine(2, ends_after=after), store, workers=2)
+    made, real = [], Compressor.transform
+    monkeypatch.setattr(Compressor, "transform", lambda self, X: made.append(len(X)) or real(self, X))
+    applied(stores, tmp_path / "out", monkeypatch, SpreadEngine(3), store, workers=3)
+    assert 0 < sum(made) < ROWS
+    assert contents(tmp_path / "out") == contents(tmp_path / "serial")
+    assert sorted(os.listdir(tmp_path)) == ["out", "serial"]
+
+
+def test_several_vectors_a_row_are_shared_too_and_vectors_in_memory_are_not(stores, compressor, tmp_path, monkeypatch):
+    names = [f"{number}.wav" for number in range(300)]
+    rows = np.random.default_rng(0).normal(size=(300, 2 * WIDTH)).astype(np.float32)
+    write_store(tmp_path / "frames", names, names, 2 * WIDTH, {"frames": 2}, lambda n: rows[n])
+    np.savez(tmp_path / "x.npz", ids=names, vectors=rows[:, :WIDTH])
+    for store, jobs_given in (("frames", 1), ("x.npz", 0)):
+        engine = SpreadEngine(2)
+        found = [
+            applied(stores, tmp_path / f"{store}-{number}", monkeypatch, engine, tmp_path / store, **options).data
+            for number, options in enumerate(({}, {"workers": 2}))
+        ]
+        assert np.array_equal(*found) and len(engine.gpus) == jobs_given
+    with pytest.raises(ConfigError, match="unknown engine 'rai': did you mean 'ray'"):
+        applied(stores, tmp_path / "out", monkeypatch, engine="rai")
+
+
+def test_a_compressor_that_changes_meanwhile_is_refused(stores, compressor, tmp_path):
+    with pytest.raises(ArtifactError, match="was changed while it was used; run again"):
+        compress_rows(str(compressor), "other", {}, 1, [], str(tmp_path / "chunk-0.npy"))
+    with pytest.raises(ArtifactError, match="was changed while it was used; run again"):
+        compress_shard(str(compressor), str(stores / "shards"), str(tmp_path), {"settings": {"compressor": "other"}}, 0)
