@@ -15,7 +15,7 @@ STORES = common.INPUT
 
 @click.group()
 def store() -> None:
-    """Join stores of embeddings or targets, show them, and write or read Parquet files.
+    """Join stores of embeddings or targets, show them, and write or read Parquet files and Lance tables.
 
     A store in shards is used as any other, by compress, apply and distill; its rows and ids stay on disk.
 
@@ -68,13 +68,13 @@ def info(path: Path, as_json: bool) -> None:
 
 @store.command("export")
 @click.argument("path", type=STORES, metavar="STORE")
-@click.option("--out", required=True, type=common.FILE, help="Parquet file to write.")
+@click.option("--out", required=True, type=common.FILE, help="Lance table to write, NAME.lance, or Parquet file.")
 def export_(path: Path, out: Path) -> None:
-    """Write a store as a Parquet file with the columns id, hash and embedding."""
-    from embcomp.storage.exchange import export_parquet
+    """Write a store as a Parquet file, or as a Lance table, with the columns id, hash and embedding."""
+    from embcomp.storage.exchange import export_store
 
     with common.bar(0, "rows") as shown:
-        count = export_parquet(path, out, shown.update)
+        count = export_store(path, out, shown.update)
     click.echo(f"{count:,} rows: {named(out)}")
 
 
@@ -88,9 +88,9 @@ def export_(path: Path, out: Path) -> None:
 )
 @common.local_out_option
 def import_(files: tuple[Path, ...], per_shard: int, dtype: str | None, out: Path) -> None:
-    """Write Parquet files with a column of ids and one of vectors as a store in shards."""
-    from embcomp.storage.exchange import import_parquet
+    """Write Parquet files or Lance tables with a column of ids and one of vectors as a store in shards."""
+    from embcomp.storage.exchange import import_tables
 
     with common.bar(0, "rows") as shown:
-        found = import_parquet(files, out, dtype=dtype, per_shard=per_shard, progress=shown.update)
+        found = import_tables(files, out, dtype=dtype, per_shard=per_shard, progress=shown.update)
     click.echo(f"{len(found):,} rows of {found.dim} dimensions in {len(found.ids.parts)} shards: {named(out)}")

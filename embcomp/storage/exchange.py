@@ -1,4 +1,4 @@
-"""Stores to and from Parquet files, piece by piece, so that neither need fit in memory."""
+"""Stores to and from Parquet files and Lance tables, piece by piece, so that neither need fit in memory."""
 
 from __future__ import annotations
 
@@ -13,44 +13,40 @@ import numpy as np
 
 from embcomp.errors import StoreError, counted, why
 from embcomp.storage.arrays import PartialRows, checked_rows
-from embcomp.storage.expansion import refuse_parquet
+from embcomp.storage.bringing import brought
 from embcomp.storage.files import file_hash, fingerprint, new_folder
-from embcomp.storage.ids import clean_ids
+from embcomp.storage.lance import SUFFIX, LanceTable, is_lance, write_lance
 from embcomp.storage.merging import refuse_twice, write_index, write_names
 from embcomp.storage.ownership import strangers
 from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.publishing import publishing
-from embcomp.storage.seen import Seen
-from embcomp.storage.store import DTYPES, EmbeddingStore
-from embcomp.storage.taught import keep, kept, packed, together, unpacked
-from embcomp.storage.vectors import IDS, VECTORS, vector_keys
+from embcomp.storage.store import EmbeddingStore
+from embcomp.storage.tables import ABOUT, BLOCK, TAUGHT, Block, ParquetTable, Table
+from embcomp.storage.taught import keep, kept, packed, together
 
-BLOCK = 1 << 14  # rows at a time
 PER_SHARD = 1_000_000
-# Among the file's metadata: how the rows were made, as JSON, and which clips taught them.
-ABOUT, TAUGHT = b"embcomp", b"embcomp.taught"
 MOST_TAUGHT = 48 << 20  # bytes; readers refuse texts in the metadata from 100 MB on, and pyarrow keeps them twice
 
 
-def export_parquet(
+def export_store(
     store: str | os.PathLike, out: str | os.PathLike, progress: Callable[[int], None] | None = None
 ) -> int:
-    """Write a store as a Parquet file with columns ``id``, ``hash`` and ``embedding``, a list of float32; returns its rows.
+    """Write a store as a table with columns ``id``, ``hash`` and ``embedding``, a list of float32; returns its rows.
 
     Parameters
     ----------
     store : path
     out : path
-        ``.parquet``; must not exist.
+        ``NAME.lance``, a Lance table, or else a Parquet file; must not exist.
     progress : callable, optional
         Called with the number of rows just done.
 
     Raises
     ------
     StoreError
-        There is no such store, `out` exists or cannot be written, or too many clips taught the store for a file's metadata.
+        There is no such store, `out` exists or cannot be written, or too many clips taught the store for a table's metadata.
     MissingDependencyError
-        pyarrow is not installed.
+        pyarrow, or for Lance tables pylance, is not installed.
     """
     pyarrow = import_pyarrow()
     source, out = EmbeddingStore.open(store), Path(out)
@@ -63,33 +59,44 @@ def export_parquet(
         metadata[TAUGHT] = base64.b64encode(packed(seen))
         if len(metadata[TAUGHT]) > MOST_TAUGHT:
             raise StoreError(
-                f"{store} was taught by {counted(len(seen.hashes), 'clip')}, more than the metadata of a Parquet file hold; "
+                f"{store} was taught by {counted(len(seen.hashes), 'clip')}, more than the metadata of a table hold; "
                 "copy the store's folder instead"
             )
     schema = pyarrow.schema(
         [("id", pyarrow.string()), ("hash", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), width))],
         metadata=metadata,
     )
+    write = write_lance if out.suffix.lower() == SUFFIX else _write_parquet
+    write(out, schema, _batches(source, schema, progress or (lambda count: None)))
+    return len(source)
+
+
+def _batches(source: EmbeddingStore, schema: Any, progress: Callable[[int], None]) -> Iterator[Any]:
+    pyarrow = import_pyarrow()
+    for start in range(0, len(source), BLOCK):
+        block = np.asarray(source.data[start : start + BLOCK], dtype=np.float32)
+        vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), source.data.shape[1])
+        names = [pyarrow.array(kind[start : start + BLOCK]) for kind in (source.ids, source.hashes)]
+        yield pyarrow.RecordBatch.from_arrays([*names, vectors], schema=schema)
+        progress(len(block))
+
+
+def _write_parquet(out: Path, schema: Any, batches: Iterator[Any]) -> None:
+    pyarrow = import_pyarrow()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-            for start in range(0, len(source), BLOCK):
-                block = np.asarray(source.data[start : start + BLOCK], dtype=np.float32)
-                vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), width)
-                names = [pyarrow.array(kind[start : start + BLOCK]) for kind in (source.ids, source.hashes)]
-                writer.write_table(pyarrow.Table.from_arrays([*names, vectors], schema=schema))
-                if progress is not None:
-                    progress(len(block))
+            for batch in batches:
+                writer.write_batch(batch)
         with publishing(out):
             os.replace(temporary, out)
     except OSError as error:
         raise StoreError(f"cannot write {out}: {why(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
-    return len(source)
 
 
-def import_parquet(
+def import_tables(
     files: Sequence[str | os.PathLike],
     out: str | os.PathLike,
     *,
@@ -97,7 +104,7 @@ def import_parquet(
     per_shard: int = PER_SHARD,
     progress: Callable[[int], None] | None = None,
 ) -> EmbeddingStore:
-    """Write Parquet files as a store in shards.
+    """Write Parquet files or Lance tables as a store in shards.
 
     Parameters
     ----------
@@ -107,7 +114,7 @@ def import_parquet(
     out : path
         Folder to write; must not exist, or be empty.
     dtype : {"float32", "float16"}, optional
-        Of the stored numbers; by default what `export_parquet` noted, else float32.
+        Of the stored numbers; by default what `export_store` noted, else float32.
     per_shard : int, default=1,000,000
         Rows of a shard.
     progress : callable, optional
@@ -120,25 +127,25 @@ def import_parquet(
     DataError
         A vector has NaN or infinity.
     MissingDependencyError
-        pyarrow is not installed.
+        pyarrow, or for Lance tables pylance, is not installed.
     """
     out = Path(out).absolute()
     if out.exists() and not (out.is_dir() and not strangers(out)):
         raise StoreError(f"{out} already exists; choose another --out")
-    tables = [_Table(Path(file)) for file in files]
+    tables = [_opened(brought(file)) for file in files]
     if not tables:
-        raise StoreError("there is no Parquet file to import")
+        raise StoreError("there is no table to import")
     first = tables[0]
     for one in tables[1:]:
         if (one.width, one.about) != (first.width, first.about):
             raise StoreError(f"{one.path} and {first.path} differ in width, or in how they were made")
     dtype = dtype or first.about.get("dtype", "float32")
-    settings = first.about.get("settings") or {"vectors": fingerprint([file_hash(one.path) for one in tables])}
+    settings = first.about.get("settings") or {"vectors": fingerprint([one.key() for one in tables])}
     shards: list[dict[str, Any]] = []
     try:
         with new_folder(out) as folder:
             blocks = _Blocks(block for one in tables for block in one.blocks())
-            total = sum(one.file.metadata.num_rows for one in tables)
+            total = sum(map(len, tables))
             for number, start in enumerate(range(0, total, per_shard)):
                 name = f"{number:05d}"
                 count = min(per_shard, total - start)
@@ -155,77 +162,8 @@ def import_parquet(
     return EmbeddingStore.open(out)
 
 
-Block = tuple[list[str], list[str], np.ndarray]
-
-
-class _Table:
-    """A Parquet file with ids and vectors."""
-
-    def __init__(self, path: Path):
-        pyarrow = import_pyarrow()
-        self.path = path
-        if not path.is_file():  # a pipe has no end
-            raise StoreError(f"cannot read {path}: no such file")
-        try:
-            refuse_parquet(path, pyarrow.parquet.read_metadata(path))
-            self.file = pyarrow.parquet.ParquetFile(path)
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise StoreError(f"cannot read {path}: {error}") from None
-        schema = self.file.schema_arrow
-        known = {name.lower(): name for name in schema.names}
-        lists = [name for name in schema.names if pyarrow.types.is_list(schema.field(name).type)
-                 or pyarrow.types.is_fixed_size_list(schema.field(name).type)]  # fmt: skip
-        vectors = [known[name] for name in VECTORS if known.get(name) in lists] or lists
-        ids = [known[name] for name in IDS if name in known]
-        if not vectors or not ids:
-            raise StoreError(
-                f"{path} needs a column of ids and one of lists of numbers; it has {', '.join(schema.names[:8])}"
-            )
-        self.vectors, self.ids, self.hashes = vectors[0], ids[0], known.get("hash")
-        self.about = self._noted(schema.metadata or {})
-        self.taught = self._taught(schema.metadata or {})
-        head = next(self.file.iter_batches(1, columns=[self.vectors]), None)
-        self.width = len(head.column(0)[0].as_py() or ()) if head is not None and len(head) else 0
-
-    def _noted(self, metadata: dict[bytes, bytes]) -> dict[str, Any]:
-        try:
-            about = json.loads(metadata.get(ABOUT, b"{}"))
-            fits = isinstance(about, dict) and isinstance(about.get("settings", {}), dict)
-        except ValueError:
-            fits = False
-        if not fits or about.get("dtype", "float32") not in DTYPES:
-            raise StoreError(f"{self.path} says in its metadata that it is of embcomp, and is not")
-        return about
-
-    def _taught(self, metadata: dict[bytes, bytes]) -> Seen | None:
-        if TAUGHT not in metadata:
-            return None
-        try:
-            return unpacked(base64.b64decode(metadata[TAUGHT], validate=True))
-        except ValueError as error:
-            raise StoreError(
-                f"{self.path} does not say which clips taught its vectors ({error}); export it again"
-            ) from None
-
-    def blocks(self) -> Iterator[Block]:
-        pyarrow = import_pyarrow()
-        columns = [self.ids, self.vectors, *([self.hashes] if self.hashes else [])]
-        try:
-            for batch in self.file.iter_batches(BLOCK, columns=columns):
-                ids = clean_ids(batch.column(self.ids).to_pylist(), str(self.path))
-                column = batch.column(self.vectors)
-                values = column.flatten().to_numpy(zero_copy_only=False)
-                if column.null_count or values.dtype.kind not in "fiu" or len(values) != len(ids) * self.width:
-                    raise StoreError(
-                        f"{self.path}: the vectors of {self.vectors!r} are missing, differ in width, or are no numbers"
-                    )
-                vectors = values.reshape(len(ids), self.width)
-                hashes = (
-                    [str(one) for one in batch.column(self.hashes).to_pylist()] if self.hashes else vector_keys(vectors)
-                )
-                yield ids, hashes, vectors
-        except (pyarrow.ArrowException, OSError) as error:
-            raise StoreError(f"cannot read {self.path}: {error}") from None
+def _opened(path: Path) -> Table:
+    return LanceTable(path) if is_lance(path) else ParquetTable(path)
 
 
 class _Blocks:

@@ -164,6 +164,8 @@ def read_arrays(path: Path) -> tuple[np.ndarray, list[str] | None]:
         ".h5": _hdf5,
         ".hdf5": _hdf5,
     }
+    if path.suffix.lower() == ".lance":
+        raise StoreError(f"{path} is a Lance table; make a store of it: embcomp store import {path} --out STORE")
     read = _folder if path.is_dir() else readers.get(path.suffix.lower())
     if read is None:
         raise StoreError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -220,40 +221,57 @@ def test_nothing_is_written_over_a_store_in_shards(both):
     assert len(EmbeddingStore.open(joined.path)) == sum(COUNTS)
 
 
-def test_parquet_there_and_back(both, tmp_path):
-    pytest.importorskip("pyarrow")
-    from embcomp.storage.exchange import export_parquet, import_parquet
+PACKAGES = {".parquet": "pyarrow", ".lance": "lance"}
 
+
+@pytest.mark.parametrize("suffix", PACKAGES)
+def test_tables_there_and_back(both, tmp_path, monkeypatch, suffix):
+    pytest.importorskip(PACKAGES[suffix])
+    from embcomp.storage import exchange, tables
+
+    monkeypatch.setattr(exchange, "BLOCK", 3)
+    monkeypatch.setattr(tables, "BLOCK", 4)
     whole, joined = both
-    assert export_parquet(joined.path, tmp_path / "all.parquet") == len(whole)
-    back = import_parquet([tmp_path / "all.parquet"], tmp_path / "back", per_shard=6)
+    table, done = tmp_path / f"all{suffix}", []
+    assert exchange.export_store(joined.path, table, done.append) == len(whole) == sum(done)
+    assert os.listdir(tmp_path) == [table.name]
+    back = exchange.import_tables([table], tmp_path / "back", per_shard=6)
     assert [len(part) for part in back.ids.parts] == [6, 6, 6, 2]
     assert list(back.ids) == list(whole.ids) and list(back.hashes) == list(whole.hashes)
     assert back.settings == whole.settings and back.data.dtype == whole.data.dtype
     np.testing.assert_array_equal(np.asarray(back), np.asarray(whole))
-    np.testing.assert_array_equal(open_vectors(tmp_path / "all.parquet").take(whole.ids), whole.take(whole.ids))
     with pytest.raises(StoreError, match="already exists"):
-        export_parquet(joined.path, tmp_path / "all.parquet")
+        exchange.export_store(joined.path, table)
     with pytest.raises(StoreError, match="already exists"):
-        import_parquet([tmp_path / "all.parquet"], tmp_path / "back")
+        exchange.import_tables([table], tmp_path / "back")
     with pytest.raises(StoreError, match="20 ids are there twice"):
-        import_parquet([tmp_path / "all.parquet"] * 2, tmp_path / "twice")
+        exchange.import_tables([table] * 2, tmp_path / "twice")
     assert not (tmp_path / "twice").exists()
+    if suffix == ".parquet":
+        np.testing.assert_array_equal(open_vectors(table).take(whole.ids), whole.take(whole.ids))
+    else:
+        with pytest.raises(StoreError, match=r"all\.lance is a Lance table; make a store of it: embcomp store import"):
+            open_vectors(table)
 
 
-def test_tables_of_others_are_imported_or_refused_by_name(tmp_path):
-    pytest.importorskip("pyarrow")
-    from embcomp.storage.exchange import import_parquet
+@pytest.mark.parametrize("suffix", PACKAGES)
+def test_tables_of_others_are_imported_or_refused_by_name(tmp_path, suffix):
+    package = pytest.importorskip(PACKAGES[suffix])
+    from embcomp.storage.exchange import import_tables
     from embcomp.storage.parquet import import_pyarrow
 
     pyarrow = import_pyarrow()
 
     def table(name, **columns):
-        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / name)
-        return tmp_path / name
+        path = tmp_path / f"{name}{suffix}"
+        if suffix == ".lance":
+            package.write_dataset(pyarrow.table(columns), str(path), mode="overwrite")
+        else:
+            pyarrow.parquet.write_table(pyarrow.table(columns), path)
+        return path
 
     vectors = [[1.0, 2.0], [3.0, 4.0]]
-    good = import_parquet([table("a.parquet", path=["x", "y"], features=vectors)], tmp_path / "good", dtype="float16")
+    good = import_tables([table("a", path=["x", "y"], features=vectors)], tmp_path / "good", dtype="float16")
     assert list(good.ids) == ["x", "y"] and good.data.dtype == np.float16 and np.asarray(good).tolist() == vectors
     for columns, said in (
         ({"path": ["x", "y"]}, "needs a column of ids and one of lists"),
@@ -263,13 +281,16 @@ def test_tables_of_others_are_imported_or_refused_by_name(tmp_path):
         ({"path": ["x", "y"], "features": [["a", "b"], ["c", "d"]]}, "no numbers"),
     ):
         with pytest.raises(StoreError, match=said):
-            import_parquet([table("bad.parquet", **columns)], tmp_path / "bad")
-    (tmp_path / "text.parquet").write_text("no table")
-    for path in (tmp_path / "text.parquet", tmp_path / "none.parquet"):
+            import_tables([table("bad", **columns)], tmp_path / "bad")
+    (tmp_path / f"text{suffix}").write_text("no table")
+    damaged = table("damaged", path=["x", "y"], features=vectors)
+    for file in [damaged] if damaged.is_file() else (damaged / "_versions").iterdir():
+        file.write_bytes(file.read_bytes()[:-20])
+    for path in (tmp_path / f"text{suffix}", tmp_path / f"none{suffix}", damaged):
         with pytest.raises(StoreError, match="cannot read"):
-            import_parquet([path], tmp_path / "bad")
+            import_tables([path], tmp_path / "bad")
     with pytest.raises(ValueError, match="NaN or infinite"):
-        import_parquet([table("nan.parquet", path=["x"], features=[[1.0, float("nan")]])], tmp_path / "bad")
+        import_tables([table("nan", path=["x"], features=[[1.0, float("nan")]])], tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
 
 

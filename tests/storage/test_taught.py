@@ -34,8 +34,9 @@ def test_together_holds_what_either_holds(one, other, asked):
     np.testing.assert_array_equal(both.hashes, Seen.of([*one, *other]).hashes)
 
 
-def test_parquet_files_keep_it(tmp_path):
-    pytest.importorskip("pyarrow")
+@pytest.mark.parametrize("suffix, package", [(".parquet", "pyarrow"), (".lance", "lance")])
+def test_tables_keep_it(tmp_path, suffix, package):
+    pytest.importorskip(package)
     from embcomp.storage import exchange
 
     seen = (Seen.of(["a", "long#1-2"]), Seen.of(["b"]), None)
@@ -43,12 +44,12 @@ def test_parquet_files_keep_it(tmp_path):
     for number, one in enumerate(seen):
         path, ids = tmp_path / f"s{number}", [f"{number}{letter}" for letter in "xyz"]
         keep(write_store(path, ids, ids, 1, {}, lambda rows: np.ones((len(rows), 1))).path, one)
-        files.append(path.with_suffix(".parquet"))
-        exchange.export_parquet(path, files[-1])
-    back = kept(exchange.import_parquet(files[:1], tmp_path / "one").path)
+        files.append(path.with_suffix(suffix))
+        exchange.export_store(path, files[-1])
+    back = kept(exchange.import_tables(files[:1], tmp_path / "one").path)
     assert back.among(["a", "b", "long#1.5-3", "long#2-3"]) == ["a", "long#1.5-3"]
-    assert kept(exchange.import_parquet(files[2:], tmp_path / "none").path) is None
-    both = kept(exchange.import_parquet(files, tmp_path / "all").path)
+    assert kept(exchange.import_tables(files[2:], tmp_path / "none").path) is None
+    both = kept(exchange.import_tables(files, tmp_path / "all").path)
     assert both.among(["a", "b", "c", "long#1.5-3"]) == ["a", "b", "long#1.5-3"]
 
 
@@ -58,17 +59,17 @@ def test_a_parquet_file_whose_taught_clips_are_damaged_or_too_many_is_refused(tm
 
     store = write_store(tmp_path / "s", ["a"], ["a"], 1, {}, lambda rows: np.ones((len(rows), 1)))
     keep(store.path, Seen.of(["b"]))
-    exchange.export_parquet(store.path, tmp_path / "good.parquet")
+    exchange.export_store(store.path, tmp_path / "good.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "good.parquet")
     for damage in (b"?", table.schema.metadata[exchange.TAUGHT][:-8]):
         damaged = table.replace_schema_metadata({**table.schema.metadata, exchange.TAUGHT: damage})
         pyarrow.parquet.write_table(damaged, tmp_path / "bad.parquet")
         with pytest.raises(StoreError, match="bad.parquet does not say which clips taught its vectors"):
-            exchange.import_parquet([tmp_path / "bad.parquet"], tmp_path / "back")
+            exchange.import_tables([tmp_path / "bad.parquet"], tmp_path / "back")
         assert not (tmp_path / "back").exists()
     monkeypatch.setattr(exchange, "MOST_TAUGHT", 10)
     with pytest.raises(StoreError, match="taught by 1 clip, more than .* copy the store's folder"):
-        exchange.export_parquet(store.path, tmp_path / "more.parquet")
+        exchange.export_store(store.path, tmp_path / "more.parquet")
     assert not (tmp_path / "more.parquet").exists()
 
 
