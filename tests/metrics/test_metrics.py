@@ -49,6 +49,8 @@ def test_confusion_agrees_with_scikit_learn():
     truth, predicted = predictions(1, absent=(3,))
     expected = reference.confusion_matrix(truth, predicted, labels=range(6))
     assert np.array_equal(confusion(truth, predicted, 6), expected)
+    few = np.array([0, 1])  # the last classes occur nowhere
+    assert np.array_equal(confusion(few, few, 6), reference.confusion_matrix(few, few, labels=range(6)))
 
 
 @pytest.mark.parametrize("name", DECISIONS)

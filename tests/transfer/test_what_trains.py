@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -115,3 +115,21 @@ def test_what_it_adds_follows_the_labels_only_where_it_says_that_it_needs_them(d
         found.append({name: value.detach() for name, value in {**kept, **terms}.items() if name != "prediction"})
     same = all(torch.allclose(found[0][name], found[1][name]) for name in found[0])
     assert same == (not transfer.needs_labels or method == "none")
+
+
+@pytest.mark.parametrize(("method", "options"), [(method, options) for method, options, _ in CASES if options != JOINT])
+def test_before_labels_take_part_nothing_follows_them_and_afterwards_all_is_as_without_that_time(data, method, options):
+    kinds = {one.name: one for one in METHODS}
+    if "label_free" not in {field.name for field in fields(kinds[method].Settings)} or options.get("schedule"):
+        return
+    student, batch = new_student(), batch_of(data)
+    transfer, plain = (method_of(data, method, {**options, **more}) for more in ({"label_free": 0.5}, {}))
+    early = terms_of(transfer, student, replace(batch, progress=0.49))
+    assert (
+        moved_by(sum(early.values()), student).isdisjoint(both("classify")) and float(early["prediction"].detach()) == 0
+    )
+    assert float(early.get("kd", torch.zeros(())).detach()) == 0 and moved_by(early["distance"], student)
+    assert float(early["distance"].detach()) > float(terms_of(plain, student, batch)["distance"].detach()) > 0
+    late = terms_of(transfer, student, replace(batch, progress=0.5))
+    for name, term in terms_of(plain, student, batch).items():
+        torch.testing.assert_close(late[name], term)
