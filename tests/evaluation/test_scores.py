@@ -232,3 +232,22 @@ def test_predictions_without_a_probability_for_every_class_are_refused(content, 
     (tmp_path / "p.csv").write_text(content)
     with pytest.raises(ArtifactError, match="not a probability for every class"):
         Predictions.load(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(("several", "column"), [(False, "label"), (True, "labels")])
+def test_predictions_that_are_kept_say_whether_a_clip_may_have_several_labels(several, column, tmp_path):
+    truth = np.array([[1, 1], [0, 0], [np.nan, 1]] if several else [[1, 0], [0, 1], [0, 1]], dtype=np.float32)
+    names = np.array(["x", "y", "z"], dtype=object)
+    kept = Predictions(names, names, truth, np.full((3, 2), 0.5, np.float32), ("a", "b"), several)
+    kept.save(tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").read_text().startswith(f"id,group,{column},p:a,p:b\n")
+    found = Predictions.load(tmp_path / "p.csv")
+    assert found.multi_label is several and found.classes == ("a", "b")
+    np.testing.assert_array_equal(found.truth, truth)
+
+
+@pytest.mark.parametrize("index", [[0, 3], [-1, 0]])
+def test_class_numbers_out_of_range_are_refused_with_the_range(index):
+    names = np.array(["x", "y"], dtype=object)
+    with pytest.raises(DataError, match=r"class numbers must lie in 0\.\.2$"):
+        Predictions(names, names, np.array(index), np.zeros((2, 3), np.float32), ("a", "b", "c"))

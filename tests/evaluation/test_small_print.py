@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import FrozenInstanceError
 from unittest.mock import Mock
 
@@ -13,9 +14,11 @@ from embcomp.data.labels import MappedLabels, encode
 from embcomp.errors import ArtifactError
 from embcomp.evaluation import dimension
 from embcomp.evaluation.comparison import compare, sentence
-from embcomp.evaluation.compressors import CompressorEvaluation, _lacking
+from embcomp.evaluation.compressors import CompressorEvaluation, _lacking, evaluate_compressor
 from embcomp.evaluation.dimension import dimension_curve
-from embcomp.evaluation.scores import Predictions
+from embcomp.evaluation.probes import knn_probe
+from embcomp.evaluation.scores import Predictions, evaluate
+from embcomp.metrics import score, scores
 
 GROUPS = 20
 
@@ -93,3 +96,34 @@ def test_predictions_on_a_drive_that_fails_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(pd, "read_csv", Mock(side_effect=OSError("input/output error")))
     with pytest.raises(ArtifactError, match=r"some.csv is damaged \(input/output error\)"):
         Predictions.load(tmp_path / "some.csv")
+
+
+def test_defaults_are_those_that_the_documentation_says():
+    """What a score means depends on them."""
+    expected = {
+        dimension_curve: {
+            "folds": 5,
+            "neighbours": 10,
+            "probe_strength": 0.01,
+            "nested": True,
+            "seed": 0,
+            "dims": None,
+        },
+        dimension.recommend: {"margin": 0.02, "method": None},
+        dimension.plot_curve: {"margin": 0.02, "path": None},
+        evaluate: {"skip_bad": False, "allow_seen": False, "reestimate": False, "ffmpeg": False},
+        evaluate_compressor: {"allow_seen": False, "reestimate": False, "seed": 0},
+        knn_probe: {"neighbours": 5},
+        score: {"multi_label": False, "threshold": 0.5},
+        scores: {
+            "multi_label": False,
+            "threshold": 0.5,
+            "bootstrap": 1000,
+            "confidence": 0.95,
+            "seed": 0,
+            "clips": None,
+        },
+    }
+    for function, defaults in expected.items():
+        parameters = inspect.signature(function).parameters
+        assert {name: parameters[name].default for name in defaults} == defaults, function.__name__
