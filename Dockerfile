@@ -1,8 +1,10 @@
 # embcomp on the CPU:  docker build -t embcomp .
 #   docker run --rm -v "$PWD:/data" embcomp run embcomp.toml --out runs/first
-FROM python:3.11-slim
+FROM python:3.11-slim-bookworm
 
-# libsndfile comes with the soundfile package. The compiler is for the training kernels and for checking exported C.
+# libsndfile comes with the soundfile package. The compiler is for the training kernels and for checking exported C; its
+# version is that of the release of Debian above.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --no-install-recommends -y g++ \
     && rm -rf /var/lib/apt/lists/*
@@ -16,7 +18,9 @@ COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY embcomp embcomp
 RUN pip install --no-cache-dir --constraint constraints.txt '.[onnx,viz]'
 
-RUN useradd --create-home embcomp
+# The number of the first user of most machines, so that what is written to a mounted folder belongs to that user.
+RUN useradd --create-home --uid 1000 embcomp \
+    && install --directory --owner embcomp /data
 USER embcomp
 WORKDIR /data
 ENV OMP_NUM_THREADS=1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,3 +24,15 @@ def test_sources_are_clean(name, tmp_path):
         [sys.executable, "-m", module, *options], cwd=ROOT, capture_output=True, text=True, timeout=250
     )
     assert not done.returncode, f"{done.stdout}{done.stderr}"
+
+
+def test_the_hooks_look_at_what_is_linted_and_name_what_is_there():
+    yaml = pytest.importorskip("yaml", reason="needs pre-commit: pip install -e '.[dev]'")
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    hooks = {hook["id"]: hook for hook in repository["hooks"]}
+    about = configparser.ConfigParser()
+    about.read(ROOT / "setup.cfg")
+    typed = re.compile(hooks["mypy"]["files"])
+    assert all(typed.search(place.strip()) for place in about["mypy"]["files"].split(","))
+    named = [word for hook in hooks.values() for word in hook["entry"].split() if word.startswith("tests/")]
+    assert named and all((ROOT / word).is_file() for word in named)
