@@ -6,22 +6,20 @@ import copy
 
 import numpy as np
 import torch
-from torch import nn
 
-from embcomp.compression.modules import LinearCompressor
+from embcomp.compression.modules import CompressorModule, LinearCompressor
 from embcomp.compression.rows import Rows, block_rows
 
 
 @torch.inference_mode()
 @np.errstate(invalid="ignore", over="ignore")
-def apply(module: nn.Module, rows: Rows) -> np.ndarray:
+def apply(module: CompressorModule, rows: Rows) -> np.ndarray:
     """Apply `module` to rows ``(n, dim)``; returns float32 ``(n, d)``.
 
     float64 rows are multiplied in float64, so that a row's result does not
     depend on the rows beside it; bfloat16 rows in bfloat16.
     """
-    linear = isinstance(module, LinearCompressor)
-    if linear and len(rows.parts) == 1 and isinstance(rows.parts[0], torch.Tensor):
+    if isinstance(module, LinearCompressor) and len(rows.parts) == 1 and isinstance(rows.parts[0], torch.Tensor):
         return _bfloat16(module, rows.parts[0])
     if rows.dtype == np.float64:
         module = copy.deepcopy(module).double()
@@ -30,7 +28,7 @@ def apply(module: nn.Module, rows: Rows) -> np.ndarray:
     out = np.empty((len(rows), module.out_features), np.float32)
     # Short blocks: what is read here is still in cache for the multiplication.
     size = block_rows(rows.shape[1], limit=1024)
-    if linear:
+    if isinstance(module, LinearCompressor):
         # numpy's BLAS and not torch's: it was a third faster where both were measured.
         weight, bias = np.ascontiguousarray(module.weight.numpy().T), module.bias.numpy()
         for start, block in rows.blocks(size):
@@ -42,7 +40,7 @@ def apply(module: nn.Module, rows: Rows) -> np.ndarray:
                 part[:] = block @ weight + bias
         return out
     for start, block in rows.blocks(size):
-        out[start : start + len(block)] = module(torch.from_numpy(np.require(block, requirements="CW"))).numpy()
+        out[start : start + len(block)] = module(torch.from_numpy(np.require(block, requirements=("C", "W")))).numpy()
     return out
 
 

@@ -109,7 +109,7 @@ def _windows(
         numbers = among[index]
         window = gather(numbers)
         order = torch.randperm(len(index), generator=generator)
-        for part in order.split(batch_size):
+        for part in torch.split(order, batch_size):
             torch.index_select(window, 0, part, out=buffer[: len(part)])
             yield numbers[part.numpy()], buffer[: len(part)]
 

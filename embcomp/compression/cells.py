@@ -169,10 +169,9 @@ def refuse_other_order(X: Any, values: Any, what: str) -> None:
     DataError
         Says how to align them.
     """
-    indexes = [getattr(one, "index", None) for one in (X, values)]
-    if any(not hasattr(index, "equals") for index in indexes):
+    one, other = (getattr(each, "index", None) for each in (X, values))
+    if one is None or other is None or not hasattr(one, "equals") or not hasattr(other, "equals"):
         return
-    one, other = indexes
     if len(one) == len(other) and not one.equals(other) and one.is_unique and set(one) == set(other):
         raise DataError(
             f"the {what} name the same rows as the embeddings in another order; give them as {what}.loc[X.index]"

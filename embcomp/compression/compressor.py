@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
-from torch import nn
 
 from embcomp.card.hub import OnHub
 from embcomp.compression import parameters
@@ -20,6 +19,7 @@ from embcomp.compression.fit import fit_moments, fit_rows
 from embcomp.compression.fitted import Fitted
 from embcomp.compression.learned import Learned
 from embcomp.compression.methods import TRAINABLE
+from embcomp.compression.modules import CompressorModule
 from embcomp.compression.moments import Moments
 from embcomp.compression.persistence import load, save, to_onnx
 from embcomp.compression.rows import as_rows
@@ -341,7 +341,7 @@ class Compressor(OnHub, Learned):
         refuse_other_order(X, y, "labels")
         return report(self._fitted(), self._rows(X), y, show)
 
-    def to_module(self) -> nn.Module:
+    def to_module(self) -> CompressorModule:
         """A trainable copy of the module, ``(*, dim) -> (*, d)``, raw embeddings in."""
         return copy.deepcopy(self.module_)
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 import scipy.linalg
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from embcomp.compression.closed_form import solve_decoder
 from embcomp.compression.frame import Frame
-from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank, fold_input, fold_output
+from embcomp.compression.modules import (
+    CompressorModule,
+    LinearCompressor,
+    MLPCompressor,
+    blank,
+    fold_input,
+    fold_output,
+)
 from embcomp.compression.problem import Problem, Solution
-from embcomp.compression.rows import block_rows
+from embcomp.compression.rows import Rows, block_rows
+from embcomp.errors import ArtifactError, DataError
 
 
 @dataclass
@@ -33,8 +42,8 @@ class Decoders:
         The frame, to return to raw embeddings.
     total : float
         Variance of the framed rows.
-    module : nn.Module
-        ``(*, d) -> (*, dim)``.
+    module : CompressorModule or None
+        ``(*, d) -> (*, dim)``; None until the encoder is folded.
     trained : bool
         Whether `module` was trained, or is least squares.
     """
@@ -45,7 +54,7 @@ class Decoders:
     mean: np.ndarray
     scale: np.ndarray
     total: float
-    module: nn.Module | None = None
+    module: CompressorModule | None = None
     trained: bool = False
 
     @property
@@ -67,19 +76,26 @@ class Decoders:
         back = solve_decoder(self.cross, self.gram) * self.scale[:, None]
         return LinearCompressor.from_affine(torch.from_numpy(back), torch.from_numpy(self.mean - back @ self.code_mean))
 
+    @property
+    def in_use(self) -> CompressorModule:
+        """The module, which there is once the encoder is folded."""
+        if self.module is None:
+            raise ArtifactError("the decoder is not made yet: fold the encoder first")
+        return self.module
+
     def first(self, size: int) -> Decoders:
         """Decoders of the first `size` components."""
         part = replace(self, cross=self.cross[:, :size], gram=self.gram[:size, :size], code_mean=self.code_mean[:size])
-        part.module = first_inputs(self.module, size) if self.trained else part.least_squares()
+        part.module = first_inputs(self.in_use, size) if self.trained else part.least_squares()
         return part
 
-    def fold(self, solution: Solution, frame: Frame) -> nn.Module:
+    def fold(self, solution: Solution, frame: Frame) -> CompressorModule:
         """Make the solution's encoder take raw embeddings, and its decoder give them; return the encoder."""
         mean, scale = torch.from_numpy(frame.mean), torch.from_numpy(frame.scale)
         fold_input(solution.encoder, mean, scale)
         if solution.decoder is not None:
             fold_output(solution.decoder, mean, scale)
-        if solution.keeps_rows:
+        if solution.keeps_rows and isinstance(solution.encoder, LinearCompressor):
             with torch.no_grad():
                 solution.encoder.bias.zero_()
         self.module = self.least_squares() if solution.decoder is None else solution.decoder
@@ -99,12 +115,14 @@ def find_decoders(solution: Solution, problem: Problem) -> Decoders:
         return Decoders(
             cross, weight @ cross, code_mean, frame.mean, frame.scale, frame.total_variance(moments), trained=trained
         )
-    return _by_rows(solution.encoder, problem, trained)
+    if problem.rows is None:
+        raise DataError("the decoder of a trained code needs the rows, not their moments alone")
+    return _by_rows(solution.encoder, problem.rows, problem, trained)
 
 
 @torch.inference_mode()
-def _by_rows(encoder: nn.Module, problem: Problem, trained: bool) -> Decoders:
-    rows, frame = problem.rows, problem.frame
+def _by_rows(encoder: CompressorModule, rows: Rows, problem: Problem, trained: bool) -> Decoders:
+    frame = problem.frame
     dim, d = rows.shape[1], problem.n_components
     cross, gram, code_sum, row_sum = np.zeros((dim, d)), np.zeros((d, d)), np.zeros(d), np.zeros(dim)
     for _, block in rows.blocks(block_rows(dim)):
@@ -132,7 +150,15 @@ def _cholesky(correlation: np.ndarray) -> np.ndarray:
     return np.linalg.cholesky(correlation + 1e-3 * np.eye(len(correlation)))
 
 
-def first_inputs(module: nn.Module, size: int) -> nn.Module:
+@overload
+def first_inputs(module: LinearCompressor, size: int) -> LinearCompressor: ...
+
+
+@overload
+def first_inputs(module: MLPCompressor, size: int) -> MLPCompressor: ...
+
+
+def first_inputs(module: CompressorModule, size: int) -> CompressorModule:
     """The module that reads only the first `size` of its inputs, as if the others were zero."""
 
     def cut(weight: Tensor) -> Tensor:

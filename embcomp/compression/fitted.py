@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from embcomp.compression.apply import apply
 from embcomp.compression.decoders import Decoders, first_inputs
-from embcomp.compression.modules import LinearCompressor
+from embcomp.compression.modules import CompressorModule, LinearCompressor
 from embcomp.compression.rows import Rows, raise_not_finite
 from embcomp.storage.seen import Seen
 
@@ -22,7 +21,7 @@ class Fitted:
 
     Attributes
     ----------
-    module : nn.Module
+    module : CompressorModule
         Raw embedding to target, ``(*, dim) -> (*, d)``.
     decoders : Decoders
         From the target, or any prefix of it, back to the embedding.
@@ -40,7 +39,7 @@ class Fitted:
         Of the columns of a data frame, dim of them.
     """
 
-    module: nn.Module
+    module: CompressorModule
     decoders: Decoders
     head: LinearCompressor | None
     classes: list[Any] | None
@@ -74,7 +73,7 @@ class Fitted:
 
     def inverse_transform(self, codes: Rows) -> np.ndarray:
         """Best guess of the embeddings, float32 ``(n, dim)``, from targets ``(n, d)``."""
-        return apply(self.decoders.module, codes)
+        return apply(self.decoders.in_use, codes)
 
     def first(self, size: int) -> Fitted:
         """The same compression to the first `size` components, from 1 to d."""

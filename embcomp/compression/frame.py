@@ -113,6 +113,7 @@ def make_frame(
     divisor = np.where(constant, 1.0, np.sqrt(variance)) if scale else np.ones_like(variance)
     if widths is not None and len(widths) > 1:
         share = np.split(np.where(constant, 0.0, variance / divisor**2), np.cumsum(widths)[:-1])
-        factors = [np.sqrt(part.sum() / weight) or 1.0 for part, weight in zip(share, weights, strict=True)]
+        wanted = [1.0] * len(share) if weights is None else weights
+        factors = [np.sqrt(part.sum() / weight) or 1.0 for part, weight in zip(share, wanted, strict=True)]
         divisor = divisor * np.repeat(factors, widths)
     return Frame(moments.mean if center else np.zeros_like(moments.mean), divisor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -49,7 +49,7 @@ class Learned(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _solve_if_summed(self) -> None:
         """Make ``fitted_`` of rows that were only summed so far, where there are enough of them."""
 
-    def _rows(self, X, reset: bool = False) -> Rows:
+    def _rows(self, X: Any, reset: bool = False) -> Rows:
         """Rows of X; `reset` keeps their width and column names, else they are compared."""
         rows = as_rows(X)
         validate_data(self, X if hasattr(X, "columns") else rows, skip_check_array=True, reset=reset)

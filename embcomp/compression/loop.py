@@ -64,7 +64,7 @@ def train(
     gather = Gatherer(rows, EVALUATION_ROWS)
     training, held_out = hold_out(len(rows), schedule.validation_share, generator, groups)
     optimizer = torch.optim.AdamW(_parameter_groups(model, schedule.weight_decay), lr=schedule.learning_rate)
-    history = [{"epoch": 0, "train": None, **evaluate(model, gather, frame, targets, held_out)}]
+    history: list[dict[str, Any]] = [{"epoch": 0, "train": None, **evaluate(model, gather, frame, targets, held_out)}]
     stopping = EarlyStopping(model, schedule.patience)
     if len(held_out):
         stopping.offer(-history[0]["validation"])
@@ -75,7 +75,7 @@ def train(
         for index, batch in minibatches(rows, schedule.batch_size, generator, training):
             loss = model.losses(frame.to_(batch), None if targets is None else targets[index])["total"]
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             total += loss.detach() * len(index)
         if not torch.isfinite(total):

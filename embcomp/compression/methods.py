@@ -26,7 +26,7 @@ def identity(problem: Problem) -> Solution:
     mean = torch.from_numpy(frame.mean)
     solution.keeps_rows = bool((frame.scale == 1).all())
     if solution.keeps_rows:
-        solution.encoder = LinearCompressor.from_affine(solution.encoder.weight, mean[:d])
+        solution.encoder = LinearCompressor.from_affine(torch.eye(d, dim), mean[:d])
     if d == dim:
         # Exact even where the covariance is singular and least squares would drop something.
         solution.decoder = LinearCompressor.from_affine(torch.eye(d), -mean if solution.keeps_rows else None)
@@ -92,6 +92,8 @@ def pca_weight(problem: Problem) -> np.ndarray:
 
 def lda_weight(problem: Problem) -> np.ndarray:
     params, moments = problem.params, problem.class_moments
+    if moments is None:
+        raise DataError("lda needs rows with labels")
     frame = replace(problem.frame, mean=moments.mean)
     present = moments.class_mass > 0
     most = min(int(present.sum()) - 1, moments.n_features)
@@ -106,9 +108,10 @@ def lda_weight(problem: Problem) -> np.ndarray:
     means = (moments.class_mean[present] - moments.mean) / frame.scale
     priors = moments.class_mass[present] / moments.class_mass[present].sum()
     if params["shrinkage"] == "auto":
-        if problem.rows is None:
+        if problem.rows is None or problem.targets is None:
             raise DataError("shrinkage='auto' needs the rows, not their moments alone; set a number")
-        members = problem.targets.membership(problem.targets.class_weights(params["class_weight"]))[:, present]
+        weights = problem.targets.class_weights(params["class_weight"])
+        members = problem.targets.membership(weights)[:, present]
         within, total = class_covariances(problem.rows, frame, members, priors)
     else:
         within, total = closed_form.shrunk_pair(

@@ -5,8 +5,12 @@ They need nothing else of the package and can be trained inside any loop.
 
 from __future__ import annotations
 
+from typing import TypeAlias, TypeVar
+
 import torch
 from torch import Tensor, nn
+
+Built = TypeVar("Built", bound=nn.Module)
 
 
 class LinearCompressor(nn.Linear):
@@ -100,14 +104,17 @@ class MLPCompressor(nn.Module):
         return module
 
 
-def blank(cls: type[nn.Module], *args: int) -> nn.Module:
+CompressorModule: TypeAlias = LinearCompressor | MLPCompressor
+
+
+def blank(cls: type[Built], *args: int) -> Built:
     """Build a module whose weights will be overwritten, without drawing from the global generator."""
     with torch.random.fork_rng(devices=[]):
         return cls(*args)
 
 
 @torch.no_grad()
-def fold_input(module: nn.Module, shift: Tensor, scale: Tensor) -> None:
+def fold_input(module: CompressorModule, shift: Tensor, scale: Tensor) -> None:
     """Make a module that took ``(e - shift) / scale`` take `e` itself, in place.
 
     Parameters
@@ -122,7 +129,7 @@ def fold_input(module: nn.Module, shift: Tensor, scale: Tensor) -> None:
 
 
 @torch.no_grad()
-def fold_output(module: nn.Module, shift: Tensor, scale: Tensor) -> None:
+def fold_output(module: CompressorModule, shift: Tensor, scale: Tensor) -> None:
     """Make a module that gave ``(e - shift) / scale`` give `e` itself, in place."""
     layer = module.skip if isinstance(module, MLPCompressor) else module
     layer.bias.copy_(layer.bias.double() * scale + shift)

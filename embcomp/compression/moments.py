@@ -14,10 +14,12 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from embcomp.compression.rows import Rows, as_rows, block_rows, raise_not_finite
+from embcomp.compression.targets import Membership
 from embcomp.errors import DataError
 
 # Below this many products float64 costs under a tenth of a second, and saves
@@ -75,7 +77,7 @@ class Moments:
         """What turns the scatter into a covariance: mass times (n - 1) / n."""
         return self.mass * (self.count - 1) / self.count if self.count > 1 else 1.0
 
-    def update(self, X, membership=None) -> Moments:
+    def update(self, X: Any, membership: np.ndarray | None = None) -> Moments:
         """Add rows.
 
         Parameters
@@ -106,7 +108,9 @@ class Moments:
             raise_not_finite(rows)
         return self
 
-    def add(self, rows: Rows, membership, start: int, stop: int, dtype) -> bool:
+    def add(
+        self, rows: Rows, membership: np.ndarray | Membership | None, start: int, stop: int, dtype: np.dtype
+    ) -> bool:
         """Add the rows from `start` to `stop`, multiplied in `dtype`; False says that some are not finite.
 
         Nothing else is checked; see :meth:`update`.
@@ -143,7 +147,7 @@ class Moments:
             total = weights.astype(centred.dtype) @ centred
         if not np.isfinite(total).all():
             return False
-        if members is not None:
+        if members is not None and weights is not None:
             means = (
                 shift
                 + (members.T.astype(centred.dtype) @ centred).astype(float) / _positive(members.sum(axis=0))[:, None]

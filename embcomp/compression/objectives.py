@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from embcomp.errors import DataError
 from embcomp.losses import prediction_loss
 
 
@@ -63,6 +64,8 @@ class Bottleneck(nn.Module):
         sizes = self.sizes or (code.shape[1],)
         terms: dict[str, Tensor] = {}
         if self.head is not None:
+            if targets is None:
+                raise DataError("a head needs targets")
             logits = prefix_outputs(self.head, code, sizes)
             repeated = targets.repeat(len(sizes), *[1] * (targets.ndim - 1))
             terms["task"] = prediction_loss(logits.flatten(0, 1), repeated, self.multilabel, self.class_weights)
@@ -71,7 +74,8 @@ class Bottleneck(nn.Module):
                 prefix_outputs(self.decoder, code, sizes), rows.expand(len(sizes), -1, -1)
             )
         weight = 1.0 if self.head is None else self.reconstruction_weight
-        total = terms.get("task", 0.0) + weight * terms.get("reconstruction", 0.0)
+        nothing = code.new_zeros(())
+        total = terms.get("task", nothing) + weight * terms.get("reconstruction", nothing)
         return {"total": total, **terms}
 
 

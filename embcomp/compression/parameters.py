@@ -39,12 +39,11 @@ def check(params: dict[str, Any]) -> None:
     choose("solver", params["solver"], SOLVERS)
     for name, low, high, whole in RANGES:
         value = params[name]
-        kind = numbers.Integral if whole else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        if not _is_number(value, whole) or not low <= value <= high:
             what = "an integer" if whole else "a number"
             raise ConfigError(f"{name} must be {what} from {low} to {high}, got {value!r}")
     shrinkage = params["shrinkage"]
-    if shrinkage not in (None, "auto") and not (isinstance(shrinkage, numbers.Real) and 0 <= shrinkage <= 1):
+    if shrinkage not in (None, "auto") and not (_is_number(shrinkage) and 0 <= shrinkage <= 1):
         raise ConfigError(f"shrinkage must be from 0 to 1, 'auto' or None, got {shrinkage!r}")
     start = resolve_start(params)
     if params["solver"] != "exact" and isinstance(params["n_components"], float):
@@ -55,6 +54,10 @@ def check(params: dict[str, Any]) -> None:
         raise ConfigError(
             "solver='subspace' serves principal components of unscaled rows; use 'exact' or 'sample' here"
         )
+
+
+def _is_number(value: Any, whole: bool = False) -> bool:
+    return isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
 
 
 def needs_classes(params: dict[str, Any]) -> bool:
@@ -103,13 +106,13 @@ def check_components(params: dict[str, Any], n_rows: int, dim: int) -> int | flo
         most, data = dim, f"{dim} dimensions"
     if n_components is None:
         return most
-    if isinstance(n_components, numbers.Integral) and not isinstance(n_components, bool) and n_components >= 1:
+    if _is_number(n_components, whole=True) and n_components >= 1:
         if n_components > most:
             raise DataError(
                 f"n_components={n_components} is more than {most}, the most that {data} allow (dim, of a run compressor.dim)"
             )
         return int(n_components)
-    if isinstance(n_components, numbers.Real) and 0 < n_components < 1:
+    if _is_number(n_components) and 0 < n_components < 1:
         return float(n_components)
     raise ConfigError(
         f"n_components must be a positive integer, a share of variance in (0, 1), or None, got {n_components!r}"

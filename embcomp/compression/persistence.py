@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from embcomp import __version__
 from embcomp.compression.ambient import own_torch
 from embcomp.compression.decoders import Decoders
 from embcomp.compression.fitted import Fitted
-from embcomp.compression.modules import LinearCompressor, MLPCompressor, blank
+from embcomp.compression.modules import CompressorModule, LinearCompressor, MLPCompressor, blank
 from embcomp.errors import ArtifactError
 from embcomp.storage.seen import Seen, counts_of, tensors_expected, tensors_of
 
@@ -23,7 +23,7 @@ CLASS = "Compressor"
 SUMS = ("cross", "gram", "code_mean", "mean", "scale")
 
 
-def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> None:
+def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a fitted compression into the folder `path`.
 
     Parameters
@@ -40,7 +40,7 @@ def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> Non
     from embcomp.storage.files import fingerprint
 
     decoders = fitted.decoders
-    parts = {"module": fitted.module, "decoder": decoders.module}
+    parts: dict[str, CompressorModule] = {"module": fitted.module, "decoder": decoders.in_use}
     if fitted.head is not None:
         parts["head"] = fitted.head
     tensors = _weights(parts)
@@ -72,7 +72,7 @@ def save(fitted: Fitted, params: dict[str, Any], path: str | os.PathLike) -> Non
 
 
 @own_torch()
-def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
     """Read the folder `path` back.
 
     Returns
@@ -114,6 +114,9 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
         modules = {part: _build(description) for part, description in config["modules"].items()}
         for part, module in modules.items():
             module.load_state_dict({name: tensors[f"{part}.{name}"] for name in module.state_dict()})
+        head = modules.get("head")
+        if isinstance(head, MLPCompressor):
+            raise ArtifactError(f"{path}: its classifier is no linear map; the artifact is damaged, make it again")
         decoders = Decoders(
             **{name: tensors[f"sums.{name}"].numpy() for name in SUMS},
             total=float(config["total_variance"]),
@@ -125,7 +128,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
         fitted = Fitted(
             module=modules["module"],
             decoders=decoders,
-            head=modules.get("head"),
+            head=head,
             classes=config["classes"],
             history=config["history"],
             n_samples=config["n_samples"],
@@ -141,7 +144,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], Fitted]:
     return params, fitted
 
 
-def to_onnx(module: nn.Module, path: str | os.PathLike) -> None:
+def to_onnx(module: CompressorModule, path: str | os.PathLike[str]) -> None:
     """Export a compressor module: input ``embedding`` ``(n, dim)``, output ``target`` ``(n, d)``, any n.
 
     Raises
@@ -171,24 +174,24 @@ def to_onnx(module: nn.Module, path: str | os.PathLike) -> None:
     )
 
 
-def _weights(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+def _weights(modules: Mapping[str, CompressorModule]) -> dict[str, torch.Tensor]:
     return {
         f"{part}.{name}": tensor for part, module in modules.items() for name, tensor in module.state_dict().items()
     }
 
 
-def _describe(module: nn.Module) -> dict[str, Any]:
+def _describe(module: CompressorModule) -> dict[str, Any]:
     description = {"in_features": module.in_features, "out_features": module.out_features}
     if isinstance(module, MLPCompressor):
         description["hidden_features"] = module.hidden_features
     return description
 
 
-def _build(description: dict[str, int]) -> nn.Module:
+def _build(description: dict[str, int]) -> CompressorModule:
     sizes = [description[name] for name in ("in_features", "out_features", "hidden_features") if name in description]
-    return blank(MLPCompressor if len(sizes) == 3 else LinearCompressor, *sizes)
+    return blank(MLPCompressor, *sizes) if len(sizes) == 3 else blank(LinearCompressor, *sizes)
 
 
-def _expected(modules: dict[str, nn.Module], dim: int, d: int) -> dict[str, torch.Tensor]:
+def _expected(modules: Mapping[str, CompressorModule], dim: int, d: int) -> dict[str, torch.Tensor]:
     shapes = {"cross": (dim, d), "gram": (d, d), "code_mean": (d,), "mean": (dim,), "scale": (dim,)}
     return _weights(modules) | {f"sums.{name}": torch.empty(shape) for name, shape in shapes.items()}

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from embcomp.compression.frame import Frame
-from embcomp.compression.modules import LinearCompressor
+from embcomp.compression.modules import CompressorModule, LinearCompressor
 from embcomp.compression.moments import Moments
 from embcomp.compression.rows import Rows
 from embcomp.compression.solvers import FactoredMoments
@@ -55,8 +54,8 @@ class Solution:
 
     Attributes
     ----------
-    encoder : nn.Module, ``(*, dim) -> (*, d)``
-    decoder : nn.Module, optional
+    encoder : CompressorModule, ``(*, dim) -> (*, d)``
+    decoder : CompressorModule, optional
         ``(*, d) -> (*, dim)``; None asks for the least-squares one.
     head : LinearCompressor, optional
         The classifier trained on the code.
@@ -66,8 +65,8 @@ class Solution:
         The folded encoder is to pass raw rows on as they are.
     """
 
-    encoder: nn.Module
-    decoder: nn.Module | None = None
+    encoder: CompressorModule
+    decoder: CompressorModule | None = None
     head: LinearCompressor | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     keeps_rows: bool = False

@@ -144,7 +144,7 @@ class Quantiser:
             bytes_per_row=int(codes.shape[1] * codes.dtype.itemsize),
         )
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ranges into the folder `path`."""
         import torch
 
@@ -156,7 +156,7 @@ class Quantiser:
         save_artifact(path, KIND, config, {name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Quantiser:
+    def load(cls, path: str | os.PathLike[str]) -> Quantiser:
         """Read a saved quantiser back.
 
         Raises

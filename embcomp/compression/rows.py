@@ -82,7 +82,13 @@ class Rows:
         Of the teachers, where there are several.
     """
 
-    def __init__(self, parts: list[Any], ids=None, widths=None, weights=None):
+    def __init__(
+        self,
+        parts: list[Any],
+        ids: Sequence[str] | None = None,
+        widths: list[int] | None = None,
+        weights: list[float] | None = None,
+    ):
         self.parts = parts
         self.ids, self.widths, self.weights = ids, widths, weights
         self.shape = (int(parts[0].shape[0]), sum(int(part.shape[1]) for part in parts))
@@ -91,7 +97,7 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key) -> np.ndarray:
+    def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         """Rows by slice or by an integer array, shape ``(k, dim)``, in :attr:`dtype`."""
         columns = [_to_numpy(part[_key_for(part, key)]) for part in self.parts]
         block = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
@@ -169,7 +175,7 @@ def _computed_in(part: np.ndarray | torch.Tensor) -> type:
     return np.float64 if wide else np.float32
 
 
-def _key_for(part: np.ndarray | torch.Tensor, key):
+def _key_for(part: np.ndarray | torch.Tensor, key: slice | np.ndarray) -> slice | np.ndarray | torch.Tensor:
     return torch.from_numpy(key) if isinstance(part, torch.Tensor) and isinstance(key, np.ndarray) else key
 
 

@@ -32,7 +32,7 @@ PLAN = "plan.json"
 def apply_shards(
     compressor: Compressor,
     source: EmbeddingStore,
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     settings: dict[str, Any],
     dtype: str,
     taught: Seen | None = None,

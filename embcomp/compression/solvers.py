@@ -12,6 +12,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -23,6 +24,7 @@ from embcomp.compression.moments import Moments
 from embcomp.compression.rows import Rows, block_rows, raise_not_finite
 from embcomp.compression.targets import Membership
 from embcomp.compression.tree import collect
+from embcomp.errors import ConfigError
 
 SAMPLE_ROWS = 8192
 PILOT_ROWS = 4096
@@ -60,7 +62,7 @@ def sample(rows: Rows, membership: Membership | None, count: int, seed: int) -> 
     return moments
 
 
-def subspace(rows: Rows, membership: None, count: int, seed: int) -> FactoredMoments:
+def subspace(rows: Rows, membership: Membership | None, count: int, seed: int) -> FactoredMoments:
     """Leading subspace of a pilot sample, improved by one pass over all rows.
 
     One step of subspace iteration from a start that is nearly right, with the
@@ -96,7 +98,8 @@ def subspace(rows: Rows, membership: None, count: int, seed: int) -> FactoredMom
     return FactoredMoments(len(rows), shift + offset, variance, factor)
 
 
-SOLVERS = {"exact": exact, "sample": sample, "subspace": subspace}
+Solver = Callable[[Rows, Membership | None, int, int], "Moments | FactoredMoments"]
+SOLVERS: dict[str, Solver] = {"exact": exact, "sample": sample, "subspace": subspace}
 
 
 def sums(
@@ -107,10 +110,12 @@ def sums(
     One pass serves both where every row has one label of weight 1; else the
     rows without labels still count for the first, which takes another.
     """
-    count = n_components if isinstance(n_components, Integral) else min(rows.shape)
+    count = int(n_components) if isinstance(n_components, Integral) else min(rows.shape)
     if membership is None:
         return SOLVERS[solver](rows, None, count, seed), None
     by_class = SOLVERS[solver](rows, membership, count, seed)
+    if isinstance(by_class, FactoredMoments):
+        raise ConfigError(f"solver={solver!r} finds no sums by class; use 'exact' or 'sample'")
     return (by_class if membership.one_each() else SOLVERS[solver](rows, None, count, seed)), by_class
 
 

@@ -148,7 +148,7 @@ class _Sums:
             "classes": 0 if membership is None else len(membership.targets.classes),
             "weights": None if weights is None else np.asarray(weights, dtype=float).tolist(),
             "given": {
-                name: None if one is None else hashlib.sha256(np.ascontiguousarray(one)).hexdigest()
+                name: None if one is None else hashlib.sha256(np.ascontiguousarray(one).data).hexdigest()
                 for name, one in given.items()
             },
         }

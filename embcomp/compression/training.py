@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 
 from embcomp.compression import closed_form
 from embcomp.compression.loop import Schedule, train
-from embcomp.compression.modules import LinearCompressor, MLPCompressor, fold_input, fold_output
+from embcomp.compression.modules import CompressorModule, LinearCompressor, MLPCompressor, fold_input, fold_output
 from embcomp.compression.objectives import Bottleneck, prefix_sizes
 from embcomp.compression.problem import Problem, Solution
+from embcomp.errors import DataError
 
 
-def improve(problem: Problem, start: np.ndarray, build: Callable[[Tensor], nn.Module]) -> Solution:
+def improve(problem: Problem, start: np.ndarray, build: Callable[[Tensor], CompressorModule]) -> Solution:
     """Train from a start, in coordinates where rows and codes have unit variance on average.
 
     Adam's step does not know units; without this the learning rate would depend on the teacher's.
@@ -29,22 +31,25 @@ def improve(problem: Problem, start: np.ndarray, build: Callable[[Tensor], nn.Mo
     build : callable
         Makes the module that computes a weight ``(out, in)``; for encoder and decoder alike.
     """
-    params, targets = problem.params, problem.targets
+    params, targets, rows = problem.params, problem.targets, problem.rows
+    labels = None if params["objective"] == "reconstruction" else targets
+    if rows is None or (labels is None and params["objective"] != "reconstruction"):
+        raise DataError("training needs the rows themselves, and labels unless the objective is reconstruction")
     covariance = problem.frame.covariance(problem.moments)
     back, gram = closed_form.decoder(start, covariance)
     row_scale = float(np.sqrt(problem.frame.total_variance(problem.moments) / len(covariance)))
     code_scale = float(np.sqrt(np.trace(gram) / len(gram))) or 1.0
     unit = replace(problem.frame, scale=problem.frame.scale * row_scale)
-    objective, multilabel = params["objective"], targets is not None and targets.multilabel
+    multilabel = targets is not None and targets.multilabel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(problem.seed)
         encoder = build(torch.from_numpy(start * (row_scale / code_scale)))
-        decoder = build(torch.from_numpy(back * (code_scale / row_scale))) if objective != "task" else None
-        head = LinearCompressor(problem.n_components, len(targets.classes)) if objective != "reconstruction" else None
+        decoder = build(torch.from_numpy(back * (code_scale / row_scale))) if params["objective"] != "task" else None
+        head = None if labels is None else LinearCompressor(problem.n_components, len(labels.classes))
     if head is not None:
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
-    weights = None if head is None else targets.class_weights(params["class_weight"])
+    weights = None if labels is None else labels.class_weights(params["class_weight"])
     model = Bottleneck(
         encoder,
         decoder,
@@ -54,18 +59,25 @@ def improve(problem: Problem, start: np.ndarray, build: Callable[[Tensor], nn.Mo
         params["reconstruction_weight"],
         prefix_sizes(problem.n_components) if params["nested"] else (),
     )
-    history = []
+    history: list[dict[str, Any]] = []
     if params["epochs"]:
         schedule = Schedule(**{name: params[name] for name in Schedule.__dataclass_fields__})
         generator = torch.Generator().manual_seed(problem.seed)
-        values = None if head is None else torch.from_numpy(targets.values)
-        history = train(model, problem.rows, unit, values, schedule, generator, problem.groups)
-    return _in_frame(model, row_scale, code_scale, history)
+        values = None if labels is None else torch.from_numpy(labels.values)
+        history = train(model, rows, unit, values, schedule, generator, problem.groups)
+    _in_frame(encoder, decoder, head, row_scale, code_scale)
+    # A linear decoder is replaced by the least-squares one, which cannot be worse.
+    return Solution(encoder, decoder if isinstance(decoder, MLPCompressor) else None, head, history)
 
 
-def _in_frame(model: Bottleneck, row_scale: float, code_scale: float, history: list) -> Solution:
-    """Undo the unit scaling, so that codes keep the units of the start."""
-    encoder, decoder, head = model.encoder, model.decoder, model.head
+def _in_frame(
+    encoder: CompressorModule,
+    decoder: CompressorModule | None,
+    head: LinearCompressor | None,
+    row_scale: float,
+    code_scale: float,
+) -> None:
+    """Undo the unit scaling, in place, so that codes keep the units of the start."""
     one = torch.ones((), dtype=torch.float64)
     fold_input(encoder, torch.zeros(encoder.in_features, dtype=torch.float64), one * row_scale)
     fold_output(encoder, one * 0, one.expand(encoder.out_features) * code_scale)
@@ -74,5 +86,3 @@ def _in_frame(model: Bottleneck, row_scale: float, code_scale: float, history: l
         fold_output(decoder, one * 0, one.expand(decoder.out_features) * row_scale)
     if head is not None:
         fold_input(head, torch.zeros(head.in_features, dtype=torch.float64), one * code_scale)
-    # A linear decoder is replaced by the least-squares one, which cannot be worse.
-    return Solution(encoder, decoder if isinstance(decoder, MLPCompressor) else None, head, history)
