@@ -16,42 +16,47 @@ from embcomp.engines.together import own_rank
 from embcomp.storage.places import is_url, path_of
 
 
-class _Listed(click.Path):
-    """A manifest or settings, here or at a URL; reading brings it."""
+class _Place(click.Path):
+    """A file or folder, here or at a URL."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return path_of(value) if is_url(value) else super().convert(value, param, ctx)
+        return self.of_url(value, param, ctx) if is_url(value) else super().convert(value, param, ctx)
+
+    def of_url(self, url: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path that stands for a URL."""
+        raise NotImplementedError
 
 
-class _Input(click.Path):
-    """A file or folder that is opened whole, here or at a URL."""
+class _Listed(_Place):
+    """A manifest or settings; reading brings it."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not is_url(value):
-            return super().convert(value, param, ctx)
+    def of_url(self, url: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return path_of(url)
+
+
+class _Input(_Place):
+    """What is opened whole."""
+
+    def of_url(self, url: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         from embcomp.storage.bringing import brought
 
-        return brought(value)
+        return brought(url)
 
 
-class _Results(click.Path):
-    """A file or folder to be written, here or at a URL; what is there is brought."""
+class _Results(_Place):
+    """What is to be written; what is there is brought."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not is_url(value):
-            return super().convert(value, param, ctx)
+    def of_url(self, url: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         from embcomp.storage.outputs import begun
 
-        return begun(value)
+        return begun(url)
 
 
-class _Output(click.Path):
-    """A file or folder of this machine to be written."""
+class _Output(_Place):
+    """What is to be written, on this machine alone."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if is_url(value):
-            self.fail("this command writes to this machine, not to a URL; name a place here", param, ctx)
-        return super().convert(value, param, ctx)
+    def of_url(self, url: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        self.fail("this command writes to this machine, not to a URL; name a place here", param, ctx)
 
 
 # A folder is refused where a manifest is read, which says how to make one of it.

@@ -96,7 +96,7 @@ def predict(
     """
     from embcomp.prediction.files import audio_files, with_standard_input
     from embcomp.prediction.labeller import RowLabeller
-    from embcomp.prediction.predicted import label_files
+    from embcomp.prediction.predicted import Labelling, label_files
     from embcomp.prediction.tables import BEGINNINGS, as_csv, as_table
     from embcomp.prediction.tables import as_json as json_text
     from embcomp.storage.files import writing
@@ -122,15 +122,8 @@ def predict(
             rows, found = _streamed(model, files, options, skip_bad, form, top, out, shown_as)
         else:
             with common.bar(1, "predict") as bar:
-                found = label_files(
-                    model,
-                    paths,
-                    **options,
-                    recursive=recursive,
-                    skip_bad=skip_bad,
-                    shown=shown_as,
-                    progress=common.progress_of(bar),
-                )
+                how = Labelling(**options, recursive=recursive, skip_bad=skip_bad)
+                found = label_files(model, paths, how, shown=shown_as, progress=common.progress_of(bar))
             rows = len(found)
             if form in ANNOTATIONS:
                 _annotate(found, form, model.audio.sample_rate, out)

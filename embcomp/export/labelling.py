@@ -14,7 +14,7 @@ from embcomp.errors import ArtifactError, ConfigError, MissingDependencyError
 from embcomp.export.info import ROWS
 from embcomp.export.runtime import ExportedModel, is_exported, open_model
 from embcomp.prediction.labeller import Labeller, RowLabeller
-from embcomp.prediction.predicted import Predicted, label_files
+from embcomp.prediction.predicted import Labelling, Predicted, label_files
 from embcomp.prediction.windows import Window, label_windows
 from embcomp.storage.bringing import brought
 
@@ -187,18 +187,8 @@ def predict(
     >>> import embcomp
     >>> embcomp.predict("student", "recordings/*.wav").table[["path", "label"]]   # doctest: +SKIP
     """
-    return label_files(
-        open_labeller(student),
-        paths,
-        window=window,
-        hop=hop,
-        threshold=threshold,
-        recursive=recursive,
-        skip_bad=skip_bad,
-        channel=channel,
-        ffmpeg=ffmpeg,
-        progress=progress,
-    )
+    how = Labelling(window, hop, threshold, recursive, skip_bad, channel, ffmpeg)
+    return label_files(open_labeller(student), paths, how, progress=progress)
 
 
 def predict_windows(

@@ -89,17 +89,30 @@ class Predicted:
         return pd.concat([table, pd.DataFrame(self.probabilities, columns=columns)], axis=1)
 
 
+@dataclass(frozen=True)
+class Labelling:
+    """How files are labelled: the settings of `embcomp.predict`, which says what they mean."""
+
+    window: float | None = None
+    hop: float | None = None
+    threshold: float | None = None
+    recursive: bool = False
+    skip_bad: bool = False
+    channel: str | None = None
+    ffmpeg: bool | None = None
+
+    @property
+    def of_audio(self) -> dict[str, object]:
+        """What is set that holds for audio alone, by the option of the command line."""
+        names = ("window", "hop", "channel", "ffmpeg", "recursive")
+        return {f"--{name}": getattr(self, name) for name in names if getattr(self, name)}
+
+
 def label_files(
     model: Labeller,
     paths: Iterable[str | os.PathLike] | str | os.PathLike,
+    how: Labelling,
     *,
-    window: float | None = None,
-    hop: float | None = None,
-    threshold: float | None = None,
-    recursive: bool = False,
-    skip_bad: bool = False,
-    channel: str | None = None,
-    ffmpeg: bool | None = None,
     shown: Callable[[Path], str] = named,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
@@ -107,17 +120,17 @@ def label_files(
 
     Parameters
     ----------
+    how : Labelling
     shown : callable
         How a path is called in the result and in messages.
     """
     if isinstance(model, RowLabeller):
-        given = {"--window": window, "--hop": hop, "--channel": channel, "--ffmpeg": ffmpeg, "--recursive": recursive}
-        for option in (name for name, value in given.items() if value):
+        for option in how.of_audio:
             model.refuse(option)
-        return _label_rows(model, paths, threshold, skip_bad)
-    check_windows(model.audio, window, hop, threshold)
-    files = audio_files(paths, recursive)
-    found = _Collected(model, threshold)
+        return _label_rows(model, paths, how.threshold, how.skip_bad)
+    check_windows(model.audio, how.window, how.hop, how.threshold)
+    files = audio_files(paths, how.recursive)
+    found = _Collected(model, how.threshold)
     bad: list[BadClip] = []
     lost: Counter[str] = Counter()
     cut = 0
@@ -125,15 +138,15 @@ def label_files(
         kinds: set[str] = set()
         before = len(found.places)
         try:
-            if window is None:
-                waveform, longer = start_of(path, audio_with(model.audio, channel, ffmpeg), kinds.add)
+            if how.window is None:
+                waveform, longer = start_of(path, audio_with(model.audio, how.channel, how.ffmpeg), kinds.add)
                 cut += longer
                 # Once nothing can come of it, the other files are only looked at, to name all that are bad.
-                if not bad or skip_bad:
+                if not bad or how.skip_bad:
                     found.add(shown(path), waveform)
             else:
-                options = {"hop": hop, "threshold": threshold, "channel": channel, "ffmpeg": ffmpeg, "lost": kinds.add}
-                for one in label_windows(model, path, window=window, **options):
+                options = {name: getattr(how, name) for name in ("window", "hop", "threshold", "channel", "ffmpeg")}
+                for one in label_windows(model, path, **options, lost=kinds.add):
                     found.take(shown(path), one.start, one.end, one.probabilities)
         except AudioError as error:
             found.forget(before)
@@ -141,15 +154,15 @@ def label_files(
         lost.update(kinds)
         if progress is not None:
             progress(number, len(files))
-    refuse_bad(bad, len(files), skip_bad)
+    refuse_bad(bad, len(files), how.skip_bad)
     probabilities = found.probabilities()
     return Predicted(
         found.places,
-        model.labels(probabilities, threshold),
+        model.labels(probabilities, how.threshold),
         probabilities,
         model.classes,
         model.multi_label,
-        window is not None,
+        how.window is not None,
         cut,
         tuple(bad),
         about_losses(lost, "--channel left, right or loudest"),
