@@ -37,7 +37,7 @@ def apply_shards(
     dtype: str,
     taught: Seen | None = None,
     crew: Any = None,
-    saved: str | os.PathLike = "",
+    saved: str | os.PathLike[str] = "",
 ) -> EmbeddingStore:
     """Compress every shard of a store into a store of as many shards.
 
