@@ -39,12 +39,12 @@ def interval(
     low, high : float
         NaN for a single group or no value.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     replicates = replicates[~np.isnan(replicates)]
     if groups < 2 or len(replicates) < 2 or math.isnan(value):
         return float("nan"), float("nan")
-    reach = t.ppf((1 + confidence) / 2, groups - 1) * replicates.std() * math.sqrt(groups / (groups - 1))
+    reach = float(stdtrit(groups - 1, (1 + confidence) / 2)) * replicates.std() * math.sqrt(groups / (groups - 1))
     if scale == "share" and 0 < value < 1:
         centre, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
         return _from_logit(centre - reach), _from_logit(centre + reach)

@@ -41,19 +41,9 @@ def score_table(plan: Plan, guards: dict[str, Any]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     kept = KeptScores(plan.context.space.stage("scores", "scores.json"), plan.context.config.evaluation)
     unseen = unseen_words(plan, guards)
-    by_variant: dict[str, list[Tested]] = {}
-    for one in plan.students + plan.probes:
-        # One kind of vector has several probes, each a variant of its own.
-        for variant in dict.fromkeys([one.variant] if one.student else [test.variant for test in one.tests]):
-            by_variant.setdefault(variant, []).append(one)
-    for variant, group in by_variant.items():
+    for variant, group in _by_variant(plan).items():
         rows += _validation_rows(plan, variant, group)
-        tested: dict[tuple, dict[int, list[str]]] = {}
-        for one in group:
-            for test in (test for test in one.tests if test.variant == variant):
-                of_seed = tested.setdefault(tuple(test_columns(plan.context, test).items()), {})
-                of_seed.setdefault(one.split.seed, []).append(test.path)
-        for columns, of_seed in tested.items():
+        for columns, of_seed in _tested(plan, variant, group).items():
             about = {**group[0].about, "variant": variant, **dict(columns)}
             about["unseen"] = unseen if about["setting"] in (Setting.IN_DOMAIN, Setting.ROBUSTNESS) else ""
             for seed, pieces in of_seed.items():
@@ -63,6 +53,36 @@ def score_table(plan: Plan, guards: dict[str, Any]) -> pd.DataFrame:
     kept.save()
     table = pd.DataFrame(rows)
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
+
+
+def score_together(plan: Plan, engine: Any) -> None:
+    """Have the workers of an engine make what `score_table` needs, where it is not kept yet."""
+    kept = KeptScores(plan.context.space.stage("scores", "scores.json"), plan.context.config.evaluation)
+    together = [
+        [*of_seed.values(), sum(of_seed.values(), [])]
+        for variant, group in _by_variant(plan).items()
+        for of_seed in _tested(plan, variant, group).values()
+    ]
+    kept.score(together, engine)
+
+
+def _by_variant(plan: Plan) -> dict[str, list[Tested]]:
+    """Students and probes by variant: one kind of vector has several probes, each a variant of its own."""
+    found: dict[str, list[Tested]] = {}
+    for one in plan.students + plan.probes:
+        for variant in dict.fromkeys([one.variant] if one.student else [test.variant for test in one.tests]):
+            found.setdefault(variant, []).append(one)
+    return found
+
+
+def _tested(plan: Plan, variant: str, group: list[Tested]) -> dict[tuple, dict[int, list[str]]]:
+    """Files of a variant's predictions by the columns that say what was tested, and by seed."""
+    found: dict[tuple, dict[int, list[str]]] = {}
+    for one in group:
+        for test in (test for test in one.tests if test.variant == variant):
+            of_seed = found.setdefault(tuple(test_columns(plan.context, test).items()), {})
+            of_seed.setdefault(one.split.seed, []).append(test.path)
+    return found
 
 
 def unseen_words(plan: Plan, guards: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from embcomp.pipeline.inputs import (
     vector_dataset,
 )
 from embcomp.pipeline.plan import Plan
-from embcomp.pipeline.results import FILES, results_key, score_table, write_results
+from embcomp.pipeline.results import FILES, results_key, score_table, score_together, write_results
 from embcomp.pipeline.stages.base import Job, RunContext
 from embcomp.pipeline.stages.compressor import make_compressor
 from embcomp.pipeline.stages.embeddings import EmbeddingsJob, make_embeddings, with_member
@@ -253,6 +253,8 @@ def _done(ready: _Ready, engine: Any, progress: Progress, untested: bool = False
                 ready.guards.update(checks.check_compressors(plan))  # before students take hours to learn from them
             if untested and function is make_student:
                 break
+        else:
+            score_together(plan, engine)
     return made, reused
 
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
 from embcomp.errors import DataError
-from embcomp.metrics import applicable, scores
+from embcomp.metrics import applicable, ranks, scores
 from embcomp.metrics.classes import per_class
 from embcomp.metrics.probabilities import calibration_sums
 from embcomp.metrics.ranks import Rankings
@@ -57,6 +57,20 @@ def test_of_the_same_replicates_both_rankings_are_scikit_learns(rows):
         assert every.roc_auc(weights)[0] == pytest.approx(roc_auc_score(applies, values))
     fewer = np.repeat([0.0, 1.0], 4)[:, None]
     assert every.roc_auc(fewer)[0] == pytest.approx(roc_auc_score(applies[20:], values[20:]))
+
+
+@pytest.mark.parametrize("dense, together", [(0, 1), (1 << 20, 1), (1 << 20, 20), (1 << 20, 1 << 20), (12, 40)])
+def test_rankings_are_the_same_one_by_one_and_together(rows, monkeypatch, dense, together):
+    """Also with ties, and with several students whose clips are ranked apart."""
+    truth, values, groups, several = rows
+    students = np.arange(len(values)) % 2
+    several_students = Rows.of(truth, values.round(1), CLASSES, groups, students, multi_label=several)
+    weights = np.random.default_rng(0).integers(3, size=(several_students.groups, 9)).astype(float)
+    before = Rankings(several_students).per_class(weights)
+    monkeypatch.setattr(ranks, "DENSE", dense)
+    monkeypatch.setattr(ranks, "TOGETHER", together)
+    for one, other in zip(before, Rankings(several_students).per_class(weights)):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def test_a_certain_error_costs_what_float32_can_tell_and_a_certain_truth_nothing():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,3 +66,33 @@ def test_a_damaged_file_holds_nothing(tmp_path, content):
 def test_missing_predictions_are_named(tmp_path):
     with pytest.raises(ArtifactError, match=r"none\.csv"):
         KeptScores(tmp_path / "scores.json", OPTIONS).rows([str(tmp_path / "none.csv")])
+
+
+class ByPipe:
+    """An engine whose jobs and results are JSON, and the last job ends first."""
+
+    def __init__(self):
+        self.jobs: list = []
+
+    def map(self, function, jobs):
+        self.jobs += jobs
+        for number, job in reversed(list(enumerate(jobs))):
+            yield number, json.loads(json.dumps(function(**json.loads(json.dumps(job)))))
+
+
+def test_workers_score_what_is_not_known_and_the_same(tmp_path, monkeypatch):
+    files = [predictions(tmp_path, f"{seed}.csv", seed, 1 if seed == 3 else 4) for seed in range(4)]
+    together = [[files[:1], files[1:2], files[:2]], [files[3:]]]
+    alone = KeptScores(tmp_path / "alone.json", OPTIONS)
+    expected = [pd.DataFrame(alone.rows(one)) for some in together for one in some]
+    engine = ByPipe()
+    KeptScores(tmp_path / "scores.json", OPTIONS).score(together[:1], engine)
+    KeptScores(tmp_path / "scores.json", OPTIONS).score(together, engine)
+    assert [job["together"] for job in engine.jobs] == [together[0], together[1]]
+    monkeypatch.setattr(module, "score_rows", lambda *anything: pytest.fail("scored again"))
+    kept = KeptScores(tmp_path / "scores.json", OPTIONS)
+    for one, rows in zip((one for some in together for one in some), expected):
+        pd.testing.assert_frame_equal(pd.DataFrame(kept.rows(one)), rows, check_exact=True)
+    kept.save()
+    kept.score(together, engine)
+    assert len(engine.jobs) == 2
