@@ -341,3 +341,12 @@ def test_of_many_rows_eight_are_named_and_the_others_counted(count):
     named = [int(word) for word in re.findall(r"\d+", text.split(" and ")[0])]
     assert named == list(range(10, 10 + min(count, 8)))
     assert text.endswith(f" and {count - 8} more") == (count > 8) and text.startswith("rows ") == (count > 1)
+
+
+def test_a_matrix_of_labels_has_the_columns_that_fitting_saw():
+    labels = np.array([[0, 0, np.nan], [0, 1, 1]])  # not every class need vary in later rows
+    found = encode(labels, 2, ["a", "b", "c"])
+    assert found.classes == ["a", "b", "c"] and found.multilabel
+    np.testing.assert_array_equal(found.values, labels)
+    with pytest.raises(DataError, match="labels have 3 columns, fitting saw 2"):
+        encode(labels, 2, ["a", "b"])

@@ -8,6 +8,8 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from embcomp.compression import Compressor, decoders
+from embcomp.compression.frame import Frame
+from embcomp.compression.moments import Moments
 
 EMBEDDINGS = ["lyra_soundstream_192", "yamnet_1024"]
 
@@ -207,3 +209,15 @@ def test_codes_that_repeat_each_other_get_no_more_ridge_than_they_need(excess):
     correlation = np.array([[1, 1 + excess, 0.5], [1 + excess, 1, 0.5], [0.5, 0.5, 1]])
     lower = decoders._cholesky(correlation)
     assert np.abs(lower @ lower.T - correlation).max() <= 20 * max(excess, 1e-12)
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_the_total_variance_of_a_frame_is_the_trace_of_its_covariance(center):
+    rows = np.random.default_rng(0).normal(2.0, [0.1, 1.0, 7.0], (50, 3))
+    moments = Moments(3)
+    moments.update(rows)
+    mean = moments.mean if center else np.zeros(3)
+    frame = Frame(mean, np.array([0.5, 2.0, 3.0]))
+    framed = (rows - mean) / frame.scale
+    assert frame.total_variance(moments) == pytest.approx((framed**2).sum() / 49)
+    assert np.trace(frame.covariance(moments)) == pytest.approx(frame.total_variance(moments))

@@ -154,6 +154,7 @@ def test_corrections_are_those_of_the_papers():
     np.testing.assert_allclose(benjamini_hochberg(p)[known], stats.false_discovery_control(p[known]))
     assert np.isnan(benjamini_hochberg(p)[3])
     assert holm(np.array([0.4, 0.9])).max() <= 1
+    assert holm(np.array([0.6, 0.9, 0.7])).tolist() == [1, 1, 1]
 
 
 def test_a_supported_difference_is_named_and_the_others_too():

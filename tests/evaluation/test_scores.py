@@ -176,6 +176,9 @@ def test_a_neighbour_that_does_not_know_says_nothing():
     vectors = np.array([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
     predict = knn_probe(vectors, encode(["a", "?a|b", "b", "b"], ["a", "b"]), neighbours=2)
     np.testing.assert_allclose(predict(vectors[:1]), [[1.0, 1e-6]], atol=1e-3)
+    alone = knn_probe(vectors, encode(["a", "?a|b", "b", "b"], ["a", "b"]), neighbours=1)
+    with np.errstate(all="raise"):  # then the share of all clips is what is known
+        np.testing.assert_allclose(alone(vectors[1:2]), [[1 / 3, 1.0]], atol=1e-6)
 
 
 def test_the_floor_is_chance(rng):
