@@ -36,15 +36,20 @@ def evidence_of(table: pd.DataFrame, guards: Mapping[str, Any] | None, variant: 
     scores = []
     for row in table.to_dict("records"):
         if row.get("setting", Setting.AS_TRAINED) in SHOWN and not row.get("shift") and not math.isnan(row["value"]):
-            low, high = (None if pd.isna(row.get(name)) else float(row[name]) for name in ("low", "high"))
+            low, high = (None if pd.isna(row.get(name)) else _as_kept(row[name]) for name in ("low", "high"))
             names = (str(row.get(name, "")) for name in ("train_dataset", "test_dataset"))
             setting = str(row.get("setting", Setting.AS_TRAINED))
             n = 0 if pd.isna(row.get("n")) else int(row["n"])
-            scores.append(Score(*names, setting, str(row["metric"]), float(row["value"]), low, high, n))
+            scores.append(Score(*names, setting, str(row["metric"]), _as_kept(row["value"]), low, high, n))
     guards = guards if isinstance(guards, Mapping) else {}
     return Evidence(
         tuple(scores), of, tuple(map(str, guards.get("checked", ()))), tuple(map(str, guards.get("not_checked", ())))
     )
+
+
+def _as_kept(value: float) -> float:
+    """To the digits of ``scores.csv``, so that a card written from there says the same."""
+    return float(f"{value:.6g}")
 
 
 def write_cards(students: Mapping[str, list[Path]], table: pd.DataFrame, guards: Mapping[str, Any]) -> None:

@@ -25,6 +25,8 @@ HEAVY = ("soundfile", "soxr", "sklearn.decomposition", "sklearn.linear_model", "
          "embcomp.export.writing", "embcomp.export.c", "embcomp.cli.embed", "embcomp.cli.compress", "embcomp.cli.distill", "embcomp.cli.export",
          "embcomp.cli.run")  # fmt: skip
 
+FINISHED = ".finished.json"  # what a run notes of times of files, which no two runs share
+
 
 class _Fault:
     """Counts the file operations of this process, and disturbs it at number `at`.
@@ -197,9 +199,9 @@ def points(seed: int, count: int, operations: int, seconds: float, kind: str = "
 
 
 def contents(folder: Path, leave: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """Every file below a folder by its place; `leave` out those with these names."""
+    """Every file below a folder by its place; `leave` out those with these names, and what a run notes of the others' times."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in leave
+        if path.is_file() and path.name not in (*leave, FINISHED)
     }

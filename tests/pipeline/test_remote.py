@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.killing import contents as contents_here
 from helpers.remotes import contents, forget_looks, fresh_cache, upload
 from helpers.runs import tiny
 from helpers.tones import write_tones
@@ -89,7 +90,7 @@ def test_a_run_at_a_url_has_the_bytes_of_one_here_and_goes_on_elsewhere(sets, lo
     assert not [name for name in there if "/." in f"/{name}"]
     stages = [name for name in first if name.startswith("stages/") and not name.startswith("stages/checkpoints")]
     assert stages and all(there[name] == first[name] for name in stages)
-    mine = {path.relative_to(local).as_posix(): path.read_bytes() for path in local.rglob("*") if path.is_file()}
+    mine = contents_here(local)
     assert sorted(there) == sorted(mine)
     assert not [name for name, content in there.items() if str(tmp_path).encode() in content]
     for name in RESULTS:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.killing import contents as contents_here
 from helpers.remotes import upload
 from helpers.runs import TONES_RUN
 from helpers.tones import write_tones
@@ -108,7 +109,7 @@ def test_a_run_on_s3_is_killed_and_gone_on_with_elsewhere(server, tmp_path):
     said = finished(start(*command, cache=tmp_path / "second", output=tmp_path / "2.txt"), tmp_path / "2.txt")
     assert " reused" in said and "s3://bucket/runs/tones" in said
     there = objects(server, "runs/tones/")
-    mine = {path.relative_to(local).as_posix(): path.read_bytes() for path in local.rglob("*") if path.is_file()}
+    mine = contents_here(local)
     stages = {
         name for name in before if name.startswith("stages/") and "uploading" not in name and "checkpoint" not in name
     }
