@@ -47,8 +47,8 @@ def differences(*repetitions: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     *repetitions : DataFrame
-        Scores; of several, those of the same trainings done again. Differences are averaged over repetitions first, and
-        pairs that one of them lacks are left out.
+        Scores; of several, those of the same trainings done again, or of other seeds. The differences of a pair that is
+        in several are averaged first.
 
     Returns
     -------
@@ -58,9 +58,9 @@ def differences(*repetitions: pd.DataFrame) -> pd.DataFrame:
     scores = [_scores(one) for one in repetitions]
     rows = []
     for variant, baseline in PAIRS:
-        if all({variant, baseline} <= set(one.columns) for one in scores):
-            found = pd.concat([(one[variant] - one[baseline]).dropna() for one in scores], axis=1, join="inner")
-            paired = found.mean(axis=1).groupby("setting")
+        found = [one[variant] - one[baseline] for one in scores if {variant, baseline} <= set(one.columns)]
+        if found:
+            paired = pd.concat(found, axis=1).mean(axis=1).dropna().groupby("setting")
             rows.append({"variant": variant, "over": baseline} | {s: part for s, part in paired})
     return pd.DataFrame(
         [
@@ -84,7 +84,7 @@ def _scores(results: pd.DataFrame) -> pd.DataFrame:
 def main(results: tuple[Path, ...], train: tuple[str, ...]) -> None:
     """Print the effect of each step of the claim as Markdown: mean paired difference ± standard error (number of pairs).
 
-    Several RESULTS are repetitions of the same trainings: their differences are averaged before.
+    Several RESULTS are of other seeds, or repetitions: the differences of the same data set and seed are averaged first.
     """
     from embcomp import read_scores
 
