@@ -167,7 +167,7 @@ class TrainingConfig:
         at_most=0.5,
     )
     gain: float = setting(6.0, "dB, either way", at_least=0)
-    equaliser: float = setting(0.0, "dB, either way: a smooth random equaliser over the bands; 0 does not", at_least=0)
+    equaliser: float = setting(10.0, "dB, either way: a smooth random equaliser over the bands; 0 does not", at_least=0)
     mixstyle: float = setting(
         0.0, "share of the clips whose band statistics are mixed with another clip's", at_least=0, at_most=1
     )

@@ -17,7 +17,7 @@ CLASSES, WIDTH, DIM = 3, 16, 10
 # Without weight decay, which would move what no gradient reaches.
 FAST = TrainingConfig(
     steps=100, batch_size=16, evaluate_every=10, checkpoint_every=100, learning_rate=5e-3, weight_decay=0.0, patience=0,
-    freq_mask=2, roll=0.05,
+    freq_mask=2, roll=0.05, equaliser=0.0,
 )  # fmt: skip
 
 

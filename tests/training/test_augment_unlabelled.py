@@ -14,7 +14,7 @@ from embcomp.errors import ConfigError
 from embcomp.training.augment import augmented, augmented_apart
 from embcomp.training.loop import train
 
-NONE = TrainingConfig(freq_mask=0, time_mask=0.0, roll=0.0, gain=0.0)
+NONE = TrainingConfig(freq_mask=0, time_mask=0.0, roll=0.0, gain=0.0, equaliser=0.0)
 SOME = {"freq_mask": 6, "time_mask": 0.4, "roll": 0.4, "gain": 9.0, "equaliser": 9.0, "mixstyle": 1.0}
 
 

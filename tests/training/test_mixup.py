@@ -215,7 +215,7 @@ def test_without_mixup_the_draws_are_those_of_batch_and_augmentation_alone():
 
 
 def test_a_mixed_batch_holds_what_it_says():
-    data, _, batch = one_batch(mixup=1.0, freq_mask=0, time_mask=0.0, roll=0.0, gain=0.0)
+    data, _, batch = one_batch(mixup=1.0, freq_mask=0, time_mask=0.0, roll=0.0, gain=0.0, equaliser=0.0)
     partners = batch.mixing.partners
     assert torch.equal(batch.mixing.lengths, data.lengths[partners]) and not torch.equal(partners, batch.rows)
     assert torch.equal(batch.lengths, data.lengths[batch.rows])

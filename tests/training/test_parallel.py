@@ -20,7 +20,7 @@ from embcomp.training.loop import train
 from embcomp.training.parallel import GatheredOutput, _Lesson, shared_logits, shared_teacher, unreached
 from embcomp.transfer import Transfer
 
-PLAIN = {"freq_mask": 0, "time_mask": 0.0, "roll": 0.0, "gain": 0.0}
+PLAIN = {"equaliser": 0.0, "freq_mask": 0, "time_mask": 0.0, "roll": 0.0, "gain": 0.0}
 
 
 class Affine(nn.Module):

@@ -69,7 +69,7 @@ def test_stores_of_views_hold_the_embedding_of_the_changed_sound(made):
     for number in (1, 2):
         store = EmbeddingStore.open(made.root / f"e.view{number}")
         view = View(**store.settings["view"])
-        assert view == View(number, 4, gain=6.0, roll=0.1, noise=25.0)
+        assert view == View(number, 4, gain=6.0, equaliser=10.0, roll=0.1, noise=25.0)
         clips = ViewedClips.viewed(Clips(made.home, 16_000, 0.3), view)
         for row in range(len(clips)):
             sound = clips.decode(row)
