@@ -334,6 +334,7 @@ def end_to_end(folder: Path) -> float:
                 "evaluate_every": 20,
                 "freq_mask": 0,
                 "time_mask": 0.0,
+                "equaliser": 0.0,
                 "learning_rate": 0.01,
             },
         }

@@ -11,7 +11,7 @@ from embcomp.audio.augment import augment
 from embcomp.config import TrainingConfig
 
 LENGTHS = torch.tensor([50, 31, 8, 1])
-NOTHING = {"freq_mask": 0, "time_mask": 0.0, "roll": 0.0, "gain": 0.0}
+NOTHING = {"equaliser": 0.0, "freq_mask": 0, "time_mask": 0.0, "roll": 0.0, "gain": 0.0}
 SETTINGS = {"gain": 6.0, "roll": 0.3, "freq_mask": 8, "time_mask": 0.3}
 
 

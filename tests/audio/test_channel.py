@@ -57,8 +57,8 @@ def test_mixed_styles_keep_the_shape_of_each_band_and_take_statistics_between_th
 
 @pytest.mark.parametrize("settings", [{"equaliser": 6.0}, {"mixstyle": 0.5}])
 def test_augmentation_uses_them_only_if_asked_and_by_its_seed(settings):
-    quiet = {"gain": 0.0, "roll": 0.0, "freq_mask": 0, "time_mask": 0.0}
-    plain, changed = TrainingConfig(**quiet), TrainingConfig(**quiet, **settings)
+    quiet = {"gain": 0.0, "roll": 0.0, "freq_mask": 0, "time_mask": 0.0, "equaliser": 0.0}
+    plain, changed = TrainingConfig(**quiet), TrainingConfig(**{**quiet, **settings})
     assert torch.equal(augment(clips(), LENGTHS, plain, generator()), clips())
     first = augment(clips(), LENGTHS, changed, generator())
     assert not torch.allclose(first, clips())

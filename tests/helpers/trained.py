@@ -25,7 +25,14 @@ def train_on_tones(folder: Path, **student) -> Path:
             "audio": {"seconds": 0.4, "n_mels": 24},
             "transfer": {"method": "none"},
             "student": {"width": 16, "embedding": 16, **student},
-            "training": {"steps": 150, "batch_size": 24, "evaluate_every": 20, "freq_mask": 0, "learning_rate": 0.01},
+            "training": {
+                "steps": 150,
+                "batch_size": 24,
+                "evaluate_every": 20,
+                "freq_mask": 0,
+                "equaliser": 0.0,
+                "learning_rate": 0.01,
+            },  # fmt: skip
         }
     )
     distill(manifest, folder / "student", variant=config.variants[0], audio=config.audio)

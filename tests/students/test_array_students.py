@@ -116,7 +116,7 @@ def test_images_move_by_whole_pixels_and_tables_stay():
     assert matches.any(0).all() and matches.any(1).sum() > 4
     again = shifted(images, 0.125, torch.Generator().manual_seed(0))
     assert torch.equal(moved, again)
-    rows, off = torch.rand(4, 5, 1), TrainingConfig(gain=0, roll=0, freq_mask=0, time_mask=0)
+    rows, off = torch.rand(4, 5, 1), TrainingConfig(gain=0, equaliser=0, roll=0, freq_mask=0, time_mask=0)
     assert torch.equal(augmented(rows, torch.ones(4, dtype=torch.long), off, generator), rows)
 
 
