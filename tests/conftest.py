@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers.tones import write_tones
+from hypothesis import settings
 
 torch.set_num_threads(1)
+# The same examples in every run; `HYPOTHESIS_PROFILE=default pytest` draws others.
+settings.register_profile("seeded", derandomize=True, database=None)
+if "HYPOTHESIS_PROFILE" not in os.environ:
+    settings.load_profile("seeded")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
