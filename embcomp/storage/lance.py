@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from embcomp.errors import MissingDependencyError, StoreError, why
+from embcomp.errors import StoreError, why
+from embcomp.storage.extras import imported
 from embcomp.storage.files import file_hash, replace_folder
 from embcomp.storage.tables import Table
 
@@ -26,13 +27,7 @@ def import_lance() -> Any:
     MissingDependencyError
         It is not installed.
     """
-    try:
-        import lance
-    except ImportError:
-        raise MissingDependencyError(
-            "Lance tables need pylance: pip install -e '.[lance]' in the clone of embcomp"
-        ) from None
-    return lance
+    return imported("lance", "Lance tables", "pylance", "lance")
 
 
 def is_lance(path: Path) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-from embcomp.errors import MissingDependencyError
+from embcomp.storage.extras import imported
 
 
 def import_pyarrow() -> Any:
@@ -15,11 +16,5 @@ def import_pyarrow() -> Any:
     MissingDependencyError
         It is not installed.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingDependencyError(
-            "Parquet files need pyarrow: pip install -e '.[tables]' in the clone of embcomp"
-        ) from None
-    return pyarrow
+    imported("pyarrow.parquet", "Parquet files", "pyarrow", "tables")
+    return importlib.import_module("pyarrow")  # with that module as an attribute

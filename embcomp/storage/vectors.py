@@ -20,6 +20,7 @@ from embcomp.errors import MissingDependencyError, StoreError
 from embcomp.storage.arrays import open_array
 from embcomp.storage.bringing import brought
 from embcomp.storage.expansion import most_bytes, refuse_array, refuse_parquet
+from embcomp.storage.extras import imported
 from embcomp.storage.files import file_hash, fingerprint, read_json
 from embcomp.storage.ids import clean_ids, ids_of_rows, read_ids, spelled_otherwise, spelling
 from embcomp.storage.imposters import head_of, imposter
@@ -241,10 +242,7 @@ def _of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[np.ndarray
 
 
 def _hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
-    try:
-        import h5py
-    except ImportError:
-        raise MissingDependencyError("HDF5 files need h5py: pip install -e '.[hdf5]' in the clone of embcomp") from None
+    h5py = imported("h5py", "HDF5 files", "h5py", "hdf5")
     arrays: dict[str, np.ndarray] = {}
     with h5py.File(path, "r") as file:
 
