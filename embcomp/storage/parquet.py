@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from embcomp.storage.extras import imported
@@ -16,5 +15,6 @@ def import_pyarrow() -> Any:
     MissingDependencyError
         It is not installed.
     """
-    imported("pyarrow.parquet", "Parquet files", "pyarrow", "tables")
-    return importlib.import_module("pyarrow")  # with that module as an attribute
+    pyarrow = imported("pyarrow", "Parquet files", "pyarrow", "tables")
+    imported("pyarrow.parquet", "Parquet files", "pyarrow", "tables")  # an attribute of the package from now on
+    return pyarrow
