@@ -283,7 +283,7 @@ def sentence(table: pd.DataFrame, unit: str = "group") -> str:
         largest = f"the largest difference measured: {_difference(most)}"
         smallest = table["p_smallest"].min()
         if smallest >= LEVEL:
-            few = f"{groups} {unit}s" + ("" if len(table) == 1 else f" and {len(table)} comparisons")
+            few = resampled + ("" if len(table) == 1 else f" and {len(table)} comparisons")
             return (
                 f"No difference in {scored} can be supported: with {few} no p can fall below {smallest:.2g}; {largest}."
             )

@@ -131,6 +131,18 @@ def edit(path, **changes):
         ({"n_seen": 5}, "weights lack 'seen'"),
         ({"modules": {}}, "damaged or of another version"),
         ({"parameters": {"n_component": 4}}, "damaged or of another version"),
+        ({"feature_names": [f"{number}" for number in range(11)]}, "11 feature names for 10 dimensions"),
+        ({"modules": {"module": {"in_features": 10, "out_features": 4}}}, r"damaged .*\(modules \['module'\]\)"),
+        (
+            {
+                "modules": {
+                    "module": {"in_features": 10, "out_features": 4},
+                    "decoder": {"in_features": 4, "out_features": 10},
+                    "third": {"in_features": 1, "out_features": 1},
+                }
+            },
+            r"damaged .*\(modules \['decoder', 'module', 'third'\]\)",
+        ),
         ({"feature_names": ["a", "b"]}, "2 feature names for 10 dimensions"),
         ({"feature_names": 3}, "damaged or of another version"),
         (

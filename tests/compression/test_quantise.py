@@ -1,12 +1,14 @@
 """Quantised targets: invertible, clipped instead of wrapped, and honest about the loss."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embcomp.compression import Quantiser
-from embcomp.errors import ArtifactError, DataError
+from embcomp.errors import ArtifactError, ConfigError, DataError
 
 DTYPES = ["float16", "int8", "binary"]
 
@@ -97,3 +99,51 @@ def test_nan_is_refused_by_row(codes):
     codes[4, 1] = np.nan
     with pytest.raises(DataError, match="rows 4"):
         Quantiser().fit(codes)
+
+
+def test_clipping_leaves_out_a_share_at_each_end(codes):
+    quantiser = Quantiser(clip=0.1).fit(codes)
+    np.testing.assert_allclose([quantiser.low_, quantiser.high_], np.quantile(codes, [0.1, 0.9], axis=0), rtol=1e-6)
+    assert quantiser.loss(codes).clipped == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_zeros_have_no_direction_and_rows_that_never_vary_no_spread(dtype):
+    half = np.repeat(np.float32([[0, 0], [3, 4]]), 4, axis=0)
+    loss = Quantiser(dtype).fit(half).loss(half)
+    assert (loss.cosine, loss.relative_error, loss.clipped) == pytest.approx((1, 0, 0), abs=1e-6)
+    assert Quantiser(dtype).fit(half).loss(0 * half).cosine == 1
+    elsewhere = np.full((3, 2), 1 / 3, np.float32)  # constant, and nothing that a code of these comes back as
+    assert Quantiser(dtype).fit(half).loss(elsewhere).relative_error == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wrong"),
+    [
+        ("int8", np.zeros((2, 20), np.int8)),
+        ("int8", np.zeros((2, 22), np.int8)),
+        ("int8", np.zeros((2, 21), np.uint8)),
+        ("int8", np.zeros(21, np.int8)),
+        ("float16", np.zeros((2, 21), np.float32)),
+        ("binary", np.zeros((2, 2), np.uint8)),
+        ("binary", np.zeros((2, 4), np.uint8)),
+        ("binary", np.zeros((2, 3), np.int8)),
+    ],
+)
+def test_codes_of_another_type_or_width_are_refused(codes, dtype, wrong):
+    width = 3 if dtype == "binary" else 21
+    kind = {"binary": "uint8"}.get(dtype, dtype)
+    with pytest.raises(DataError, match=rf"expected {kind} codes of shape \(n, {width}\), got {wrong.dtype} of shape"):
+        Quantiser(dtype).fit(codes).inverse_transform(wrong)
+    for other in (20, 22):
+        with pytest.raises(DataError, match=f"targets have {other} dimensions, the quantiser was fitted on 21"):
+            Quantiser(dtype).fit(codes).transform(np.zeros((2, other)))
+
+
+@pytest.mark.parametrize("changed", [{"dtype": None}, {"clip": "x"}, {"n_components": None}, {"n_components": -1}])
+def test_a_damaged_description_of_a_quantiser_is_refused(codes, tmp_path, changed):
+    Quantiser().fit(codes).save(tmp_path / "q")
+    config = json.loads((tmp_path / "q" / "config.json").read_text()) | changed
+    (tmp_path / "q" / "config.json").write_text(json.dumps(config))
+    with pytest.raises((ArtifactError, ConfigError), match=r"damaged|dtype"):
+        Quantiser.load(tmp_path / "q")

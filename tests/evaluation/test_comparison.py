@@ -144,6 +144,8 @@ def test_all_pairs_and_their_correction():
     assert (table["p_smallest"] == 3 * 2 / 2**10).all()
     loose = compare(variants, "none", all_pairs=True, correction="benjamini_hochberg")
     assert (loose["p_corrected"] <= table["p_corrected"]).all() and (loose["p_smallest"] == 2 / 2**10).all()
+    plain = compare(variants, "none", all_pairs=True, correction="none")
+    assert (plain["p_corrected"] == plain["p"]).all() and (plain["p_smallest"] == 2 / 2**10).all()
 
 
 def test_corrections_are_those_of_the_papers():
@@ -194,25 +196,34 @@ def test_one_variant_is_no_comparison():
     assert sentence(table).startswith("Nothing could be compared")
 
 
-def other_clips(pieces):
-    return [replace(pieces[0], ids=pieces[0].ids + "x")]
+SPOILED = {
+    "later ids": lambda one: {"ids": one.ids + "x"},
+    "earlier ids": lambda one: {"ids": np.array([f"a{name}" for name in one.ids], dtype=object)},
+    "truth": lambda one: {"truth": np.roll(one.truth, 1, axis=1)},
+    "later groups": lambda one: {"groups": one.groups + "x"},
+    "earlier groups": lambda one: {"groups": np.array([f"a{name}" for name in one.groups], dtype=object)},
+    "later classes": lambda one: {"classes": ("a", "b", "d")},
+    "earlier classes": lambda one: {"classes": ("a", "b", "b")},
+    "several labels": lambda one: {"multi_label": True},
+}
 
 
-def other_truth(pieces):
-    return [replace(pieces[0], truth=1 - pieces[0].index.clip(0, 1))]
-
-
-@pytest.mark.parametrize("spoil", [other_clips, other_truth])
+@pytest.mark.parametrize("spoil", SPOILED)
 def test_predictions_that_are_no_pair_are_refused(spoil):
-    none = students(1.0)
-    with pytest.raises(DataError, match="student 1 of 'ours' and of 'none' were not scored on the same clips"):
-        compare({"none": none, "ours": spoil(none)}, "none")
+    none = students(1.0, count=2)
+    other = [none[0], replace(none[1], **SPOILED[spoil](none[1]))]
+    with pytest.raises(DataError, match="student 2 of 'ours' and of 'none' were not scored on the same clips"):
+        compare({"none": none, "ours": other}, "none")
 
 
 def test_misuse_is_named():
     none, two = students(1.0), students(1.0, count=2)
     with pytest.raises(DataError, match="'ours' has predictions of 2 students and 'none' of 1"):
         compare({"none": none, "ours": two}, "none")
+    with pytest.raises(DataError, match="'ours' has predictions of 1 students and 'none' of 2"):
+        compare({"none": two, "ours": none}, "none")
+    with pytest.raises(DataError, match="'ours' has predictions of 0 students and 'none' of 0"):
+        compare({"none": [], "ours": []}, "none")
     with pytest.raises(ConfigError, match="unknown variant 'nnoe': did you mean 'none'"):
         compare({"none": none}, "nnoe")
     with pytest.raises(ConfigError, match="unknown correction 'bonferroni'"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from embcomp.cli import group
 from embcomp.compression import Compressor
 from embcomp.config import EvaluationConfig
+from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, DataError, ManifestError, StoreError
-from embcomp.evaluation.compressors import VectorSet, evaluate_compressor
+from embcomp.evaluation.compressors import VectorSet, _parts, evaluate_compressor
+from embcomp.evaluation.probes import fit_probe
 
 QUICK = EvaluationConfig(bootstrap=5)
 
@@ -64,9 +68,58 @@ def test_a_probe_fitted_on_other_clips_is_that_of_scikit_learn(sets, compressor)
     }
 
 
+@pytest.mark.parametrize("kind", ["probe", "k-NN"])
+@pytest.mark.parametrize("variant", ["raw", "compressed"])
+def test_every_row_is_of_the_probe_and_the_vectors_that_it_names(sets, compressor, evaluated, kind, variant):
+    learned, tested = opened(sets, "other"), shifted(sets)
+    transform = compressor.transform if variant == "compressed" else np.asarray
+    labels, name = encode(learned.manifest.labels), variant if kind == "probe" else f"{kind}: {variant}"
+    rows = evaluated.table.query("metric == 'balanced_accuracy'")
+    rows = rows[rows["variant"] == name].set_index("setting")
+    assert sorted(rows.index) == ["adapted", "cross-dataset"]
+    everything = transform(tested.vectors)
+    predict = fit_probe(kind, transform(learned.vectors), labels)
+    for setting, options in (("cross-dataset", ()), ("adapted", (everything,))):
+        predicted = np.array(labels.classes)[predict(everything, *options).argmax(1)]
+        expected = balanced_accuracy_score(tested.manifest.labels, predicted)
+        assert rows.loc[setting, "value"] == pytest.approx(expected)
+    assert rows.loc["adapted", "value"] > rows.loc["cross-dataset", "value"]
+    assert set(rows["train_dataset"]) == {"other"} and set(rows["test_dataset"]) == {"third"}
+    described = {"raw": ("", ""), "compressed": ("pca/reconstruction", 3)}[variant]
+    assert set(zip(rows["compressor"], rows["dim"])) == {described} and set(rows["method"]) == {"probe"}
+
+
+def shifted(sets):
+    """Clips whose vectors lie elsewhere, so that it matters what they are standardised by."""
+    third = opened(sets, "third")
+    return VectorSet(third.manifest, 2 * third.vectors + 3, third.keys)
+
+
+@pytest.fixture(scope="module")
+def evaluated(sets, compressor):
+    return evaluate_compressor(compressor, shifted(sets), probe_on=opened(sets, "other"), config=QUICK, reestimate=True)
+
+
+@pytest.mark.parametrize(("groups", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
+def test_there_are_five_folds_or_as_many_as_groups(sets, groups, folds):
+    whole = opened(sets, "first")
+    names = [f"g{row // 3 % groups}" for row in range(60)]
+    table = replace(whole.manifest, table=whole.manifest.table.assign(group=names))
+    parts = list(_parts(VectorSet(table, whole.vectors, whole.keys), None, None, 0))
+    assert len(parts) == folds
+    assert sorted(np.concatenate([mapped.kept for _, _, mapped in parts])) == list(range(60))
+    for learned_on, labels, mapped in parts:
+        train = np.setdiff1d(np.arange(60), mapped.kept)
+        np.testing.assert_array_equal(learned_on, whole.vectors[train])
+        assert not set(table.groups[train]) & set(table.groups[mapped.kept])
+        np.testing.assert_array_equal(labels.index, train % 3)
+        np.testing.assert_array_equal(mapped.labels.index, mapped.kept % 3)
+
+
 def test_without_other_clips_probes_are_cross_validated_by_group(sets, compressor):
     found = evaluate_compressor(compressor, opened(sets, "other"), config=QUICK)
     assert set(found.table["setting"]) == {"in-domain"} and set(found.table["unseen"]) == {"groups"}
+    assert set(found.table["train_dataset"]) == set(found.table["test_dataset"]) == {"other"}
     assert set(found.table["n"]) == {45} and 0.5 < value(found, "raw", "in-domain") <= 1
     identity = Compressor(8, method="identity").fit(np.random.default_rng(0).normal(size=(20, 8)))
     same = evaluate_compressor(identity, opened(sets, "other"), config=QUICK)
@@ -93,16 +146,20 @@ def test_what_would_mean_nothing_is_refused(sets, compressor, tmp_path):
         evaluate_compressor(compressor, other, probe_on=other)
     with pytest.raises(ConfigError, match="--reestimate is for probes that are fitted on other clips"):
         evaluate_compressor(compressor, other, reestimate=True)
-    narrow = VectorSet(other.manifest, other.vectors[:, :5], other.keys)
-    with pytest.raises(ConfigError, match="other have 5 dimensions, the compressor takes 8"):
-        evaluate_compressor(compressor, narrow)
+    with pytest.raises(ConfigError, match="--label-map is for probes that are fitted on other clips"):
+        evaluate_compressor(compressor, other, label_map={"c0": "c1"})
+    for width in (5, 9):
+        resized = VectorSet(other.manifest, np.resize(other.vectors, (45, width)), other.keys)
+        for given in ({"tested": resized}, {"tested": opened(sets, "third"), "probe_on": resized}):
+            with pytest.raises(ConfigError, match=f"other have {width} dimensions, the compressor takes 8"):
+                evaluate_compressor(compressor, **given)
     write_set(tmp_path / "bad", seed=9)
     vectors = np.load(tmp_path / "bad/emb.npy")
-    vectors[3, 1] = np.nan
+    vectors[[3, 7], 1] = np.nan, np.inf
     np.save(tmp_path / "bad/emb.npy", vectors)
-    with pytest.raises(StoreError, match="1 of 60 vectors are NaN or infinite, that of 'bad3' first"):
+    with pytest.raises(StoreError, match="2 of 60 vectors are NaN or infinite, that of 'bad3' first"):
         opened(tmp_path, "bad")
-    vectors[3] = vectors[0]
+    vectors[7], vectors[3] = 1, vectors[0]
     np.save(tmp_path / "bad/emb.npy", vectors)
     with pytest.raises(ManifestError, match="whose vector is in more than one group"):
         evaluate_compressor(compressor, opened(tmp_path, "bad"))

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from embcomp.evaluation.comparison import compare
 from embcomp.evaluation.scores import Predictions
@@ -51,6 +52,40 @@ def by_loops(both: dict[str, list[Predictions]], metric: str) -> float:
 def test_the_exact_p_is_that_of_every_way_to_swap_groups(metric):
     both = pair(7, 0.5, 0.8)
     assert compare(both, "x", metric).iloc[0]["p"] == pytest.approx(by_loops(both, metric))
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "mAP"])
+def test_the_exact_p_of_a_ranking_swaps_ranks_within_each_student(metric):
+    """Two students whose probabilities, and those of the two variants, lie on different scales."""
+    both = {name: [*pieces, *pair(6, *skills)[name]] for (name, pieces), skills in zip(
+        pair(6, 0.4, 0.9).items(), ((0.5, 0.5), (0.3, 0.7)))}  # fmt: skip
+    both["y"] = [
+        Predictions(one.ids, one.groups, one.truth, 0.3 + 0.2 * one.probabilities, CLASSES) for one in both["y"]
+    ]
+    ranks = {
+        name: [rankdata(one.probabilities, axis=0) / len(one.ids) for one in pieces] for name, pieces in both.items()
+    }
+    names = sorted(set(both["x"][0].groups))
+
+    def difference(way):
+        turned, found = dict(zip(names, way)), []
+        for one, x, y in zip(both["x"], ranks["x"], ranks["y"]):
+            turn = np.array([turned[name] for name in one.groups])[:, None]
+            values = [score(metric, one.truth.argmax(1), np.where(turn, *some), 2) for some in ((x, y), (y, x))]
+            found.append(values[0] - values[1])
+        return abs(np.mean(found))
+
+    every = [difference(way) for way in itertools.product((False, True), repeat=len(names))]
+    expected = np.mean([one >= every[0] - 1e-9 for one in every])
+    assert 0 < expected < 1
+    row = compare(both, "x", metric, bootstrap=2).iloc[0]
+    assert row["p"] == pytest.approx(expected) and row["difference"] == pytest.approx(every[0])
+
+
+def test_rankings_are_given_at_most_a_thousand_random_swaps():
+    row = compare(pair(40, 0.5, 0.6, clips=1), "x", "mAP", bootstrap=2).iloc[0]
+    assert row["p_smallest"] == 1 / 1001
+    assert compare(pair(40, 0.5, 0.6, clips=1), "x", "mAP", bootstrap=2, permutations=9).iloc[0]["p_smallest"] == 0.1
 
 
 @pytest.mark.parametrize("permutations", [1, 9, 99])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError, ManifestError
 from embcomp.evaluation.probes import fit_probe, frame_statistics, knn_probe
-from embcomp.evaluation.scores import COLUMNS, Predictions, evaluate, score_rows, summarise
+from embcomp.evaluation.scores import COLUMNS, Predictions, as_rows, evaluate, headline, score_rows, summarise
 from embcomp.report import markdown_summary, table_lines
 from embcomp.storage.artifact import load_artifact, save_artifact
 from embcomp.students.classifier import Classifier
@@ -181,6 +183,15 @@ def test_a_neighbour_that_does_not_know_says_nothing():
         np.testing.assert_allclose(alone(vectors[1:2]), [[1 / 3, 1.0]], atol=1e-6)
 
 
+def test_a_neighbour_that_is_far_counts_in_full_and_a_class_known_of_one_clip_too():
+    vectors = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    labels = encode(["a", "?a|?b|c", "?a", "?a"], ["a", "b", "c"], multi_label=True)
+    predict = knn_probe(vectors, labels, neighbours=4)  # all, of which one knows of a, at a cosine distance of 2
+    np.testing.assert_allclose(predict(vectors[1:2])[0, 0], 1, atol=1e-6)
+    alone = knn_probe(vectors, labels, neighbours=1)
+    np.testing.assert_allclose(alone(vectors[1:2])[0], [1, 0, 1], atol=1e-6)  # a: the one clip that is known
+
+
 def test_the_floor_is_chance(rng):
     vectors, labels = two_clouds(rng)
     rows = np.arange(10, 81)
@@ -210,6 +221,18 @@ def test_summary_means_over_seeds_and_takes_the_pooled_interval():
     row = summarise(scores_table()).iloc[0]
     assert row["mean"] == pytest.approx(0.6) and row["std"] == pytest.approx(np.std([0.5, 0.7], ddof=1))
     assert (row["low"], row["high"], row["n"]) == (0.5, 0.7, 9)
+
+
+def test_a_summary_keeps_the_order_of_variants_and_leaves_out_what_decided_when_to_stop():
+    table = scores_table()
+    stopped = table.assign(setting="validation", value=0.99)
+    other = table.assign(metric="accuracy", value=0.11)
+    found = summarise(pd.concat([table.assign(variant="z"), stopped, other, table], ignore_index=True))
+    assert found["variant"].tolist() == ["z", "a|b"] and set(found["count"]) == {2}
+    assert found["mean"].tolist() == pytest.approx([0.6, 0.6])
+    assert summarise(pd.concat([table, other]), "accuracy")["mean"].tolist() == pytest.approx([0.11])
+    assert "unit" not in found and summarise(table.assign(unit="clips"))["unit"].tolist() == ["clips"]
+    assert headline(table) == headline(table[:0]) == "balanced_accuracy" and headline(table.assign(metric="x")) == "mAP"
 
 
 def test_markdown_names_what_was_left_out_and_escapes():
@@ -247,6 +270,32 @@ def test_predictions_that_are_kept_say_whether_a_clip_may_have_several_labels(se
     found = Predictions.load(tmp_path / "p.csv")
     assert found.multi_label is several and found.classes == ("a", "b")
     np.testing.assert_array_equal(found.truth, truth)
+
+
+def test_no_clips_are_predictions_too_but_no_students_cannot_be_scored():
+    none = np.array([], dtype=object)
+    assert Predictions(none, none, np.array([], dtype=int), np.zeros((0, 2)), ("a", "b")).truth.shape == (0, 2)
+    one, other = (predictions([0, 1], [0, 1], list("gh"), classes=("a", name)) for name in "bc")
+    several = replace(one, multi_label=True)
+    for pieces in ([], [one, other], [one, several], [one, several, other]):
+        with pytest.raises(DataError, match="predictions of different classes cannot be scored together"):
+            as_rows(pieces)
+    assert as_rows([several]).threshold == 0.5 and as_rows([one, one]).student.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("asked", "trained"), [(False, False), (True, False), (False, True), (True, True)])
+def test_clips_are_read_through_ffmpeg_where_it_is_asked_for_or_was(classifier, tones, monkeypatch, asked, trained):
+    class Asked(Exception):
+        pass
+
+    def given(manifest, audio, skip_bad, own):
+        raise Asked(audio.ffmpeg, skip_bad, own.ffmpeg)
+
+    monkeypatch.setattr("embcomp.evaluation.scores.given_audio", given)
+    classifier.audio = replace(AUDIO, ffmpeg=trained)
+    with pytest.raises(Asked) as found:
+        evaluate(classifier, Manifest.read(tones), ffmpeg=asked)
+    assert found.value.args == (asked or trained, False, trained)
 
 
 @pytest.mark.parametrize("index", [[0, 3], [-1, 0]])

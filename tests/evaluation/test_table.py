@@ -21,8 +21,10 @@ PROBES = {
     ("k-NN: kmeans > mlp/task 8", "probe", "mlp/task"): ("k-NN", Vectors.TARGET),
     ("probe: student of a", "probe", "mlp/task"): ("probe", Vectors.STUDENT),
     ("k-NN: log-mel", "probe", ""): ("k-NN", Vectors.LOG_MEL),
+    ("probe: panns", "probe", ""): ("probe", Vectors.EMBEDDING),
     ("majority class", "probe", ""): ("majority", ""),
     ("probe: student of a", "none", ""): ("", ""),  # a student that somebody called so
+    ("probe: student of a", "rkd", ""): ("", ""),
 }
 
 
@@ -75,7 +77,25 @@ def test_an_empty_cell_that_pandas_reads_as_missing_loses_no_row(tmp_path):
     assert len(summarise(pd.read_csv(tmp_path / "scores.csv"))) == 1
 
 
+def test_only_columns_that_are_there_are_upgraded():
+    assert list(upgraded(pd.DataFrame({"setting": ["re-estimated"]}))["setting"]) == [Setting.ADAPTED]
+    assert list(upgraded(pd.DataFrame({"method": ["probe"]}))) == ["method"]
+    found = upgraded(pd.DataFrame({"method": ["probe"], "variant": ["k-NN: log-mel"]})).iloc[0]
+    assert (found["probe"], found["vectors"]) == ("k-NN", Vectors.LOG_MEL)
+    empty = upgraded(pd.DataFrame({"method": [], "variant": []}))
+    assert list(empty) == ["method", "variant", "probe", "vectors"] and empty.empty
+
+
+@pytest.mark.parametrize("setting", [one for one in Setting if one != Setting.ROBUSTNESS])
+def test_only_changed_clips_have_a_shift(setting):
+    found = upgraded(pd.DataFrame([row(setting=setting, test_dataset="home, noise 20 dB")])).iloc[0]
+    assert (found["test_dataset"], found["shift"]) == ("home, noise 20 dB", "")
+
+
 def test_what_is_no_table_is_named(tmp_path):
+    (tmp_path / "b.csv").write_bytes(b"value\n\xff\xfe\n")
+    with pytest.raises(ArtifactError, match=r"cannot read .*b.csv as a table of scores: .*decode"):
+        read_scores(tmp_path / "b.csv")
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     with pytest.raises(ArtifactError, match="no column value"):
         read_scores(tmp_path / "a.csv")
