@@ -16,6 +16,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import BadClip, ConfigError, EmbcompWarning, StoreError
 from embcomp.pipeline.workspace import Dataset, Split
 from embcomp.storage.places import join
+from embcomp.students import build_student
 from embcomp.teachers import TeacherSettings, open_teacher
 from embcomp.transfer import Source
 
@@ -183,3 +184,23 @@ def refuse_untested(config: RunConfig) -> None:
             'split.by = "none" tests no clip of the set trained on, and data.cross is empty: nothing would be scored; name '
             "another set in data.cross, split by group or column, or train one student with embcomp distill"
         )
+
+
+def refuse_unequal_widths(config: RunConfig) -> None:
+    """Refuse targets of another width than the student's embedding where these are compared directly.
+
+    Raises
+    ------
+    ConfigError
+        Names the variant and both widths.
+    """
+    for one in config.variants:
+        if not (one.transfer.compresses and one.transfer.equal_widths) or one.compressor.method == "identity":
+            continue
+        width = build_student(one.student, 2, config.audio.n_mels).embedding_width
+        if width != one.compressor.dim:
+            raise ConfigError(
+                f"variant {one.name!r} compares the student's embedding of {width} dimensions directly with a target of "
+                f"{one.compressor.dim}; set compressor.dim = {width}, transfer.student_projector = true, or "
+                'transfer.distance = "distance_correlation"'
+            )

@@ -27,6 +27,7 @@ from embcomp.pipeline.inputs import (
     dataset_paths,
     input_datasets,
     possible_sizes,
+    refuse_unequal_widths,
     refuse_untested,
     resolved,
     vector_dataset,
@@ -179,6 +180,7 @@ def _opened(config: RunConfig, out: str | os.PathLike) -> Iterator[tuple[Workspa
         check_device(config.device)  # of a cluster, the workers have it
     for variant in config.variants:
         TRACKERS[variant.training.log].check()
+    refuse_unequal_widths(config)
     engine = open_engine(config.engine, config.workers, config.threads)
     config = replace(config, data=replace(config.data, root=absolute(config.data.root or ".")))
     with results_at(out) as folder:

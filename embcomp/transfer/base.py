@@ -147,6 +147,11 @@ class TransferSettings(ChoiceSettings):
         return False
 
     @property
+    def equal_widths(self) -> bool:
+        """Whether the student's embedding must be as wide as what it is compared with."""
+        return False
+
+    @property
     def over_time(self) -> bool:
         """Whether it takes every vector that a teacher has of a clip, (n, k, d), instead of their mean."""
         return False

@@ -91,6 +91,10 @@ class Compressed(TargetTransfer):
             return self.schedule == "joint"
 
         @property
+        def equal_widths(self) -> bool:
+            return self.distance not in RELATIONS and not self.student_projector
+
+        @property
         def source(self) -> Source:
             return Source.EMBEDDING if self.joint else Source.TARGET
 

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +27,13 @@ from embcomp.losses import multiclass_kd
 from embcomp.storage.store import EmbeddingStore
 from embcomp.students import DSCNN, StudentOutput, count_parameters
 from embcomp.students.classifier import Classifier
-from embcomp.teachers import KMeansTeacher, Teacher, embed, embedder, learned_teacher
+from embcomp.teachers import KMeansTeacher, Teacher, embed, embedder, learned_teacher, open_teacher
+from embcomp.teachers.catalogue import fetched_folder
 from embcomp.training.examples import Examples
 from embcomp.training.loop import train
 from embcomp.transfer import Batch, LogitKD, Source, Transfer, build_transfer
 
+WEIGHTS = (".safetensors", ".onnx", ".tflite", ".bin")
 LOGIT_TEACHER = "logit_teacher"  # not a method of the package: it gives the same student as logit_kd and costs more
 
 
@@ -48,11 +50,13 @@ class Job:
     seconds : float
         Longer clips are cut to this length.
     teacher : str
-        ``kmeans``, or a tflite file of YAMNet.
+        ``kmeans``, which the task ``learn`` saves, or any other teacher as `embcomp embed` takes it.
     centroids, whitened, patch_frames : int
         Size of the k-means teacher.
     batch_size, epochs : int
         `epochs` are measured, after one warm-up epoch.
+    clips : int
+        Only so many of the clips, equally far apart in the manifest; 0 are all.
     """
 
     task: str
@@ -65,55 +69,12 @@ class Job:
     patch_frames: int = 24
     batch_size: int = 32
     epochs: int = 3
+    clips: int = 0
 
     @property
     def audio(self) -> AudioConfig:
         """The student's front end."""
         return AudioConfig(seconds=self.seconds)
-
-
-class Yamnet(Teacher):
-    """A YAMNet in TensorFlow Lite: 1024 numbers for each window of 0.975 s, averaged; needs ai-edge-litert."""
-
-    name, sample_rate, dim, frames = "yamnet", 16_000, 1024, 1
-    window = 15_600  # samples
-    embedding = "yamnet_frames/global_average_pooling2d/Mean"
-
-    def __init__(self, path: Path):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        self.path = path
-        self._model = Interpreter(
-            str(path),
-            num_threads=1,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        self._model.allocate_tensors()
-        self._input = self._model.get_input_details()[0]["index"]
-        self._output = next(
-            part["index"] for part in self._model.get_tensor_details() if part["name"] == self.embedding
-        )
-
-    def fingerprint(self) -> str:
-        """Key of the file."""
-        from embcomp.storage.files import file_hash
-
-        return file_hash(self.path)
-
-    def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Waveforms (n, samples) and valid samples (n,) to float32 (n, 1024)."""
-        return np.stack([self._one(wave[:length]) for wave, length in zip(waveforms, lengths)])
-
-    def _one(self, wave: np.ndarray) -> np.ndarray:
-        found = []
-        for start in range(0, max(len(wave) - self.window // 2, 1), self.window):
-            piece = np.zeros((1, self.window), dtype=np.float32)
-            piece[0, : len(wave[start : start + self.window])] = wave[start : start + self.window]
-            self._model.set_tensor(self._input, piece)
-            self._model.invoke()
-            found.append(self._model.get_tensor(self._output).reshape(-1).copy())
-        return np.mean(found, axis=0)
 
 
 class LogitTeacher(Transfer):
@@ -173,15 +134,31 @@ def timed(run: Callable[[], object]) -> dict[str, float]:
     return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
 
-def open_teacher(job: Job) -> Teacher:
-    """The teacher that the task ``learn`` saved, or the given file."""
-    return KMeansTeacher.load(Path(job.folder, "teacher")) if job.teacher == "kmeans" else Yamnet(Path(job.teacher))
+def opened(job: Job) -> Teacher:
+    """The teacher that the task ``learn`` saved, or the one that is named."""
+    if job.teacher == "kmeans":
+        return KMeansTeacher.load(Path(job.folder, "teacher"))
+    return open_teacher(read_choice("teacher", {"spec": job.teacher}))
 
 
 def teacher_bytes(job: Job) -> int:
-    """Size of the teacher's weights."""
-    source = Path(job.folder, "teacher/weights.safetensors") if job.teacher == "kmeans" else Path(job.teacher)
-    return source.stat().st_size
+    """Size of the files of the teacher's weights."""
+    if job.teacher == "kmeans":
+        place = Path(job.folder, "teacher")
+    else:
+        named = job.teacher.rpartition(":")[2]
+        place = fetched_folder(named) or Path(named)
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.suffix in WEIGHTS]
+    return sum(path.stat().st_size for path in files)
+
+
+def picked(job: Job) -> Clips:
+    """The clips that are measured with."""
+    clips = Clips(Manifest.read(job.manifest), 16_000, job.seconds)
+    if not job.clips or job.clips >= len(clips):
+        return clips
+    rows = np.linspace(0, len(clips) - 1, job.clips).round().astype(int)
+    return replace(clips, manifest=clips.manifest.select(rows))
 
 
 def train_epochs(job: Job, clips: Clips) -> dict[str, float]:
@@ -227,9 +204,9 @@ def _labels(clips: Clips) -> Labels:
 def _transfer(job: Job, clips: Clips, labels: Labels) -> Transfer:
     if job.task == LOGIT_TEACHER:
         head = np.load(Path(job.folder, "head.npy"), allow_pickle=False)
-        return LogitTeacher(embedder(clips, open_teacher(job)), (head[:-1], head[-1]), LogitKD.Settings())
+        return LogitTeacher(embedder(clips, opened(job)), (head[:-1], head[-1]), LogitKD.Settings())
     settings = read_choice("transfer", {"method": job.task})
-    teacher = embedder(clips, open_teacher(job)) if settings.source == Source.TEACHER else None
+    teacher = embedder(clips, opened(job)) if settings.source == Source.TEACHER else None
     return build_transfer(settings, False, teacher=teacher)
 
 
@@ -241,7 +218,7 @@ def _targets(job: Job, ids: list[str]) -> np.ndarray | None:
 
 def measure(job: Job) -> dict[str, float]:
     """Run the task of a job and return its costs."""
-    clips = Clips(Manifest.read(job.manifest), 16_000, job.seconds)
+    clips = picked(job)
     folder = Path(job.folder)
     hashes = clips.hashes()  # reads every file, so that all tasks start with a warm cache
     if job.task == "learn":
@@ -255,7 +232,7 @@ def measure(job: Job) -> dict[str, float]:
             "bytes": (folder / "logmels/data.npy").stat().st_size
         }
     if job.task == "cache":
-        teacher = open_teacher(job)
+        teacher = opened(job)
         took = timed(lambda: embed(clips, hashes, teacher, folder / "embeddings"))
         labels = _labels(clips)
         head = linear_head(EmbeddingStore.open(folder / "embeddings").take(clips.manifest.ids), labels)

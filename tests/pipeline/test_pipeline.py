@@ -24,6 +24,7 @@ from embcomp.errors import AudioError, ConfigError
 from embcomp.evaluation.scores import COLUMNS
 from embcomp.pipeline import run
 from embcomp.pipeline.cards import evidence_from_run
+from embcomp.pipeline.inputs import refuse_unequal_widths
 from embcomp.pipeline.stages.base import RunContext
 from embcomp.pipeline.stages.compressor import compressor_path
 from embcomp.pipeline.workspace import Dataset, Workspace, make_splits
@@ -293,6 +294,18 @@ def test_a_changed_clip_is_noticed(finished, sets, tmp_path):
     wave, rate = soundfile.read(first)
     soundfile.write(first, wave[::-1], rate)
     assert run(parse(tiny(root)), folder).made > 0
+
+
+def test_a_direct_distance_to_a_target_of_another_width_is_refused_before_anything_is_trained(sets, tmp_path):
+    def compared(**transfer):
+        variant = {"name": "direct", "transfer": {"method": "compressed", "distance": "cosine"} | transfer}
+        return parse(tiny(sets, variants=[variant], compressor={"dim": 4}))
+
+    with pytest.raises(ConfigError, match=r"variant 'direct' .* 16 dimensions .* of 4; set compressor.dim = 16"):
+        run(compared(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    refuse_unequal_widths(compared(student_projector=True))
+    refuse_unequal_widths(compared(distance="distance_correlation"))
 
 
 def test_a_run_that_tests_on_nothing_is_refused_before_anything_is_trained(sets, tmp_path):
