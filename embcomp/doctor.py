@@ -18,6 +18,7 @@ import numpy as np
 
 from embcomp import __version__
 from embcomp.engines.local import available_cores, free_cores
+from embcomp.extras import install
 
 # The distribution's name, which the index of packages does not have; there "embcomp" is another project.
 DISTRIBUTION = "embcomp-kd"
@@ -277,7 +278,7 @@ def check_extra(name: str, extra: str, use: str) -> Finding:
         return Finding(name, OK, version(name))
     except (ImportError, OSError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
-            return Finding(name, OK, f"not installed; {use} needs it: pip install -e '.[{extra}]' in a clone")
+            return Finding(name, OK, f"not installed; {use} needs it: {install(name, extra)}")
         return Finding(
             name, NOTE, f"does not import ({error})", f"pip install --force-reinstall {name}; needed for {use}"
         )

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from embcomp.cli import common
-from embcomp.errors import MissingDependencyError
+from embcomp.extras import imported
 
 Progress = Callable[[str, int, int], None]
 
@@ -55,12 +55,7 @@ class Watch:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
-        try:
-            import rich.live  # noqa: F401
-        except ImportError:
-            raise MissingDependencyError(
-                "--watch needs rich: pip install -e '.[watch]' in a clone of embcomp"
-            ) from None
+        imported("rich.live", "--watch needs", extra="watch")
         self.stages: dict[str, Stage] = {}
         self._clock, self._live, self._line = clock, None, common.stage_progress()
 

@@ -152,13 +152,10 @@ def to_onnx(module: CompressorModule, path: str | os.PathLike[str]) -> None:
     MissingDependencyError
         The onnx packages are not installed.
     """
-    from embcomp.errors import MissingDependencyError
+    from embcomp.extras import imported
 
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError("exporting needs onnx and onnxscript: pip install onnx onnxscript") from None
+    for name in ("onnx", "onnxscript"):
+        imported(name, "exporting needs", extra="onnx")
     module = module.eval()
     example = torch.zeros(2, module.in_features)
     torch.onnx.export(

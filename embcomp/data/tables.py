@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from embcomp.errors import ManifestError, MissingDependencyError, nearest
+from embcomp.errors import ManifestError, nearest
+from embcomp.extras import imported
 from embcomp.storage.expansion import refuse_parquet, refuse_zip
 from embcomp.storage.parquet import import_pyarrow
 
@@ -134,12 +135,7 @@ def _outside_quotes(line: str, mark: str) -> int:
 
 
 def _excel(path: Path, sheet: str) -> tuple[list[str], list[list[str]], list[str]]:
-    try:
-        import openpyxl
-    except ImportError:
-        raise MissingDependencyError(
-            "Excel files need openpyxl: pip install -e '.[tables]' in the clone of embcomp, or save the sheet as CSV"
-        ) from None
+    openpyxl = imported("openpyxl", "Excel files need", extra="tables", otherwise=", or save the sheet as CSV")
     refuse_zip(path, ManifestError)
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)

@@ -19,7 +19,8 @@ import numpy as np
 from embcomp.demo import conditions
 from embcomp.demo.families import FAMILIES
 from embcomp.demo.parts import Instrument, draw_instrument
-from embcomp.errors import ArtifactError, ConfigError, EmbcompError, MissingDependencyError
+from embcomp.errors import ArtifactError, ConfigError, EmbcompError
+from embcomp.extras import imported
 from embcomp.storage.files import new_folder, read_json, write_json, write_text
 from embcomp.storage.ownership import listing, strangers
 
@@ -230,10 +231,7 @@ def render_clip(setting: Setting, family: str, instrument: int, take: int, seed:
 
 def write_clip(path: Path, clip: np.ndarray, sample_rate: int) -> None:
     """Write a clip as 16-bit FLAC."""
-    try:
-        import soundfile
-    except ImportError as error:
-        raise MissingDependencyError("rendering the demo needs soundfile: pip install soundfile") from error
+    soundfile = imported("soundfile", "rendering the demo needs")
     try:
         soundfile.write(path, np.rint(clip * FULL_SCALE).astype(np.int16), sample_rate, format="FLAC")
     except soundfile.LibsndfileError as error:

@@ -20,7 +20,8 @@ from typing import Any
 
 from embcomp.engines.base import THREAD_VARIABLES
 from embcomp.engines.local import available_cores
-from embcomp.errors import ConfigError, EmbcompError, MissingDependencyError
+from embcomp.errors import ConfigError, EmbcompError
+from embcomp.extras import imported
 
 OBJECTS = 100 * 2**20  # bytes of Ray's store of objects, through which nothing but JSON goes
 ANSWERING = 30  # seconds that a cluster may take to answer
@@ -46,14 +47,7 @@ def load_ray(private: bool) -> ModuleType:
     """
     if private and "ray" not in sys.modules:
         os.environ.update({**PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(16)})
-    try:
-        import ray
-    except Exception as error:  # whatever a package does while it is imported
-        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({type(error).__name__}: {error})"
-        raise MissingDependencyError(
-            f"the engine ray needs the package ray{reason}: pip install -e '.[ray]' in a clone of embcomp"
-        ) from error
-    return ray
+    return imported("ray", "the engine ray needs the package", extra="ray")
 
 
 def check_address(address: str) -> str:

@@ -27,6 +27,7 @@ from embcomp.compression.cells import group_codes
 from embcomp.compression.rows import as_rows, raise_not_finite
 from embcomp.compression.targets import Targets, encode
 from embcomp.errors import DataError, choose
+from embcomp.extras import imported
 from embcomp.learning import STRENGTH, Logistic
 
 if TYPE_CHECKING:
@@ -197,13 +198,7 @@ def plot_curve(curve: pd.DataFrame, path: str | os.PathLike | None = None, margi
     MissingDependencyError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        from embcomp.errors import MissingDependencyError
-
-        raise MissingDependencyError("plots need matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = imported("matplotlib.figure", "plots need", extra="viz").Figure(figsize=(13, 4.2), layout="constrained")
     full, choice = curve[curve["method"] == "identity"].iloc[-1], recommend(curve, margin)
     compressed = curve[curve["method"] != "identity"]
     for axes, (measure, title) in zip(figure.subplots(1, len(MEASURES)), MEASURES.items(), strict=True):

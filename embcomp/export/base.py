@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from embcomp.errors import ConfigError, MissingDependencyError
+from embcomp.errors import ConfigError
 from embcomp.export.info import ROWS, ModelInfo
 from embcomp.export.runtime import ExportedModel, open_model
 from embcomp.export.source import Source
+from embcomp.extras import imported
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,7 @@ class Format(ABC):
             The format cannot hold this, or the file's name has another suffix.
         """
         for name in self.modules:
-            try:
-                importlib.import_module(name)
-            except (ImportError, OSError) as error:
-                reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not import ({error})"
-                raise MissingDependencyError(
-                    f"--to {self.name} needs {name.partition('.')[0]}, which {reason}: pip install -e '.[{self.extra}]' in a clone of embcomp"
-                ) from None
+            imported(name, f"--to {self.name} needs", extra=self.extra)
         if source.info.kind not in self.sources:
             raise ConfigError(
                 f"--to {self.name} takes a {' or '.join(self.sources)}, not a {source.info.kind}; use --to onnx"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from embcomp.errors import ArtifactError, DataError, MissingDependencyError, nearest
+from embcomp.errors import ArtifactError, DataError, nearest
 from embcomp.export.info import ModelInfo
+from embcomp.extras import imported
 from embcomp.storage.files import check_regular, file_hash, path_or_content, read_json
 
 BATCH = 64  # rows at a time
@@ -69,7 +70,7 @@ class OnnxModel(ExportedModel):
     """An ONNX file in onnxruntime, on the CPU."""
 
     def __init__(self, path: Path, threads: int = 1):
-        onnxruntime = _imported("onnxruntime", "onnxruntime", path)
+        onnxruntime = imported("onnxruntime", f"{path.name} needs")
         check_regular(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -111,7 +112,7 @@ class TfliteModel(RowModel):
     """A LiteRT file in its interpreter, with XNNPACK, on the CPU; clips run one by one."""
 
     def __init__(self, path: Path, threads: int = 1):
-        litert = _imported("ai_edge_litert.interpreter", "ai-edge-litert", path)
+        litert = imported("ai_edge_litert.interpreter", f"{path.name} needs", "ai-edge-litert")
         check_regular(path)
         self.path = path
         self.info = ModelInfo.from_dict(notes(path).get("model"), str(notes_of(path)))
@@ -136,7 +137,7 @@ class ExecutorchModel(RowModel):
     """An ExecuTorch program in its runtime, which comes with torch, on the CPU; clips run one by one."""
 
     def __init__(self, path: Path, threads: int = 1):
-        _imported("executorch.runtime", "executorch", path)
+        imported("executorch.runtime", f"{path.name} needs")
         check_regular(path)
         self.path = path
         self.info = ModelInfo.from_dict(notes(path).get("model"), str(notes_of(path)))
@@ -208,16 +209,6 @@ def notes(path: Path) -> dict:
     if not isinstance(content, dict):
         raise ArtifactError(f"{notes_of(path)} is damaged; export the model again")
     return content
-
-
-def _imported(name: str, package: str, path: Path):
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not import ({error})"
-        raise MissingDependencyError(f"{path.name} needs {package}, which {reason}: pip install {package}") from None
 
 
 def _first_line(error: Exception) -> str:

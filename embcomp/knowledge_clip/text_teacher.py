@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embcomp.errors import ConfigError, DataError, MissingDependencyError, StoreError, choose
+from embcomp.errors import ConfigError, DataError, StoreError, choose
+from embcomp.extras import imported
 from embcomp.storage.arrays import open_array
 
 LSA_DIM = 64
@@ -110,15 +111,14 @@ def stored(texts: Sequence[str], folder: str) -> np.ndarray:
 
 def sentence_transformer(texts: Sequence[str], name: str) -> np.ndarray:
     """Unit vectors of a sentence-transformers model (Reimers & Gurevych 2019, arXiv 1908.10084), on the CPU."""
+    package = imported(
+        "sentence_transformers",
+        "the text teacher sentence-transformers needs",
+        "sentence-transformers",
+        otherwise="; or use lsa, or vectors:FOLDER with vectors made elsewhere",
+    )
     try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        raise MissingDependencyError(
-            "the text teacher sentence-transformers needs that package: pip install sentence-transformers; "
-            "or use lsa, or vectors:FOLDER with vectors made elsewhere"
-        ) from None
-    try:
-        model = SentenceTransformer(name, device="cpu")
+        model = package.SentenceTransformer(name, device="cpu")
     except (OSError, ValueError) as error:
         raise ConfigError(f"sentence-transformers cannot load {name!r}: {error}") from None
     return model.encode(list(texts), convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False)

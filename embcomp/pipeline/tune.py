@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from embcomp.config import RunConfig, load, to_dict, to_toml
-from embcomp.errors import ConfigError, MissingDependencyError, counted, nearest
+from embcomp.errors import ConfigError, counted, nearest
+from embcomp.extras import imported
 from embcomp.pipeline.runner import Progress, validation_scores
 from embcomp.pipeline.search_space import Dimension, override, read_space
 from embcomp.storage.arrays import WriterLock
@@ -161,10 +162,7 @@ def _tried(
 
 
 def _optuna() -> ModuleType:
-    try:
-        import optuna
-    except ImportError:
-        raise MissingDependencyError("tune needs optuna: pip install -e '.[tune]' in a clone of embcomp") from None
+    optuna = imported("optuna", "tune needs", extra="tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from embcomp.audio.decoding import resample
 from embcomp.audio.mono import to_mono
-from embcomp.errors import ConfigError, MissingDependencyError
+from embcomp.errors import ConfigError
+from embcomp.extras import imported
 from embcomp.prediction.labeller import Labeller
 from embcomp.prediction.windows import Window, check_windows, label_pieces
 
@@ -143,12 +144,6 @@ class Microphone:
 
 def import_sounddevice() -> Any:
     """The package, or an error that says how to install it."""
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not import ({error})"
-        raise MissingDependencyError(
-            f"listening needs sounddevice, which {reason}: pip install -e '.[listen]' in a clone of embcomp, "
-            "and PortAudio (Debian: libportaudio2)"
-        ) from None
-    return sounddevice
+    return imported(
+        "sounddevice", "listening needs", extra="listen", otherwise=", and PortAudio (Debian: libportaudio2)"
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from embcomp.data.manifest import Manifest
-from embcomp.errors import ConfigError, DataError, ManifestError, MissingDependencyError, choose
+from embcomp.errors import ConfigError, DataError, ManifestError, choose
+from embcomp.extras import imported
 from embcomp.show.page import PAGE, check_folder, mark_folder, write_page
 from embcomp.show.pictures import check_picture, new_figure, plain, save_picture
 from embcomp.show.sounds import FOLDER, copied, linked
@@ -34,13 +35,8 @@ def umap(vectors: np.ndarray, seed: int) -> np.ndarray:
     MissingDependencyError
         umap-learn is not installed.
     """
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"--map umap needs umap-learn ({error}): pip install -e '.[umap]' in a clone of embcomp"
-        ) from None
-    return UMAP(n_components=2, n_neighbors=min(15, len(vectors) - 1), random_state=seed, n_jobs=1).fit_transform(
+    learner = imported("umap", "--map umap needs", "umap-learn", "umap").UMAP
+    return learner(n_components=2, n_neighbors=min(15, len(vectors) - 1), random_state=seed, n_jobs=1).fit_transform(
         vectors
     )
 

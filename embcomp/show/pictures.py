@@ -8,7 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embcomp.errors import ConfigError, MissingDependencyError
+from embcomp.errors import ConfigError
+from embcomp.extras import imported
 from embcomp.storage.files import write_bytes
 from embcomp.storage.ownership import check_file
 
@@ -27,13 +28,7 @@ def new_figure(width: float, height: float) -> Figure:
     MissingDependencyError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"pictures need matplotlib ({error}): pip install -e '.[viz]' in a clone of embcomp"
-        ) from None
-    return Figure((width, height), layout="constrained")
+    return imported("matplotlib.figure", "pictures need", extra="viz").Figure((width, height), layout="constrained")
 
 
 def check_picture(path: str | os.PathLike) -> None:

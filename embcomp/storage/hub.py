@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from embcomp.errors import ArtifactError, MissingDependencyError
+from embcomp.errors import ArtifactError
+from embcomp.extras import imported
 from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
 from embcomp.storage.cards import CARD, is_card
 
@@ -90,13 +91,7 @@ def pull(name: str | os.PathLike, *, revision: str | None = None, token: str | N
 
 
 def _hub(why: str = "the hub"):
-    try:
-        import huggingface_hub
-    except (ImportError, OSError):
-        raise MissingDependencyError(
-            f"{why} needs huggingface_hub: pip install -e '.[hub]' in a clone of embcomp"
-        ) from None
-    return huggingface_hub
+    return imported("huggingface_hub", f"{why} needs", extra="hub")
 
 
 def _line(error: Exception) -> str:

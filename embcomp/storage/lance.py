@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.errors import StoreError, why
-from embcomp.storage.extras import imported
+from embcomp.extras import imported
 from embcomp.storage.files import file_hash, replace_folder
 from embcomp.storage.tables import Table
 
@@ -27,7 +27,7 @@ def import_lance() -> Any:
     MissingDependencyError
         It is not installed.
     """
-    return imported("lance", "Lance tables", "pylance", "lance")
+    return imported("lance", "Lance tables need", "pylance", "lance")
 
 
 def is_lance(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from embcomp.storage.extras import imported
+from embcomp.extras import imported
 
 
 def import_pyarrow() -> Any:
@@ -15,6 +15,5 @@ def import_pyarrow() -> Any:
     MissingDependencyError
         It is not installed.
     """
-    pyarrow = imported("pyarrow", "Parquet files", "pyarrow", "tables")
-    imported("pyarrow.parquet", "Parquet files", "pyarrow", "tables")  # an attribute of the package from now on
-    return pyarrow
+    imported("pyarrow.parquet", "Parquet files need", extra="tables")  # an attribute of the package from now on
+    return imported("pyarrow", "Parquet files need", extra="tables")

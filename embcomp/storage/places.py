@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.errors import ConfigError, nearest
+from embcomp.extras import install
 
 CACHE = "EMBCOMP_CACHE"  # the variable that names the folder
-EXTRA = "pip install -e '.[remote]' in a clone of embcomp"
-# Of each scheme, the package that fsspec reads it with, and how it is installed.
+# Of each scheme, the package that fsspec reads it with, and the extra that installs it.
 SCHEMES = {
-    "s3": ("s3fs", EXTRA),
-    "gs": ("gcsfs", "pip install gcsfs"),
-    "gcs": ("gcsfs", "pip install gcsfs"),
-    "hf": ("huggingface_hub", "pip install -e '.[hub]' in a clone of embcomp"),
-    "az": ("adlfs", "pip install adlfs"),
-    "abfs": ("adlfs", "pip install adlfs"),
-    "http": ("aiohttp", "pip install aiohttp"),
-    "https": ("aiohttp", "pip install aiohttp"),
-    "file": ("fsspec", EXTRA),
-    "memory": ("fsspec", EXTRA),
+    "s3": ("s3fs", "remote"),
+    "gs": ("gcsfs", ""),
+    "gcs": ("gcsfs", ""),
+    "hf": ("huggingface_hub", "hub"),
+    "az": ("adlfs", ""),
+    "abfs": ("adlfs", ""),
+    "http": ("aiohttp", ""),
+    "https": ("aiohttp", ""),
+    "file": ("fsspec", "remote"),
+    "memory": ("fsspec", "remote"),
 }
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)(.*)", re.DOTALL)
 
@@ -59,7 +59,7 @@ def path_of(given: str | os.PathLike) -> Path:
     scheme = scheme.lower()
     if scheme not in SCHEMES:
         raise ConfigError(
-            f"unknown scheme {scheme!r} of a URL: {nearest(scheme, SCHEMES)}. Remote files are read with fsspec: {EXTRA}"
+            f"unknown scheme {scheme!r} of a URL: {nearest(scheme, SCHEMES)}. Remote files are read with fsspec: {install('fsspec', 'remote')}"
         )
     rest = found[3].lstrip("/") if scheme == "file" else found[3]
     names = rest.rstrip("/").split("/")

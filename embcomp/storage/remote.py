@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import os
 import re
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from embcomp.errors import MissingDependencyError, RemoteError
+from embcomp.extras import imported
 from embcomp.storage.places import SCHEMES, shown
 
 TRIES = 5
@@ -244,15 +244,10 @@ def _tried(what: str, call: Callable[[], Value], mend: str = "run the same comma
 
 def _system(url: str) -> Any:
     scheme = url.partition(":")[0]
-    package, install = SCHEMES[scheme]
-    try:
-        import fsspec
-
-        importlib.import_module(package)
-        # What fsspec remembers of folders would hide what others write meanwhile.
-        return fsspec.filesystem(scheme, use_listings_cache=False)
-    except (ImportError, OSError) as error:
-        raise MissingDependencyError(f"{scheme}:// needs {package} ({said(error)}): {install}") from None
+    package, extra = SCHEMES[scheme]
+    imported(package, f"{scheme}:// needs", package, extra)
+    # What fsspec remembers of folders would hide what others write meanwhile.
+    return imported("fsspec", f"{scheme}:// needs", package, extra).filesystem(scheme, use_listings_cache=False)
 
 
 def _bare(url: str) -> str:

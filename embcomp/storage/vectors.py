@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from embcomp.errors import MissingDependencyError, StoreError
+from embcomp.extras import imported
 from embcomp.storage.arrays import open_array
 from embcomp.storage.bringing import brought
 from embcomp.storage.expansion import most_bytes, refuse_array, refuse_parquet
-from embcomp.storage.extras import imported
 from embcomp.storage.files import file_hash, fingerprint, read_json
 from embcomp.storage.ids import clean_ids, ids_of_rows, read_ids, spelled_otherwise, spelling
 from embcomp.storage.imposters import head_of, imposter
@@ -242,7 +242,7 @@ def _of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[np.ndarray
 
 
 def _hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
-    h5py = imported("h5py", "HDF5 files", "h5py", "hdf5")
+    h5py = imported("h5py", "HDF5 files need", extra="hdf5")
     arrays: dict[str, np.ndarray] = {}
     with h5py.File(path, "r") as file:
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from embcomp.errors import TeacherError
+from embcomp.extras import imported, install
 from embcomp.storage.files import new_folder
 from embcomp.storage.ownership import listing, strangers
 from embcomp.teachers.catalogue import Entry, File, cache_folder
 from embcomp.teachers.describe import sha256
-from embcomp.teachers.optional import load
 
 CHUNK = 1 << 18  # bytes
 TIMEOUT = 60.0  # s without a byte
@@ -65,7 +65,7 @@ def fetch(entry: Entry, progress: Progress = lambda done, total: None) -> str:
     if entry.origin == "package":
         raise TeacherError(
             f"{entry.name} comes with the package {entry.package}, under its own licence ({entry.licence}): "
-            f"pip install {entry.package}, then use it as {entry.spec}"
+            f"{install(entry.package)}, then use it as {entry.spec}"
         )
     return f"nothing to fetch: {entry.spec} computes it"
 
@@ -176,7 +176,7 @@ def _check(path: Path, one: File) -> None:
 
 
 def _from_hub(entry: Entry) -> str:
-    hub = load("huggingface_hub", f"fetching {entry.name}", extra="hf")
+    hub = imported("huggingface_hub", f"fetching {entry.name} needs", extra="hf")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     name, _, revision = entry.argument.partition("@")
     settings = ["*.json", "*.txt", "*.safetensors"]

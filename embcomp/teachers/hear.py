@@ -16,10 +16,11 @@ from torch import nn
 from embcomp.config import setting
 from embcomp.data.manifest import Manifest
 from embcomp.errors import TeacherError
+from embcomp.extras import imported
 from embcomp.teachers.catalogue import catalogue
 from embcomp.teachers.describe import sha256
 from embcomp.teachers.layers import batches, weights_key
-from embcomp.teachers.optional import load
+from embcomp.teachers.own_modules import own_module
 from embcomp.teachers.pooled import PooledSettings, PooledTeacher
 
 MEMBERS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
@@ -65,7 +66,8 @@ class HearTeacher(PooledTeacher):
     def open(cls, settings: PooledSettings, manifest: Manifest | None = None) -> HearTeacher:
         name, _, weights = settings.argument.partition(":")
         of_catalogue = (one for one in catalogue().values() if (one.kind, one.argument) == (cls.name, name))
-        module = load(name, settings.spec, package=next((one.package for one in of_catalogue), ""))
+        package = next((one.package for one in of_catalogue), "")
+        module = imported(name, f"{settings.spec} needs", package) if package else own_module(name, settings.spec)
         if lacking := [member for member in MEMBERS if not hasattr(module, member)]:
             raise TeacherError(f"{settings.spec}: {name} lacks {', '.join(lacking)}, which HEAR asks for")
         if weights and not Path(weights).is_file():

@@ -15,9 +15,9 @@ import torch
 
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, EmbcompError, TeacherError, nearest
+from embcomp.extras import imported, missing
 from embcomp.teachers.hf_families import FAMILIES, Family
 from embcomp.teachers.layers import LayerSettings, batches, check_layers, placed, weights_key
-from embcomp.teachers.optional import load, missing
 from embcomp.teachers.pooled import PooledTeacher
 from embcomp.teachers.torchaudio_import import shield
 
@@ -64,13 +64,13 @@ class HuggingFaceTeacher(PooledTeacher):
 
     @classmethod
     def missing(cls) -> str:
-        return missing("transformers", "hf")
+        return missing("transformers", extra="hf")
 
     @classmethod
     def open(cls, settings: LayerSettings, manifest: Manifest | None = None) -> HuggingFaceTeacher:
         # transformers imports torchaudio where it is installed, whether it works or not.
         shield()
-        transformers = load("transformers", settings.spec, "hf")
+        transformers = imported("transformers", f"{settings.spec} needs", extra="hf")
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry

@@ -14,9 +14,9 @@ import numpy as np
 
 from embcomp.config import setting
 from embcomp.data.manifest import Manifest
+from embcomp.extras import imported, missing
 from embcomp.storage.files import fingerprint
 from embcomp.teachers.base import Teacher, TeacherSettings
-from embcomp.teachers.optional import load, missing
 from embcomp.teachers.windows import cut, padded, shares
 
 SAMPLE_RATE = 22_050  # Hz: what librosa's defaults are meant for
@@ -64,7 +64,7 @@ class LibrosaTeacher(Teacher):
 
     @classmethod
     def missing(cls) -> str:
-        return missing("librosa", package="librosa")
+        return missing("librosa")
 
     @classmethod
     def open(cls, settings: Settings, manifest: Manifest | None = None) -> LibrosaTeacher:
@@ -112,8 +112,8 @@ def import_librosa() -> ModuleType:
             name = f"embcomp-librosa-{getpass.getuser()}.lock"
             stack.enter_context(filelock.FileLock(Path(tempfile.gettempdir()) / name))
         for module in COMPILED:
-            load(module, "the teacher librosa", package="librosa")
-        return load("librosa", "the teacher librosa", package="librosa")
+            imported(module, "the teacher librosa needs")
+        return imported("librosa", "the teacher librosa needs")
 
 
 def over_time(librosa: ModuleType, wave: np.ndarray) -> dict[str, np.ndarray]:

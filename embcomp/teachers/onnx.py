@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from embcomp.errors import TeacherError
+from embcomp.extras import imported, missing
 from embcomp.storage.files import path_or_content
 from embcomp.teachers.chain import ChainTeacher, Graph, Tensor, named
 from embcomp.teachers.describe import ModelStep
-from embcomp.teachers.optional import load, missing
 from embcomp.teachers.pooled import PooledSettings
 
 DTYPES = {
@@ -45,7 +45,7 @@ class OnnxTeacher(ChainTeacher):
 
     @classmethod
     def missing(cls) -> str:
-        return missing("onnxruntime", "onnx")
+        return missing("onnxruntime", extra="onnx")
 
     @staticmethod
     def graph(path: Path, step: ModelStep) -> Graph:
@@ -103,7 +103,7 @@ def session(path: Path):
     TeacherError
         Missing or damaged.
     """
-    onnxruntime = load("onnxruntime", path.name, "onnx")
+    onnxruntime = imported("onnxruntime", f"{path.name} needs", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.log_severity_level = 3

@@ -10,9 +10,9 @@ import numpy as np
 from embcomp.config import setting
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, nearest
+from embcomp.extras import imported, missing
 from embcomp.storage.files import fingerprint
 from embcomp.teachers.base import Teacher, TeacherSettings
-from embcomp.teachers.optional import load, missing
 from embcomp.teachers.windows import cut, padded, shares
 
 SAMPLE_RATE = 16_000
@@ -51,11 +51,11 @@ class OpenSmileTeacher(Teacher):
 
     @classmethod
     def missing(cls) -> str:
-        return missing("opensmile", package="opensmile")
+        return missing("opensmile")
 
     @classmethod
     def open(cls, settings: Settings, manifest: Manifest | None = None) -> OpenSmileTeacher:
-        opensmile = load("opensmile", settings.spec, package="opensmile")
+        opensmile = imported("opensmile", f"{settings.spec} needs")
         known = {one.name: one for one in opensmile.FeatureSet}
         if settings.argument not in known:
             raise ConfigError(f"openSMILE has no set {settings.argument!r}; {nearest(settings.argument, known)}")

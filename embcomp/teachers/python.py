@@ -16,7 +16,7 @@ import numpy as np
 from embcomp.audio.decoding import fit_length
 from embcomp.data.manifest import Manifest
 from embcomp.errors import TeacherError, nearest
-from embcomp.teachers.optional import load
+from embcomp.teachers.own_modules import own_module
 from embcomp.teachers.pooled import PooledSettings, PooledTeacher
 
 MEMBERS = {
@@ -76,7 +76,7 @@ class PythonTeacher(PooledTeacher):
     @classmethod
     def open(cls, settings: PooledSettings, manifest: Manifest | None = None) -> PythonTeacher:
         place, _, factory = settings.argument.rpartition(":")
-        module = _from_file(Path(place), settings.spec) if place.endswith(".py") else load(place, settings.spec)
+        module = _from_file(Path(place), settings.spec) if place.endswith(".py") else own_module(place, settings.spec)
         if not hasattr(module, factory):
             raise TeacherError(f"{place} has no {factory!r}; {nearest(factory, _public(module))}")
         try:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from embcomp.errors import TeacherError
+from embcomp.extras import imported, missing
 from embcomp.teachers.chain import ChainTeacher, Graph, Tensor, named
 from embcomp.teachers.describe import ModelStep
-from embcomp.teachers.optional import load, missing
 from embcomp.teachers.pooled import PooledSettings
 
 
@@ -37,7 +37,7 @@ class TfliteTeacher(ChainTeacher):
 
     @classmethod
     def missing(cls) -> str:
-        return missing("ai_edge_litert", "tflite")
+        return missing("ai_edge_litert", extra="tflite")
 
     @staticmethod
     def graph(path: Path, step: ModelStep) -> Graph:
@@ -77,7 +77,7 @@ class TfliteGraph(Graph):
         self._fresh = True
 
     def _start(self) -> None:
-        litert = load("ai_edge_litert.interpreter", self.path.name, "tflite")
+        litert = imported("ai_edge_litert.interpreter", f"{self.path.name} needs", "ai-edge-litert", "tflite")
         plain = self._inner or not self._step.delegates
         kinds = litert.OpResolverType
         resolver = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else kinds.AUTO

@@ -12,8 +12,8 @@ from torch import nn
 
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ConfigError, MissingDependencyError, TeacherError, nearest
+from embcomp.extras import install, missing
 from embcomp.teachers.layers import LayerSettings, batches, check_layers, mixed, placed, weights_key
-from embcomp.teachers.optional import install, missing
 from embcomp.teachers.pooled import PooledTeacher
 from embcomp.teachers.torchaudio_import import import_torchaudio
 
@@ -65,7 +65,7 @@ class TorchaudioTeacher(PooledTeacher):
 
     @classmethod
     def missing(cls) -> str:
-        if absent := missing("torchaudio", "torchaudio"):
+        if absent := missing("torchaudio", extra="torchaudio"):
             return absent
         try:
             import_torchaudio()

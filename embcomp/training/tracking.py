@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from embcomp.errors import MissingDependencyError
+from embcomp.extras import imported, install, is_missing
 
 
 class Tracker:
@@ -41,8 +40,8 @@ class Tracker:
         MissingDependencyError
             With the command that installs it.
         """
-        if cls.package and importlib.util.find_spec(cls.package) is None:
-            raise MissingDependencyError(f"training.log = {cls.name!r} needs {cls.package}: pip install {cls.package}")
+        if cls.package and is_missing(cls.package):
+            raise MissingDependencyError(f"training.log = {cls.name!r} needs {cls.package}: {install(cls.package)}")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Keep the values of a step."""
@@ -107,7 +106,7 @@ class WandB(Tracker):
     name, summary, package = "wandb", "a run of Weights & Biases", "wandb"
 
     def __init__(self, title: str, settings: Mapping[str, Any], folder: str | os.PathLike):
-        wandb = importlib.import_module("wandb")
+        wandb = imported("wandb", "training.log = 'wandb' needs")
         Path(folder).mkdir(parents=True, exist_ok=True)
         project = os.environ.get("WANDB_PROJECT", "embcomp")
         self._run = wandb.init(project=project, name=title, config=dict(settings), dir=os.fspath(folder))

@@ -57,9 +57,7 @@ def test_what_it_cannot_hold_is_refused(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "executorch", None)
     for name in ExecutorchFormat.modules:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        MissingDependencyError, match=r"needs executorch, which is not installed: pip install -e '.\[executorch\]'"
-    ):
+    with pytest.raises(MissingDependencyError, match=r"needs executorch: pip install -e '.\[executorch\]'"):
         export_artifact(trained / "student", tmp_path / "student.pte", "executorch")
     for name in ("executorch", *ExecutorchFormat.modules):
         monkeypatch.setitem(sys.modules, name, sys)
@@ -83,5 +81,5 @@ def test_a_program_without_its_runtime_says_how_to_get_it(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "executorch", None)
     monkeypatch.setitem(sys.modules, "executorch.runtime", None)
     (tmp_path / "student.pte").write_bytes(b"")
-    with pytest.raises(MissingDependencyError, match="student.pte needs executorch.*pip install executorch"):
+    with pytest.raises(MissingDependencyError, match="student.pte needs executorch: pip install executorch"):
         open_model(tmp_path / "student.pte")

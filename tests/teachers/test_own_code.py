@@ -184,7 +184,7 @@ def test_scenes_and_timestamps_of_a_hear_module(hear):
     [
         ("hear:hear_none.base", MissingDependencyError, "needs hear_none, which is not installed; check its name"),
         pytest.param(
-            *("hear:hear21passt.base", MissingDependencyError, "is not installed: pip install hear21passt"),
+            *("hear:hear21passt.base", MissingDependencyError, "base needs hear21passt: pip install hear21passt"),
             marks=pytest.mark.skipif(importlib.util.find_spec("hear21passt") is not None, reason="it is installed"),
         ),
         ("hear:hear_lacking", TeacherError, "lacks get_scene_embeddings, get_timestamp_embeddings"),

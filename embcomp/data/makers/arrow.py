@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from embcomp.data.tables import cell_text, parquet_file
-from embcomp.errors import ManifestError, MissingDependencyError
+from embcomp.errors import ManifestError
+from embcomp.extras import imported
 
 BATCH = 64  # rows of audio in memory at once
 SPLIT_OF_NAME = re.compile(r"(?:^|[-_/])(train|test|validation|valid|val|dev|eval)(?=$|[-_./])")
@@ -134,12 +135,7 @@ def hub_parts(name: str, config: str) -> list[Part]:
     ManifestError
         There is no such data set, or it cannot be loaded.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise MissingDependencyError(
-            f"there is no folder {name}, and a data set at the hub needs datasets: pip install -e '.[hf]' in the clone of embcomp"
-        ) from None
+    datasets = imported("datasets", f"there is no folder {name}, and a data set at the hub needs", extra="hf")
     try:
         loaded = datasets.load_dataset(name, config or None)
     except Exception as error:  # of many kinds: network, names, formats
@@ -177,13 +173,8 @@ def _parquet_part(path: Path, home: Path) -> Part:
 
 
 def _arrow_part(path: Path, home: Path) -> Part:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError:
-        raise MissingDependencyError(
-            "Arrow files need pyarrow: pip install -e '.[tables]' in the clone of embcomp"
-        ) from None
+    imported("pyarrow.ipc", "Arrow files need", extra="tables")  # an attribute of the package from now on
+    pyarrow = imported("pyarrow", "Arrow files need", extra="tables")
 
     def opened() -> Any:
         source = pyarrow.memory_map(str(path))
