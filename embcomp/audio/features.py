@@ -61,6 +61,11 @@ class Features:
         """What an input of a student is: audio."""
         return AUDIO
 
+    @property
+    def width(self) -> int:
+        """Numbers that the log-mel of the longest clip has."""
+        return self.store.dim
+
     def load(self, ids: list[str]) -> tuple[Tensor, Tensor]:
         """Log-mels of `ids` (n, n_mels, frames) and valid frames (n,); frames past the longest are cut."""
         return self._parts(self.store.take(ids))

@@ -11,6 +11,7 @@ import csv
 import os
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ CLIPS = 384
 SHIFTED_CLIPS = 160
 POOL_CLIPS = 960  # that the demo renders
 LOWEST_SAMPLE_RATE = 8000  # in Hz, for the formants and the band edges
+THREADS = 4  # at most
 FULL_SCALE = 32767  # of a 16-bit sample
 
 README = """Synthetic sounds: {set}
@@ -188,10 +190,17 @@ def render_set(
         return
     with new_folder(target, lambda there: is_rendered(there, made, rows)) as temporary:
         (temporary / "audio").mkdir()
-        for done, (family, instrument, take) in enumerate(rows, start=1):
-            clip = render_clip(setting, family, instrument, take, seed, sample_rate)
-            write_clip(temporary / clip_path(family, instrument, take), clip, sample_rate)
-            report(done)
+
+        def one(row: tuple[str, int, int]) -> None:
+            write_clip(temporary / clip_path(*row), render_clip(setting, *row, seed, sample_rate), sample_rate)
+
+        # Most of the time goes into transforms and the encoder, which let other threads run.
+        pool = ThreadPoolExecutor(max_workers=min(THREADS, os.cpu_count() or 1))
+        try:
+            for done, _ in enumerate(pool.map(one, rows), start=1):
+                report(done)
+        finally:
+            pool.shutdown(cancel_futures=True)
         write_manifest(temporary / "manifest.csv", setting, rows)
         about = README.format(families=len(FAMILIES), labels=", ".join(FAMILIES), **made)
         write_text(temporary / "README.txt", about)

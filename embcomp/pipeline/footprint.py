@@ -13,6 +13,7 @@ from embcomp.pipeline.calibration import Sets
 from embcomp.pipeline.trial import Counts, Trial, patches_of
 from embcomp.storage.store import HELD
 from embcomp.teachers.kmeans import N_MELS
+from embcomp.training.assembly import IN_MEMORY
 
 # What does not hold a clip's data still knows its name, hash, label and group, in tables and dictionaries.
 BYTES_A_CLIP = 1500
@@ -120,8 +121,10 @@ class Footprint:
         if stage == "compressors":
             return names + 4 * self.embedding * counts.fit
         if stage == "students":
-            # Of the clips with labels all log-mels, twice while they are read; many targets are on disk.
-            return names + self.held * (2 * counts.fit + counts.validation) + min(8 * self.target * learned, 2 * HELD)
+            # Of the clips with labels all log-mels, twice while they are read, and of others if they are few; many targets
+            # are on disk.
+            clips = 2 * counts.fit + counts.validation + (0 if self._streams(counts) else 2 * counts.unlabelled)
+            return names + self.held * clips + min(8 * self.target * learned, 2 * HELD)
         if stage == "tests":
             return names + 2 * self.held * max(counts.test, *counts.sets[: len(counts.sets) - counts.pools])
         if stage == "probes":
@@ -177,9 +180,13 @@ class Footprint:
         }
         return float(sizes[stage]()) if stage in sizes else 0.0
 
+    def _streams(self, counts: Counts) -> bool:
+        """Whether the log-mels of unlabelled clips are read for every batch."""
+        return self.logmel * counts.unlabelled > IN_MEMORY
+
     def _drawn(self, jobs: dict[str, float]) -> float:
-        """Log-mels of unlabelled clips, which are read for every batch."""
-        if not self.counts.unlabelled:
+        """Log-mels of unlabelled clips, which are read for every batch if they are many."""
+        if not self._streams(self.counts):
             return 0.0
         total = 0.0
         for one in self.config.variants:

@@ -13,7 +13,7 @@ from embcomp.pipeline.stages.features import FeaturesJob, features_job
 from embcomp.pipeline.stages.joined import JoinedJob, joined_job
 from embcomp.pipeline.stages.pools import adapts
 from embcomp.pipeline.stages.probe import plan_embedding_probe, plan_floor, plan_student_probe, vectors_name
-from embcomp.pipeline.stages.scoring import Tested
+from embcomp.pipeline.stages.scoring import Tested, TestedJob
 from embcomp.pipeline.stages.student import plan_student
 from embcomp.pipeline.stages.views import ViewedSet, ViewJob, view_jobs
 from embcomp.pipeline.workspace import Split
@@ -64,6 +64,16 @@ class Plan:
             if context.config.evaluation.probe:
                 self.probes += [plan_student_probe(context, student) for student in students]
                 self.probes.append(plan_floor(context, split))
+
+    @property
+    def student_jobs(self) -> list[TestedJob]:
+        """Jobs of the students, the longest first, so that at the end no worker is left alone with a long one."""
+
+        def clips(student: Tested) -> int:
+            training = self.context.variant(student.variant).training
+            return training.steps * training.batch_size * training.accumulate
+
+        return [student.job for student in sorted(self.students, key=clips, reverse=True)]
 
     def _compare_vectors(self) -> None:
         """A run without students: the probes of each variant, first those on embeddings as they are, and the floor."""

@@ -392,6 +392,6 @@ def _phases(plan: Plan) -> Iterator[tuple[str, Callable, Sequence[Job]]]:
     if plan.joined_views:
         yield "joined views", make_view, list(plan.joined_views.values())
     yield "compressors", make_compressor, list(plan.compressors.values())
-    yield "students", make_student, [student.job for student in plan.students]
+    yield "students", make_student, plan.student_jobs
     # After the students: some probes are fitted on their embeddings.
     yield "probes", make_probe, [probe.job for probe in plan.probes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class ArrayFeatures:
         """What an input is."""
         return InputSpec.of(self.store.settings["inputs"])
 
+    @property
+    def width(self) -> int:
+        """Numbers that an input has."""
+        return math.prod(self.spec.shape)
+
     def load(self, ids: list[str]) -> tuple[Tensor, Tensor]:
         """Inputs of `ids` (n, *shape), and the length of their last axis, the same for all, (n,)."""
         return as_tensors(self.store.take(ids).reshape(len(ids), *self.spec.shape))
@@ -58,6 +64,11 @@ class FileFeatures:
     def spec(self) -> InputSpec:
         """What an input is."""
         return self.rows.spec
+
+    @property
+    def width(self) -> int:
+        """Numbers that an input has."""
+        return math.prod(self.spec.shape)
 
     def load(self, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
         """As of `ArrayFeatures`."""

@@ -29,11 +29,14 @@ from embcomp.storage.seen import Seen
 from embcomp.storage.store import HELD, EmbeddingStore
 from embcomp.students.arrays import ArrayFeatures, FileFeatures
 from embcomp.students.classifier import Classifier
-from embcomp.training.examples import Drawable, Examples, Joined, Streamed
+from embcomp.training.examples import Drawable, Examples, Streamed, joined
 from embcomp.training.loop import TrainingResult, train
 from embcomp.training.tracking import TRACKERS, Tracker, flat
 from embcomp.transfer import Source, build_transfer
 
+IN_MEMORY = (
+    64 << 20
+)  # bytes of further clips' features that are read once; of more, each batch is read when it is drawn
 BLOCK = 1 << 16  # clips whose vectors are read at once where all of them would be too many
 
 
@@ -171,8 +174,9 @@ def train_student(
     pools = list(lesson.unlabelled) if variant.transfer.cached else []
     parts, labelled = [fit, *views, *pools], fit.examples(fit.labels)
     # What has no label may be far more than memory holds, and views are several times the labelled clips.
-    streamed = [part.streamed(fit.labels) for part in parts[1:]]
-    examples = Joined([labelled, *streamed]) if streamed else labelled
+    few = sum(4 * part.features.width * len(part.ids) for part in parts[1:]) <= IN_MEMORY
+    others = [part.examples(fit.labels) if few else part.streamed(fit.labels) for part in parts[1:]]
+    examples = joined([labelled, *others])
     targets, start = _targets(variant, parts, lesson.compressor, Path(out).absolute().parent)
     with _tracker(variant, about, seed, Path(tracking or f"{os.fspath(out)}.log")) as tracker:
         classifier, result = _trained(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import torch
@@ -55,7 +56,7 @@ def augmented_apart(
     unlabelled : Tensor of shape (n,), bool
         Which clips these are; of the whole batch, where the rows are a share of it.
     """
-    other = config.of_unlabelled()
+    other = _of_unlabelled(config)
     if other == config:
         return augmented(features, lengths, config, generator, share)
     changed = features.clone()
@@ -66,6 +67,12 @@ def augmented_apart(
         rows = own.nonzero().squeeze(1)
         changed[rows] = augmented(features[rows], lengths[rows], settings, generator, part)
     return changed
+
+
+@functools.lru_cache(maxsize=8)
+def _of_unlabelled(config: TrainingConfig) -> TrainingConfig:
+    """Asked for at every step, and checked whenever it is made."""
+    return config.of_unlabelled()
 
 
 def mixed(features: Tensor, lengths: Tensor, partners: Tensor, partner_lengths: Tensor, shares: Tensor) -> Tensor:

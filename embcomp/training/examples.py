@@ -148,9 +148,12 @@ class Joined(Drawable):
     ----------
     pieces : sequence of Examples or Streamed
         On one device, none of them empty.
+    held : Examples or None
+        All clips at once, where all are in memory; see `joined`.
     """
 
     pieces: Sequence[Examples | Streamed]
+    held: Examples | None = None
 
     @functools.cached_property
     def labels(self) -> Labels:
@@ -166,6 +169,8 @@ class Joined(Drawable):
 
     def to(self, device: str) -> Joined:
         """The same on another device."""
+        if self.held is not None:
+            return _cut(self.held.to(device), self.pieces)
         return Joined([piece.to(device) for piece in self.pieces])
 
     @functools.cached_property
@@ -175,6 +180,8 @@ class Joined(Drawable):
 
     def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """As of `Drawable`."""
+        if self.held is not None:
+            return self.held.at(rows)
         owner = torch.searchsorted(self.starts, rows, right=True) - 1
         found = []
         for number in owner.unique().tolist():
@@ -193,6 +200,27 @@ class Joined(Drawable):
         """As of `Drawable`."""
         for piece in self.pieces:
             yield from piece.parts()
+
+
+def joined(pieces: Sequence[Examples | Streamed]) -> Drawable:
+    """Clips of several parts; where all are in memory, they are put side by side there."""
+    if len(pieces) == 1 or not all(isinstance(piece, Examples) for piece in pieces):
+        return pieces[0] if len(pieces) == 1 else Joined(pieces)
+    first, sizes = pieces[0].features, [len(piece.labels) for piece in pieces]
+    features = first.new_zeros(sum(sizes), *first.shape[1:-1], max(piece.features.shape[-1] for piece in pieces))
+    for part, piece in zip(features.split(sizes), pieces):
+        part[..., : piece.features.shape[-1]] = piece.features
+    lengths = torch.cat([piece.lengths for piece in pieces])
+    return _cut(Examples(features, lengths, Joined(pieces).labels), pieces)
+
+
+def _cut(held: Examples, like: Sequence[Examples]) -> Joined:
+    """All clips at once, and as parts of the sizes and labels of others."""
+    sizes = [len(piece.labels) for piece in like]
+    parts = zip(held.features.split(sizes), held.lengths.split(sizes), like)
+    return Joined(
+        [Examples(one[..., : piece.features.shape[-1]], many, piece.labels) for one, many, piece in parts], held
+    )
 
 
 def drawn(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:

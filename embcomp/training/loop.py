@@ -32,6 +32,7 @@ from embcomp.storage.files import check_regular, fingerprint, write_bytes
 from embcomp.training.augment import augmented_apart, mixed
 from embcomp.training.averaging import AveragedWeights
 from embcomp.training.examples import Drawable, Examples, sampling_weights, steps_of
+from embcomp.training.optimiser import SmallAdamW
 from embcomp.training.parallel import Lessons, shared_logits
 from embcomp.training.steps import Descent
 from embcomp.training.tracking import Tracker
@@ -191,6 +192,8 @@ class _Run:
     ):
         self.student, self.transfer, self.config, self.device = student.to(device), transfer.to(device), config, device
         self.group = group
+        self.student.train()
+        self.transfer.train()
         torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.fit = fit.to(device)
@@ -202,7 +205,7 @@ class _Run:
         self.weights = sampling_weights(fit.labels, config.balanced, config.labelled) if drawn is None else drawn
         self.parameters = [*student.parameters(), *transfer.parameters()]
         # Fused: one pass over all parameters; step by step over each, this would take a tenth of a small student's time.
-        self.optimiser = torch.optim.AdamW(
+        self.optimiser = SmallAdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.descent = Descent(self.optimiser)
@@ -253,8 +256,10 @@ class _Run:
 
     def one_step(self) -> None:
         started = time.perf_counter()
-        self.student.train()
-        self.transfer.train()
+        if not self.student.training:  # a validation has been; to tell every layer takes a while
+            self.student.train()
+        if not self.transfer.training:
+            self.transfer.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         self.descent.begin()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,7 @@ class Descent:
         """Add the gradient of one of the `parts` that a step's loss is the mean of; otherwise as `step`."""
         loss = sum(terms.values())
         values = {name: float(term.detach()) for name, term in terms.items()}
-        if not torch.isfinite(loss):
+        if not math.isfinite(float(loss.detach())):
             raise DataError(f"the loss is not finite at step {number} ({values}); lower training.learning_rate")
         (loss / parts if parts > 1 else loss).backward()
         for name, value in values.items():

@@ -13,6 +13,7 @@ from embcomp.students import build_student
 from embcomp.students.inference import predict_logits
 from embcomp.training.examples import Examples, sampling_weights
 from embcomp.training.loop import train
+from embcomp.training.optimiser import SmallAdamW
 from embcomp.transfer import Transfer, build_transfer
 
 FAST = TrainingConfig(
@@ -78,7 +79,7 @@ def test_every_trainable_parameter_moves_of_the_student_and_of_the_method():
     student = new_student()
     before = {name: tensor.clone() for module in (student, transfer) for name, tensor in module.named_parameters()}
     kept = {}
-    original = torch.optim.AdamW.step
+    original = SmallAdamW.step
 
     def spy(self, *args, **kwargs):
         kept.update(
@@ -91,7 +92,7 @@ def test_every_trainable_parameter_moves_of_the_student_and_of_the_method():
         return original(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", spy)
+        patch.setattr(SmallAdamW, "step", spy)
         train(student, transfer, data, examples(seed=1), FAST, seed=0)
     still = [name for name in before if torch.equal(before[name], kept[name])]
     assert not still

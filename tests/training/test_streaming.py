@@ -16,7 +16,7 @@ from embcomp.storage.store import write_store
 from embcomp.students import build_student
 from embcomp.students.classifier import Classifier
 from embcomp.training.assembly import Lesson, Part, train_student
-from embcomp.training.examples import Examples, Joined, Streamed
+from embcomp.training.examples import Examples, Joined, Streamed, joined
 from embcomp.training.loop import train
 from embcomp.transfer import build_transfer
 
@@ -75,7 +75,7 @@ def test_batches_are_those_of_one_table(parts):
     table[:24, :, : labelled.features.shape[-1]], table[24:] = labelled.features, memory.features
     lengths = torch.cat([labelled.lengths, memory.lengths])
     weights = torch.rand(64, dtype=torch.float64)
-    for fit in (Joined([labelled, memory]), Joined([labelled, disk])):
+    for fit in (Joined([labelled, memory]), Joined([labelled, disk]), joined([labelled, memory])):
         drawn = torch.multinomial(weights, 16, replacement=True, generator=torch.Generator().manual_seed(5))
         rows, found, features = fit.draw(weights, 16, torch.Generator().manual_seed(5))
         assert torch.equal(rows, drawn) and torch.equal(found, lengths[drawn])
@@ -86,7 +86,10 @@ def test_batches_are_those_of_one_table(parts):
 @pytest.mark.parametrize("norm", ["global", "clip"])
 def test_a_training_from_disk_is_that_from_memory(parts, norm):
     labelled, memory, disk = parts
-    assert same(learned(Joined([labelled, memory]), norm), learned(Joined([labelled, disk]), norm))
+    from_disk = learned(Joined([labelled, disk]), norm)
+    assert same(learned(Joined([labelled, memory]), norm), from_disk)
+    assert joined([labelled, disk]).held is None and joined([labelled, memory]).held is not None
+    assert same(learned(joined([labelled, memory]), norm), from_disk)
 
 
 def test_an_interrupted_training_from_disk_goes_on(parts, tmp_path):
@@ -111,8 +114,9 @@ def test_statistics_part_by_part_are_those_of_all(parts, monkeypatch):
     assert torch.allclose(norm.deviation.double(), frames.std(1, correction=0), atol=1e-4)
 
 
-def test_memory_does_not_grow_with_the_pool(tmp_path):
-    """Of 40 MB on disk a training has a batch at a time, also where it looks at all of them for their statistics."""
+def test_memory_does_not_grow_with_the_pool(tmp_path, monkeypatch):
+    """Of 40 MB on disk, where that is too much for memory, a training has a batch at a time, also where it looks at all of them for their statistics."""
+    monkeypatch.setattr("embcomp.training.assembly.IN_MEMORY", 30 << 20)
     frames, count = 80, 5000
     values = np.random.default_rng(0).normal(size=(100, MELS * frames + 1)).astype(np.float32)
     values[:, -1] = frames
