@@ -99,7 +99,7 @@ def evaluate(
     from embcomp.data.manifest import Manifest
     from embcomp.engines.local import set_threads
     from embcomp.errors import ConfigError
-    from embcomp.storage.files import write_text
+    from embcomp.storage.files import write_table
     from embcomp.storage.ownership import check_file, kind_of
 
     check_file(out, "table of scores", lambda head: head.startswith("method,teacher,"))
@@ -131,7 +131,7 @@ def evaluate(
         if not as_json:
             _show(found, "probes" if of_compressor else "student")
     scores = pd.concat(tables)
-    write_text(out, scores.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_table(out, scores)
     if as_json:
         print_json({"scores": rows(scores), "not_scored": not_scored, "out": out})
     else:

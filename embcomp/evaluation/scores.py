@@ -20,7 +20,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError
 from embcomp.evaluation.table import Setting, upgraded
 from embcomp.metrics import Rows, measured
-from embcomp.storage.files import check_regular, write_text
+from embcomp.storage.files import check_regular, write_table
 from embcomp.storage.ownership import remake
 from embcomp.students.adapt import reestimate as reestimated_on
 from embcomp.students.classifier import Classifier
@@ -89,9 +89,7 @@ class Predictions:
         name = "labels" if self.multi_label else "label"
         table = pd.DataFrame({"id": self.ids, "group": self.groups, name: cells})
         columns = pd.DataFrame(self.probabilities, columns=[f"p:{name}" for name in self.classes])
-        write_text(
-            path, pd.concat([table, columns], axis=1).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        )
+        write_table(path, pd.concat([table, columns], axis=1))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Predictions:

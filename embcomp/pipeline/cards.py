@@ -14,7 +14,7 @@ from embcomp.card.facts import Evidence, Score
 from embcomp.card.writing import write_card_unless_edited
 from embcomp.errors import ArtifactError
 from embcomp.evaluation.table import Setting, read_scores
-from embcomp.storage.files import read_json
+from embcomp.storage.files import DIGITS, read_json
 
 SHOWN = tuple(setting for setting in Setting if setting not in (Setting.ROBUSTNESS, Setting.VALIDATION))
 
@@ -49,7 +49,7 @@ def evidence_of(table: pd.DataFrame, guards: Mapping[str, Any] | None, variant: 
 
 def _as_kept(value: float) -> float:
     """To the digits of ``scores.csv``, so that a card written from there says the same."""
-    return float(f"{value:.6g}")
+    return float(f"{value:.{DIGITS}g}")
 
 
 def write_cards(students: Mapping[str, list[Path]], table: pd.DataFrame, guards: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from embcomp.evaluation.scores import headline, summarise
 from embcomp.evaluation.table import Setting
 from embcomp.pipeline import run
 from embcomp.report.tables import escaped
-from embcomp.storage.files import write_json, write_text
+from embcomp.storage.files import write_json, write_table, write_text
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.storage.places import relative
 from embcomp.training.devices import check_device
@@ -142,7 +142,7 @@ def matrix(
         )
         found.append(result.scores.assign(protocol=protocol))
     scores = pd.concat(found, ignore_index=True)
-    write_text(out / "matrix.csv", scores.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_table(out / "matrix.csv", scores)
     write_json(out / "matrix.json", {"classes": list(classes), "left_out": left_out, "datasets": names})
     result = MatrixResult(out, scores, classes, left_out)
     write_text(out / "matrix.md", matrix_markdown(config.name, result))

@@ -21,7 +21,7 @@ from embcomp.pipeline.kept_scores import KeptScores
 from embcomp.pipeline.plan import Plan
 from embcomp.pipeline.stages.scoring import Tested, scored_clips, test_columns
 from embcomp.report import build, markdown_summary, to_html
-from embcomp.storage.files import fingerprint, read_json, write_json, write_text
+from embcomp.storage.files import fingerprint, read_json, write_json, write_table, write_text
 from embcomp.storage.publishing import withdraw
 
 FILES = (
@@ -140,15 +140,15 @@ def write_results(
     config, folder, further = plan.context.config, plan.context.space.folder, plan.context.datasets[1:]
     tested = tested_students(plan)
     differences, claims = comparisons(plan, tested, unseen_words(plan, guards))
-    _write_table(folder / "scores.csv", table)
-    _write_table(folder / "comparisons.csv", differences)
-    _write_table(folder / "per_class.csv", class_scores(plan, tested))
+    _write_rows(folder / "scores.csv", table)
+    _write_rows(folder / "comparisons.csv", differences)
+    _write_rows(folder / "per_class.csv", class_scores(plan, tested))
     history = [
         {"variant": one.variant, "seed": one.split.seed, "fold": one.split.fold, **row}
         for one in plan.students
         for row in read_json(one.student / "history.json")
     ]
-    _write_table(folder / "history.csv", pd.DataFrame(history))
+    _write_rows(folder / "history.csv", pd.DataFrame(history))
     scored = {
         dataset.manifest.name: scored_clips(plan.context, number, plan.splits[0])
         for number, dataset in enumerate(further, 1)
@@ -223,9 +223,9 @@ def _index(plan: Plan) -> list[dict]:
     ]
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
+def _write_rows(path: Path, table: pd.DataFrame) -> None:
     """Write a table; one without rows leaves no file, not even that of an earlier run."""
     if table.empty:
         withdraw(path)
     else:
-        write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        write_table(path, table)

@@ -14,7 +14,7 @@ from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import MissingDependencyError
 from embcomp.evaluation.dimension import DEFAULT_METHODS, Recommendation, dimension_curve, plot_curve, recommend
-from embcomp.storage.files import write_text
+from embcomp.storage.files import write_table
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.teachers import StoredTeacher
 
@@ -103,7 +103,7 @@ def sweep(
     curve = dimension_curve(vectors, target, chosen.groups, dims, methods, folds=folds, seed=seed, progress=progress)
     curve = curve.assign(unseen=chosen.unseen)
     mark_results(out, "sweep")
-    write_text(out / "curve.csv", curve.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_table(out / "curve.csv", curve)
     no_plot = ""
     try:
         plot_curve(curve, out / "curve.png", margin)

@@ -20,7 +20,7 @@ from embcomp.extras import imported
 from embcomp.pipeline.runner import Progress, validation_scores
 from embcomp.pipeline.search_space import Dimension, override, read_space
 from embcomp.storage.arrays import WriterLock
-from embcomp.storage.files import fingerprint, read_json, write_json, write_text
+from embcomp.storage.files import fingerprint, read_json, write_json, write_table, write_text
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.storage.places import absolute
 
@@ -137,7 +137,7 @@ def tune(
             report(f"  {problem}" if problem else f"  validation {outcome['mean']:.4f} ± {outcome['std']:.4f}")
             state = optuna.trial.TrialState.FAIL if problem else optuna.trial.TrialState.COMPLETE
             study.tell(trial, None if problem else outcome["mean"], state=state)
-            _write_table(out, study, space)
+            write_table(out / "trials.csv", _table(study, space))
         return _concluded(optuna, study, space, settings, out, seed)
 
 
@@ -232,11 +232,6 @@ def _table(study: Any, space: list[Dimension]) -> pd.DataFrame:
         row |= {one.key: one.value(trial.params[one.key]) for one in space if one.key in trial.params}
         rows.append(row | {"problem": about.get("problem", "")})
     return pd.DataFrame(rows)
-
-
-def _write_table(out: Path, study: Any, space: list[Dimension]) -> None:
-    text = _table(study, space).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_text(out / "trials.csv", text)
 
 
 def _concluded(

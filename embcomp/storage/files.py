@@ -11,13 +11,17 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError, EmbcompError, why
 from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.publishing import publishing
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 MAX_JSON_BYTES = 64 << 20
+DIGITS = 6  # significant ones of the numbers in tables
 
 
 def fingerprint(content: Any) -> str:
@@ -60,6 +64,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     except ValueError as error:
         raise EmbcompError(f"cannot write {path}: {error}") from error
     write_bytes(path, content)
+
+
+def write_table(path: str | os.PathLike, table: DataFrame) -> None:
+    """Write the rows of a table as CSV, numbers with `DIGITS` digits."""
+    write_text(path, table.to_csv(index=False, float_format=f"%.{DIGITS}g", lineterminator="\n"))
 
 
 def write_bytes(path: str | os.PathLike, content: bytes | memoryview, what: str = "") -> None:
