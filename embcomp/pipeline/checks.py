@@ -192,8 +192,9 @@ def given_teachers(context: RunContext) -> dict[str, Seen | None]:
     None where that is not known, as of models that others trained.
     """
     found: dict[str, Seen | None] = {}
+    manifests = [one.manifest for one in context.sets]
     for teacher in dict.fromkeys(one.teacher for one in context.config.variants if one.transfer.source != Source.NONE):
-        found |= teacher.choice.learned_from(teacher)
+        found |= teacher.choice.learned_from(teacher, manifests)
     if context.config.data.inputs != "audio":
         return dict.fromkeys(found)  # teachers are learned from audio, and what is tested has keys of another kind
     return found

@@ -21,8 +21,8 @@ from embcomp.storage.ownership import strangers
 from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.publishing import publishing
 from embcomp.storage.store import EmbeddingStore
-from embcomp.storage.tables import ABOUT, BLOCK, TAUGHT, Block, ParquetTable, Table
-from embcomp.storage.taught import keep, kept, packed, together
+from embcomp.storage.tables import ABOUT, BLOCK, Block, ParquetTable, Table
+from embcomp.storage.taught import ENTRY, keep, kept, packed, together
 
 PER_SHARD = 1_000_000
 MOST_TAUGHT = 48 << 20  # bytes; readers refuse texts in the metadata from 100 MB on, and pyarrow keeps them twice
@@ -56,8 +56,8 @@ def export_store(
     metadata = {ABOUT: json.dumps({"settings": source.settings, "dtype": str(source.data.dtype)})}
     seen = kept(source.path)
     if seen is not None:
-        metadata[TAUGHT] = base64.b64encode(packed(seen))
-        if len(metadata[TAUGHT]) > MOST_TAUGHT:
+        metadata[ENTRY] = base64.b64encode(packed(seen))
+        if len(metadata[ENTRY]) > MOST_TAUGHT:
             raise StoreError(
                 f"{store} was taught by {counted(len(seen.hashes), 'clip')}, more than the metadata of a table hold; "
                 "copy the store's folder instead"

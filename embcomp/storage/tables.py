@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,15 +14,13 @@ from embcomp.storage.expansion import refuse_parquet
 from embcomp.storage.files import file_hash
 from embcomp.storage.ids import clean_ids
 from embcomp.storage.parquet import import_pyarrow
-from embcomp.storage.seen import Seen
 from embcomp.storage.store import DTYPES
-from embcomp.storage.taught import unpacked
+from embcomp.storage.taught import noted
 from embcomp.storage.vectors import IDS, VECTORS, vector_keys
 
 BLOCK = 1 << 14  # rows at a time
 MOST_WIDTH = 1 << 20  # values of a row
-# Among the table's metadata: how the rows were made, as JSON, and which clips taught them.
-ABOUT, TAUGHT = b"embcomp", b"embcomp.taught"
+ABOUT = b"embcomp"  # among the table's metadata: how the rows were made, as JSON
 
 Block = tuple[list[str], list[str], np.ndarray]
 
@@ -65,7 +62,7 @@ class Table:
             )
         self.vectors, self.ids, self.hashes = vectors[0], ids[0], known.get("hash")
         self.about = self._noted(schema.metadata or {})
-        self.taught = self._taught(schema.metadata or {})
+        self.taught = noted(schema.metadata or {}, path)
         self.width = self._width(schema.field(self.vectors).type)
 
     def __len__(self) -> int:
@@ -99,16 +96,6 @@ class Table:
         if not fits or about.get("dtype", "float32") not in DTYPES:
             raise StoreError(f"{self.path} says in its metadata that it is of embcomp, and is not")
         return about
-
-    def _taught(self, metadata: dict[bytes, bytes]) -> Seen | None:
-        if TAUGHT not in metadata:
-            return None
-        try:
-            return unpacked(base64.b64decode(metadata[TAUGHT], validate=True))
-        except ValueError as error:
-            raise StoreError(
-                f"{self.path} does not say which clips taught its vectors ({error}); export it again"
-            ) from None
 
     def blocks(self) -> Iterator[Block]:
         """Ids, hashes and vectors (k, width), in order.

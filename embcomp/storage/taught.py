@@ -1,17 +1,24 @@
-"""Which clips taught the vectors of a store: those that its teacher and its compressor were learned from, kept beside them."""
+"""Which clips taught the vectors of a store: those that its teacher and its compressor were learned from, kept beside them.
+
+An exported Parquet file has them among its metadata.
+"""
 
 from __future__ import annotations
 
+import base64
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from embcomp.errors import StoreError
 from embcomp.storage.files import check_regular, write_bytes
+from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.seen import Seen, tensors_of
 
 FILE = "taught.safetensors"  # in the folder of a store
+ENTRY = b"embcomp.taught"  # among the metadata of a table
 HASHES, FILES, SPANS = "seen", "seen_files", "seen_spans"
 
 
@@ -48,14 +55,24 @@ def keep(store: str | os.PathLike, seen: Seen | None) -> None:
 
 
 def kept(store: str | os.PathLike) -> Seen | None:
-    """What taught a store; None where it does not say, as stores of earlier versions and of models that others trained.
+    """What taught a store, or the vectors of a Parquet file.
+
+    Returns
+    -------
+    Seen or None
+        None where it does not say, as stores of earlier versions and of models that others trained.
 
     Raises
     ------
     StoreError
         The file is damaged.
+    MissingDependencyError
+        It is a Parquet file, and pyarrow is not installed.
     """
-    path = Path(store, FILE)
+    path = Path(store)
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        return _of_parquet(path)
+    path = path / FILE
     if not path.exists():
         return None
     try:
@@ -66,6 +83,32 @@ def kept(store: str | os.PathLike) -> Seen | None:
             f"{path} does not say which clips taught the store ({error}); make the store again, or delete this file: "
             "what is trained on it can then not be checked against test clips"
         ) from None
+
+
+def noted(metadata: Mapping[bytes, bytes], table: Path) -> Seen | None:
+    """What taught the vectors of a table, from its metadata; None where they do not say.
+
+    Raises
+    ------
+    StoreError
+        They are damaged.
+    """
+    if ENTRY not in metadata:
+        return None
+    try:
+        return unpacked(base64.b64decode(metadata[ENTRY], validate=True))
+    except ValueError as error:
+        raise StoreError(f"{table} does not say which clips taught its vectors ({error}); export it again") from None
+
+
+def _of_parquet(path: Path) -> Seen | None:
+    pyarrow = import_pyarrow()
+    try:
+        return noted(pyarrow.parquet.read_schema(path).metadata or {}, path)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"cannot read {path}: {error}") from None
 
 
 def packed(seen: Seen) -> bytes:

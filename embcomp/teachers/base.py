@@ -144,8 +144,13 @@ class Teacher(Choice):
         raise ConfigError(f"the teacher {cls.name} is not learned from clips")
 
     @classmethod
-    def learned_from(cls, settings: TeacherSettings) -> dict[str, Seen | None]:
+    def learned_from(cls, settings: TeacherSettings, manifests: Sequence[Manifest] = ()) -> dict[str, Seen | None]:
         """Content hashes of the clips that what `settings` name was learned from, before it is opened to embed.
+
+        Parameters
+        ----------
+        manifests : sequence of Manifest
+            What it is to embed; their folders and names may say where stored vectors lie.
 
         Returns
         -------

@@ -183,7 +183,7 @@ class JoinedTeacher(Teacher):
         return cls.load(settings.argument, manifest, settings.run_code)
 
     @classmethod
-    def learned_from(cls, settings: Settings) -> dict[str, Seen | None]:
+    def learned_from(cls, settings: Settings, manifests: Sequence[Manifest] = ()) -> dict[str, Seen | None]:
         if settings.members:
             members = list(settings.members)
             found: dict[str, Seen | None] = {}
@@ -195,7 +195,7 @@ class JoinedTeacher(Teacher):
             ]
             found = {settings.spec: seen}
         for one in members:
-            found |= one.choice.learned_from(one)
+            found |= one.choice.learned_from(one, manifests)
         return found
 
     def fingerprint(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,7 +93,7 @@ class KMeansTeacher(Teacher):
         return cls.load(settings.argument, settings.frames)
 
     @classmethod
-    def learned_from(cls, settings: Settings) -> dict[str, Seen | None]:
+    def learned_from(cls, settings: Settings, manifests: Sequence[Manifest] = ()) -> dict[str, Seen | None]:
         return {} if settings.learns else {settings.spec: cls.load(settings.argument).seen}
 
     @classmethod

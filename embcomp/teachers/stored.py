@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from embcomp.errors import ConfigError, StoreError
 from embcomp.storage.bringing import brought, brought_from
 from embcomp.storage.files import fingerprint
 from embcomp.storage.ids import spelled_otherwise
+from embcomp.storage.places import named
 from embcomp.storage.seen import Seen
 from embcomp.storage.taught import kept
 from embcomp.storage.vectors import content_key, matched, open_vectors, vector_keys
@@ -56,17 +58,20 @@ class StoredTeacher(Teacher):
         return cls(settings.argument, manifest)
 
     def __init__(self, path: str | os.PathLike, manifest: Manifest):
-        path = os.fspath(path).replace("{dataset}", manifest.name)
-        self.path = Path(path) if os.path.exists(path) else brought_from(manifest.folder, path)
+        self.path = _place(path, manifest)
         self._store = matched(open_vectors(self.path, manifest.ids), manifest.ids)
         self.frames, self.dim = self._store.frames, self._store.dim
         self._row_of = {clip: row for row, clip in enumerate(self._store.ids)}
         self.seen = kept(self.path)
 
     @classmethod
-    def learned_from(cls, settings: Settings) -> dict[str, Seen | None]:
-        """See `Teacher.learned_from`; not known where the path depends on the data set."""
-        return {settings.spec: kept(brought(settings.argument))}
+    def learned_from(cls, settings: Settings, manifests: Sequence[Manifest] = ()) -> dict[str, Seen | None]:
+        """See `Teacher.learned_from`; an entry for each place, where there are several."""
+        places = list(dict.fromkeys(_place(settings.argument, one) for one in manifests)) or [
+            brought(settings.argument)
+        ]
+        specs = [settings.spec] if len(places) == 1 else [f"{cls.name}:{named(place)}" for place in places]
+        return {spec: kept(place) for spec, place in zip(specs, places)}
 
     def fingerprint(self) -> str:
         """Key of the file's content."""
@@ -99,3 +104,9 @@ class StoredTeacher(Teacher):
             there = f"; it holds {next(iter(self._row_of))!r}, say" if self._row_of else ""
             raise StoreError(f"{self.path} lacks {len(missing)} of {len(ids)} clips, {missing[0]!r} first{there}")
         return [self._row_of[clip] for clip in ids]
+
+
+def _place(path: str | os.PathLike, manifest: Manifest) -> Path:
+    """Where the vectors of a manifest's clips lie."""
+    path = os.fspath(path).replace("{dataset}", manifest.name)
+    return Path(path) if os.path.exists(path) else brought_from(manifest.folder, path)

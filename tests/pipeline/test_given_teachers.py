@@ -16,6 +16,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import DataError, TeacherError
 from embcomp.pipeline import run
 from embcomp.pipeline.workspace import Workspace
+from embcomp.storage.exchange import export_store
 from embcomp.storage.seen import Seen
 from embcomp.teachers import KMeansTeacher
 from embcomp.teachers.embed_manifest import embed_manifest
@@ -115,6 +116,27 @@ def test_a_teacher_that_a_run_learned_is_refused_where_its_training_clips_are_te
     table.write_text(swapped)
     with pytest.raises(DataError, match="was learned from 8 of these clips, 'audio/home_high_0_0.wav' first"):
         run(config(tmp_path / "sets", f"kmeans:{folder}"), tmp_path / "other split")
+
+
+def test_vectors_in_parquet_files_say_which_clips_taught_them(made, tmp_path):
+    """They lie in each manifest's folder, by the name of its set."""
+    pytest.importorskip("pyarrow")
+    for name in ("home", "abroad"):
+        for taught in ("train", "test"):
+            manifest = Manifest.read(made / name / "manifest.csv")
+            place = tmp_path / f"{name} {taught}"
+            embed_manifest(manifest, place, teacher=f"kmeans:{made / taught}.teacher", seconds=0.4)
+            export_store(place, made / name / f"{name} {taught}.parquet")
+    with pytest.raises(DataError) as error:
+        run(config(made, "store:{dataset} test.parquet"), tmp_path / "refused")
+    named = f"the teacher store:{made / 'home'}/home test.parquet was learned from 8 of these clips"
+    assert named in str(error.value) and "'audio/home_high_1_0.wav' first" in str(error.value)
+    done = run(config(made, "store:{dataset} train.parquet"), tmp_path / "run")
+    guards = json.loads((done.folder / "metrics.json").read_text())["guards"]
+    assert guards["teacher_seen_test"] == 0
+    for name in ("home", "abroad"):
+        spec = f"store:{made / name}/{name} train.parquet"
+        assert f"the teacher {spec} was learned from no clip that is tested" in guards["checked"]
 
 
 def test_what_is_kept_depends_on_the_clips_alone_and_changes_no_embedding(made):

@@ -19,7 +19,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError, StoreError
 from embcomp.storage.seen import Seen
 from embcomp.storage.store import EmbeddingStore, write_store
-from embcomp.storage.taught import FILE, keep, kept, together
+from embcomp.storage.taught import ENTRY, FILE, keep, kept, together
 from embcomp.students.classifier import Classifier
 from embcomp.training.compress import fit_compressor
 from embcomp.training.distill import distill
@@ -46,6 +46,9 @@ def test_tables_keep_it(tmp_path, suffix, package):
         keep(write_store(path, ids, ids, 1, {}, lambda rows: np.ones((len(rows), 1))).path, one)
         files.append(path.with_suffix(suffix))
         exchange.export_store(path, files[-1])
+    if suffix == ".parquet":  # which are read as they are, too
+        asked = ["a", "b", "long#1.5-3", "long#2-3"]
+        assert [kept(file) and kept(file).among(asked) for file in files] == [["a", "long#1.5-3"], ["b"], None]
     back = kept(exchange.import_tables(files[:1], tmp_path / "one").path)
     assert back.among(["a", "b", "long#1.5-3", "long#2-3"]) == ["a", "long#1.5-3"]
     assert kept(exchange.import_tables(files[2:], tmp_path / "none").path) is None
@@ -61,12 +64,17 @@ def test_a_parquet_file_whose_taught_clips_are_damaged_or_too_many_is_refused(tm
     keep(store.path, Seen.of(["b"]))
     exchange.export_store(store.path, tmp_path / "good.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "good.parquet")
-    for damage in (b"?", table.schema.metadata[exchange.TAUGHT][:-8]):
-        damaged = table.replace_schema_metadata({**table.schema.metadata, exchange.TAUGHT: damage})
+    for damage in (b"?", table.schema.metadata[ENTRY][:-8]):
+        damaged = table.replace_schema_metadata({**table.schema.metadata, ENTRY: damage})
         pyarrow.parquet.write_table(damaged, tmp_path / "bad.parquet")
         with pytest.raises(StoreError, match="bad.parquet does not say which clips taught its vectors"):
             exchange.import_tables([tmp_path / "bad.parquet"], tmp_path / "back")
+        with pytest.raises(StoreError, match="bad.parquet does not say which clips taught its vectors"):
+            kept(tmp_path / "bad.parquet")
         assert not (tmp_path / "back").exists()
+    (tmp_path / "none.parquet").write_bytes(b"no table")
+    with pytest.raises(StoreError, match="cannot read .*none.parquet"):
+        kept(tmp_path / "none.parquet")
     monkeypatch.setattr(exchange, "MOST_TAUGHT", 10)
     with pytest.raises(StoreError, match="taught by 1 clip, more than .* copy the store's folder"):
         exchange.export_store(store.path, tmp_path / "more.parquet")
