@@ -12,7 +12,7 @@ from torch import nn
 
 from embcomp.config import TrainingConfig
 from embcomp.data.labels import encode
-from embcomp.students import DSCNN, STUDENTS, count_parameters, fused
+from embcomp.students import DSCNN, STUDENTS, compiled, count_parameters
 from embcomp.training.loop import Examples, train
 from embcomp.transfer import Transfer
 
@@ -106,7 +106,7 @@ def ours(
     held = Examples(features[:BATCH], lengths[:BATCH], examples.labels.select(range(BATCH)))
     config = TrainingConfig(steps=steps + 1, batch_size=BATCH, evaluate_every=steps + 1, patience=0, amp=amp)
     marks: list[float] = []
-    with patch.object(fused, "kernels", fused.kernels if kernels else lambda *_: None):
+    with patch.object(compiled, "kernels", compiled.kernels if kernels else lambda *_: None):
         train(
             student(CLASSES, MELS),
             Transfer(),

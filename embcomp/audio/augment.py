@@ -8,18 +8,67 @@ pitch or speed changes would. Two clips that are mixed have the mix of their tar
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from embcomp.audio.channel import equalise, mix_styles
+from embcomp.audio.channel import equaliser_curves, mix_styles
 from embcomp.config import TrainingConfig
 from embcomp.distributed import Share
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What is changed in each clip of a batch; None changes nothing.
+
+    Attributes
+    ----------
+    gain : Tensor of shape (n,)
+        Added to all of a clip's log power.
+    curve : Tensor of shape (n, n_mels)
+        Added to each band.
+    turns : Tensor of shape (n,), int64
+        Frames by which the valid ones are turned round.
+    bands, frames : Tensor of shape (masks, 2, n)
+        Where what is hidden begins, and the whole number that it ends before.
+    """
+
+    gain: Tensor | None = None
+    curve: Tensor | None = None
+    turns: Tensor | None = None
+    bands: Tensor | None = None
+    frames: Tensor | None = None
+
+
+def changed(features: Tensor, lengths: Tensor, changes: Changes) -> Tensor:
+    """Log-mels (n, n_mels, frames) with `lengths` valid frames, (n,), as `changes` has them."""
+    features = _raised(features, changes)
+    lengths = lengths.to(features.device)
+    if changes.turns is not None:
+        features = _turned(features, lengths, changes.turns)
+    bands = torch.arange(features.shape[1], device=features.device)
+    frames = torch.arange(features.shape[2], device=features.device)
+    hidden_bands, hidden_frames = _inside(bands, changes.bands, features), _inside(frames, changes.frames, features)
+    # The clip's mean, not zero: zero is loud on a log scale, and so is the padding.
+    valid = (frames < lengths.unsqueeze(1)).unsqueeze(1)
+    hidden = (hidden_bands.unsqueeze(2) | hidden_frames.unsqueeze(1)) & valid
+    mean = (features * valid).sum((1, 2), keepdim=True) / (valid.sum((1, 2), keepdim=True) * features.shape[1])
+    return torch.where(hidden, mean, features)
+
+
+Change = Callable[[Tensor, Tensor, Changes], Tensor]
+
+
 def augment(
-    features: Tensor, lengths: Tensor, config: TrainingConfig, generator: torch.Generator, share: Share | None = None
+    features: Tensor,
+    lengths: Tensor,
+    config: TrainingConfig,
+    generator: torch.Generator,
+    share: Share | None = None,
+    change: Change = changed,
 ) -> Tensor:
     """Gain, channel, roll and SpecAugment (Park et al. 2019), drawn anew for each clip.
 
@@ -33,38 +82,37 @@ def augment(
         On the CPU, so that one seed gives the same draws on every device.
     share : Share, optional
         Where the clips are a share of a batch: draws are for the whole batch, in each process alike.
+    change : callable
+        `changed`, or what gives the same.
 
     Returns
     -------
     Tensor of shape (n, n_mels, frames)
     """
+    gain = curve = turns = None
     if config.gain:
-        decibel = (2 * _draw(features, generator, share) - 1) * config.gain
-        features = features + (decibel * math.log(10) / 10).view(-1, 1, 1)
+        decibel = (2 * _draw(1, features, generator, share)[0] - 1) * config.gain
+        gain = decibel * math.log(10) / 10
     if config.equaliser:
-        features = equalise(features, config.equaliser, generator, share)
+        curve = equaliser_curves(features, config.equaliser, generator, share)
     if config.mixstyle:
-        features = mix_styles(features, lengths, config.mixstyle, generator, share)
+        features = mix_styles(_raised(features, Changes(gain, curve)), lengths, config.mixstyle, generator, share)
+        gain = curve = None
+    lengths = lengths.to(features.device)
+    kinds = bool(config.freq_mask) + bool(config.time_mask)
+    drawn = _draw(bool(config.roll) + 4 * kinds, features, generator, share)
     if config.roll:
-        features = _roll(features, lengths, (2 * _draw(features, generator, share) - 1) * config.roll)
-    bands = torch.arange(features.shape[1], device=features.device)
-    frames = torch.arange(features.shape[2], device=features.device)
-    hidden_bands = bands.new_zeros((len(features), features.shape[1]), dtype=torch.bool)
-    hidden_frames = frames.new_zeros((len(features), features.shape[2]), dtype=torch.bool)
-    for _ in range(2):
-        if config.freq_mask:
-            width = _draw(features, generator, share) * min(config.freq_mask, features.shape[1] // 2)
-            first = _draw(features, generator, share) * (features.shape[1] - width)
-            hidden_bands |= _between(bands, first, width)
-        if config.time_mask:
-            width = _draw(features, generator, share) * config.time_mask * lengths
-            first = _draw(features, generator, share) * (lengths - width)
-            hidden_frames |= _between(frames, first, width)
-    # The clip's mean, not zero: zero is loud on a log scale, and so is the padding.
-    valid = (frames < lengths.to(features.device).unsqueeze(1)).unsqueeze(1)
-    hidden = (hidden_bands.unsqueeze(2) | hidden_frames.unsqueeze(1)) & valid
-    mean = (features * valid).sum((1, 2), keepdim=True) / (valid.sum((1, 2), keepdim=True) * features.shape[1])
-    return torch.where(hidden, mean, features)
+        turns = ((2 * drawn[0] - 1) * config.roll * lengths).round().long()
+        drawn = drawn[1:]
+    # Of each of two masks: width and place over bands, then the same over frames.
+    drawn = drawn.view(2, kinds, 2, len(lengths))
+    bands = frames = None
+    if config.freq_mask:
+        width = drawn[:, 0, 0] * min(config.freq_mask, features.shape[1] // 2)
+        bands = _parts(width, drawn[:, 0, 1], features.shape[1])
+    if config.time_mask:
+        frames = _parts(drawn[:, -1, 0] * config.time_mask * lengths, drawn[:, -1, 1], lengths)
+    return change(features, lengths, Changes(gain, curve, turns, bands, frames))
 
 
 def mixing_shares(count: int, concentration: float, generator: torch.Generator) -> Tensor:
@@ -112,21 +160,35 @@ def mix(features: Tensor, lengths: Tensor, partners: Tensor, partner_lengths: Te
     return torch.where((frames < lengths.unsqueeze(1)).unsqueeze(1), mixed, features)
 
 
-def _draw(features: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
-    """A number in [0, 1) for each clip."""
+def _draw(count: int, features: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
+    """So many numbers in [0, 1) for each clip, (count, n); they come one after the other."""
     if share is None:
-        return torch.rand(len(features), generator=generator).to(features.device)
-    return torch.rand(share.whole, generator=generator)[share.own].to(features.device)
+        return torch.rand(count, len(features), generator=generator).to(features.device)
+    return torch.rand(count, share.whole, generator=generator)[:, share.own].to(features.device)
 
 
-def _between(positions: Tensor, first: Tensor, width: Tensor) -> Tensor:
-    return (positions >= first.unsqueeze(1)) & (positions < (first + width).floor().unsqueeze(1))
+def _parts(width: Tensor, place: Tensor, size: Tensor | float) -> Tensor:
+    """Begin and end, (masks, 2, n), of parts of a width, at a place in [0, 1) of a clip's size."""
+    first = place * (size - width)
+    return torch.stack([first, (first + width).floor()], dim=1)
 
 
-def _roll(features: Tensor, lengths: Tensor, share: Tensor) -> Tensor:
-    """Turn each clip's valid frames round by a share of their number; padding stays where it is."""
+def _inside(positions: Tensor, parts: Tensor | None, features: Tensor) -> Tensor:
+    """Which positions of each clip are in one of its parts, (n, positions)."""
+    if parts is None:
+        return positions.new_zeros((len(features), len(positions)), dtype=torch.bool)
+    return ((positions >= parts[:, 0].unsqueeze(2)) & (positions < parts[:, 1].unsqueeze(2))).any(0)
+
+
+def _raised(features: Tensor, changes: Changes) -> Tensor:
+    if changes.gain is not None:
+        features = features + changes.gain.view(-1, 1, 1)
+    return features if changes.curve is None else features + changes.curve.unsqueeze(2)
+
+
+def _turned(features: Tensor, lengths: Tensor, turns: Tensor) -> Tensor:
+    """Turn each clip's valid frames round; padding stays where it is."""
     frames = torch.arange(features.shape[2], device=features.device)
-    lengths = lengths.to(features.device).unsqueeze(1)
-    shift = (share.unsqueeze(1) * lengths).round().long()
-    source = torch.where(frames < lengths, (frames - shift) % lengths, frames)
+    lengths = lengths.unsqueeze(1)
+    source = torch.where(frames < lengths, (frames - turns.unsqueeze(1)) % lengths, frames)
     return features.gather(2, source.unsqueeze(1).expand_as(features))

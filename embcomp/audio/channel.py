@@ -35,12 +35,19 @@ def equalise(features: Tensor, decibel: float, generator: torch.Generator, share
     -------
     Tensor of shape (n, n_mels, frames)
     """
+    return features + equaliser_curves(features, decibel, generator, share).unsqueeze(2)
+
+
+def equaliser_curves(
+    features: Tensor, decibel: float, generator: torch.Generator, share: Share | None = None
+) -> Tensor:
+    """What `equalise` adds to each band, (n, n_mels)."""
     count, bands = features.shape[:2]
     own = slice(None) if share is None else share.own
     drawn = torch.rand(count if share is None else share.whole, 1, POINTS, generator=generator)[own]
     gains = (2 * drawn - 1) * decibel
     curve = torch.nn.functional.interpolate(gains, bands, mode="linear", align_corners=True)
-    return features + (curve * math.log(10) / 10).transpose(1, 2).to(features.device)
+    return (curve * math.log(10) / 10).squeeze(1).to(features.device)
 
 
 def mix_styles(

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 SOURCE = Path(__file__).parent / "kernels" / "kernels.cpp"
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions", "-fno-rtti", "-shared", "-fPIC", "-pthread")
@@ -30,12 +31,30 @@ SIGNATURES = {
     "single": "l" * 7 + "ppp" + NORM + "p" * 4,
     "single_backward": "l" * 7 + "p" * 11,
 }
+SINGLE_PRECISION = {
+    "change": "l" * 4 + "p" * 5 + "lplpp",
+    "normalise": "l" * 4 + "ppddp",
+    "temporal_stem": "l" * 6 + "ppp" + NORM + "p" * 4,
+    "temporal_stem_backward": "l" * 6 + "p" * 9,
+    "residual": "l" * 7 + "ppp" + NORM + "p" + NORM + "p" + NORM + "p" * 8,
+    "residual_backward": "l" * 7 + "p" * 24,
+}
 TYPES = {"l": ctypes.c_long, "d": ctypes.c_double, "p": ctypes.c_void_p}
 
 
 def kernels(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
     """The compiled functions for maps of float32 or bfloat16, or None where there are none; `why_not` says why."""
     return _load(dtype == torch.bfloat16)[0]
+
+
+def threads_for(clips: int) -> int:
+    """As many threads as torch has, each with a share of a batch's clips."""
+    return max(1, min(torch.get_num_threads(), clips))
+
+
+def addresses(*tensors: Tensor | None) -> list[int | None]:
+    """Where tensors lie, as the kernels take them."""
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 def why_not() -> str:
@@ -56,7 +75,7 @@ def _load(half: bool) -> tuple[ctypes.CDLL | None, str]:
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return None, f"{compiler} did not compile {SOURCE.name}: {said[0] if said else error}"
-    for name, signature in SIGNATURES.items():
+    for name, signature in (SIGNATURES if half else SIGNATURES | SINGLE_PRECISION).items():
         function = getattr(library, name)
         function.argtypes = [TYPES[letter] for letter in signature]
         function.restype = ctypes.c_long if name == "lanes" else None

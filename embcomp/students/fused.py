@@ -12,21 +12,22 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from embcomp.distributed import active, adding
-from embcomp.students.compiled import kernels
-from embcomp.students.norm import NormReLU, channels_last
+from embcomp.students import compiled
+from embcomp.students.compiled import addresses, threads_for
+from embcomp.students.norm import NormReLU, channels_last, next_share
 
 
 def usable(x: Tensor, size: tuple[int, int], *convolutions: nn.Conv2d) -> bool:
     """Whether the kernels can take these convolutions of maps `x` to maps of `size`, bands and frames, in training."""
     if x.device.type != "cpu" or torch.compiler.is_compiling() or x.dtype not in (torch.float32, torch.bfloat16):
         return False
-    if any(convolution.weight.dtype != torch.float32 for convolution in convolutions) or kernels() is None:
+    if any(convolution.weight.dtype != torch.float32 for convolution in convolutions) or compiled.kernels() is None:
         return False
     channels = {count for convolution in convolutions for count in convolution.weight.shape[:2] if count > 1}
     # Of a single place there is no variance; the layer says so.
     share = active()  # all processes must decide alike
     clips = len(x) if share is None else share.whole
-    return clips * size[0] * size[1] > 1 and not any(count % kernels().lanes() for count in channels)
+    return clips * size[0] * size[1] > 1 and not any(count % compiled.kernels().lanes() for count in channels)
 
 
 def halved(x: Tensor, stride: int = 2) -> tuple[int, int]:
@@ -80,11 +81,18 @@ class _Separable(torch.autograd.Function):
         wide, size = len(pointwise), halved(x, stride)
         z1, z2, out = (_maps(x, count, *size) for count in (channels, wide, wide))
         norm1, norm2 = torch.empty(4, channels), torch.empty(4, wide)
-        ctx.sizes, ctx.share = (_threads(clips), clips, bands, frames, channels, wide, stride, skip), active()
+        ctx.sizes, ctx.share = (threads_for(clips), clips, bands, frames, channels, wide, stride, skip), active()
         with adding(ctx.share, clips) as over:
-            kernels(x.dtype).separable(
-                *(*ctx.sizes, *over, *_at(x, depthwise), *_norm(norms[0]), *_at(pointwise), *_norm(norms[1])),
-                *_at(mask, z1, z2, norm1, norm2, out),
+            compiled.kernels(x.dtype).separable(
+                *(
+                    *ctx.sizes,
+                    *over,
+                    *addresses(x, depthwise),
+                    *norm_arguments(norms[0]),
+                    *addresses(pointwise),
+                    *norm_arguments(norms[1]),
+                ),
+                *addresses(mask, z1, z2, norm1, norm2, out),
             )
         ctx.save_for_backward(x, depthwise, pointwise, mask, z1, z2, norm1, norm2)
         return out
@@ -98,7 +106,9 @@ class _Separable(torch.autograd.Function):
         of_norm1, of_norm2 = torch.empty_like(norm1[:2]), torch.empty_like(norm2[:2])
         found = (of_x, of_depthwise, *of_norm1, of_pointwise, *of_norm2)
         with adding(ctx.share, len(x)) as over:
-            kernels(x.dtype).separable_backward(*ctx.sizes, *over, *_at(gradient, *ctx.saved_tensors, *found))
+            compiled.kernels(x.dtype).separable_backward(
+                *ctx.sizes, *over, *addresses(gradient, *ctx.saved_tensors, *found)
+            )
         return *found, None, None, None, None
 
 
@@ -118,9 +128,11 @@ class _Single(torch.autograd.Function):
         dtype = _storage() if is_stem else x.dtype
         z, out = (_maps(x, len(weight), *size, dtype=dtype) for _ in range(2))
         found = torch.empty(4, len(weight))
-        ctx.sizes, ctx.share = (_threads(len(x)), len(x), *x.shape[2:], len(weight), is_stem), active()
+        ctx.sizes, ctx.share = (threads_for(len(x)), len(x), *x.shape[2:], len(weight), is_stem), active()
         with adding(ctx.share, len(x)) as over:
-            kernels(dtype).single(*ctx.sizes, *over, *_at(x, weight), *_norm(norm), *_at(mask, z, found, out))
+            compiled.kernels(dtype).single(
+                *ctx.sizes, *over, *addresses(x, weight), *norm_arguments(norm), *addresses(mask, z, found, out)
+            )
         ctx.save_for_backward(x, weight, mask, z, found)
         return out
 
@@ -132,24 +144,17 @@ class _Single(torch.autograd.Function):
         found = (of_x, torch.empty_like(weight), *torch.empty_like(norm[:2]))
         gradient = channels_last(gradient)
         with adding(ctx.share, len(x)) as over:
-            kernels(z.dtype).single_backward(*ctx.sizes, *over, *_at(gradient, *ctx.saved_tensors, *found))
+            compiled.kernels(z.dtype).single_backward(
+                *ctx.sizes, *over, *addresses(gradient, *ctx.saved_tensors, *found)
+            )
         return *found, None, None, None, None
 
 
-def _threads(clips: int) -> int:
-    """As many threads as torch has, each with a share of a batch's clips."""
-    return max(1, min(torch.get_num_threads(), clips))
-
-
-def _at(*tensors: Tensor | None) -> list[int | None]:
-    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-
-
-def _norm(layer: NormReLU) -> tuple[int | float, ...]:
+def norm_arguments(layer: nn.BatchNorm2d) -> tuple[int | float, ...]:
     """A batch norm as the kernels want it; the next batch is counted as seen."""
     return (
         *(layer.weight.data_ptr(), layer.bias.data_ptr(), layer.running_mean.data_ptr(), layer.running_var.data_ptr()),
-        *(layer.eps, layer.next_share()),
+        *(layer.eps, next_share(layer)),
     )
 
 

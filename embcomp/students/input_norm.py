@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.errors import ConfigError, nearest
+from embcomp.students.inputs import fast, normalised
 from embcomp.students.moments import merged
 from embcomp.students.norm import is_exporting
 from embcomp.students.output import frame_mask, masked
@@ -72,6 +73,8 @@ class InputNorm(nn.Module):
         self.deviation.copy_(variance.sqrt() + 1e-5)
 
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        if self.kind == "clip" and self.training and fast(features):
+            return normalised(features, mask, SMALLEST, FLAT)
         mask = None if mask is None else mask.unsqueeze(1)
         if self.kind == "global":
             features = (features - self.mean.view(1, -1, 1)) / self.deviation.view(1, -1, 1)

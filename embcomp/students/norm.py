@@ -47,14 +47,15 @@ class NormReLU(nn.BatchNorm2d):
         ):
             return masked(torch.relu(super().forward(x)), mask)
         return _NormReLU.apply(
-            x, self.weight, self.bias, self.running_mean, self.running_var, self.next_share(), self.eps, mask
+            x, self.weight, self.bias, self.running_mean, self.running_var, next_share(self), self.eps, mask
         )
 
-    def next_share(self) -> float:
-        """The share that the next batch has in the running statistics; it is counted as seen."""
-        self.num_batches_tracked.add_(1)
-        # As the base class has it: no momentum asks for the mean over all batches seen.
-        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+def next_share(norm: nn.BatchNorm2d) -> float:
+    """The share that the next batch has in a norm's running statistics; it is counted as seen."""
+    norm.num_batches_tracked.add_(1)
+    # As the base class has it: no momentum asks for the mean over all batches seen.
+    return 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
 
 
 class _NormReLU(torch.autograd.Function):

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from embcomp.config import setting
+from embcomp.students import temporal
 from embcomp.students.base import Student, StudentSettings
 from embcomp.students.norm import NormReLU, channels_last
 from embcomp.students.output import Stages, StudentOutput, frame_mask, masked
-from embcomp.students.pooling import pooled_mean, strided
+from embcomp.students.pooling import mean_over_time, pooled_mean, strided
 
 STEM = 16  # channels, before the multiplier
 CHANNELS = (24, 32, 48)  # of the three stages
@@ -39,6 +40,12 @@ class Residual(nn.Module):
         y = self.norm2(self.conv2(self.norm1(self.conv1(x), mask)))
         beside = self.shortcut_norm(self.shortcut(x), mask) if self.stride > 1 else x
         return masked(torch.relu(y + beside), mask), mask
+
+    def by_kernels(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The same of maps (n, frames, room) and a mask (n, frames), see `embcomp.students.temporal`."""
+        mask = None if mask is None else strided(mask, self.stride).contiguous()
+        shortcut = (self.shortcut, self.shortcut_norm) if self.stride > 1 else None
+        return temporal.residual(x, (self.conv1, self.norm1), (self.conv2, self.norm2), shortcut, mask), mask
 
 
 class TCResNet(Student):
@@ -99,10 +106,21 @@ class TCResNet(Student):
             channels = width
         self.dropout = nn.Dropout(self.settings.dropout)
         self.classify = nn.Linear(channels, n_classes)
+        self._norms = tuple(layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d))
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> StudentOutput:
         mask = frame_mask(lengths, features.shape[-1])
-        x = channels_last(self.norm(features, mask).unsqueeze(2))
+        x = self.norm(features, mask)
+        if self.training and temporal.usable(x, self._norms):
+            maps, frames, mask = self._by_kernels(x, mask)
+            embedding = mean_over_time(frames, None if mask is None else mask.unsqueeze(1))
+        else:
+            maps, (embedding, frames) = self._by_layers(x, mask)
+        logits = self.classify(self.dropout(embedding))
+        return StudentOutput(logits, embedding, frames, Stages(maps, frames) if self.training else ())
+
+    def _by_layers(self, x: Tensor, mask: Tensor | None) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+        x = channels_last(x.unsqueeze(2))
         mask = None if mask is None else mask[:, None, None]
         x = self.stem_norm(self.stem(x), mask)
         maps = []
@@ -111,6 +129,15 @@ class TCResNet(Student):
                 maps.append(x)
             for block in stage:
                 x, mask = block(x, mask)
-        embedding, frames = pooled_mean(x, mask)
-        logits = self.classify(self.dropout(embedding))
-        return StudentOutput(logits, embedding, frames, Stages(maps, frames) if self.training else ())
+        return maps, pooled_mean(x, mask)
+
+    def _by_kernels(self, x: Tensor, mask: Tensor | None) -> tuple[list[Tensor], Tensor, Tensor | None]:
+        """Maps of all stages but the last, its frames (n, frames, channels), and their mask."""
+        x = temporal.stem(x, self.stem, self.stem_norm, mask)
+        maps = []
+        for number, stage in enumerate(self.stages):
+            if number:
+                maps.append(temporal.seen(x, stage[0].conv1.in_channels).transpose(1, 2).unsqueeze(2))
+            for block in stage:
+                x, mask = block.by_kernels(x, mask)
+        return maps, temporal.seen(x, self.embedding_width), mask

@@ -8,9 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from embcomp.audio.augment import augment, mix
+from embcomp.audio.augment import augment, changed, mix
 from embcomp.config import TrainingConfig
 from embcomp.distributed import Share
+from embcomp.students.inputs import changed as changed_by_kernels
+from embcomp.students.inputs import fast
 
 
 def augmented(
@@ -38,7 +40,7 @@ def augmented(
         config = replace(config, gain=0.0, equaliser=0.0, mixstyle=0.0, roll=0.0)
     if features.ndim == 4:
         return shifted(features, config.roll, generator, share) if config.roll else features
-    return augment(features, lengths, config, generator, share)
+    return augment(features, lengths, config, generator, share, changed_by_kernels if fast(features) else changed)
 
 
 def augmented_apart(

@@ -15,7 +15,7 @@ from embcomp.config import TrainingConfig
 from embcomp.distributed import ALONE, Group, Share, active, adding, current, joined
 from embcomp.distributed.layers import shared_layers
 from embcomp.errors import ConfigError, ProcessLostError
-from embcomp.students import build_student, fused
+from embcomp.students import build_student, compiled
 from embcomp.training.augment import augmented_apart, shifted
 
 STUDENTS = {
@@ -57,7 +57,7 @@ def test_a_share_of_a_part_lies_where_its_clips_do():
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_on_half_a_batch_is_the_student_on_all_of_it(name, kernels, monkeypatch):
     if not kernels:
-        monkeypatch.setattr(fused, "kernels", lambda *_: None)
+        monkeypatch.setattr(compiled, "kernels", lambda *_: None)
     torch.manual_seed(0)
     whole = build_student(student_settings(**STUDENTS[name]), 4, 3 if name == "cnn" else 24).train()
     half = copy.deepcopy(whole)

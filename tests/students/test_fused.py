@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from embcomp.students import DSCNN, MobileFCN, fused
+from embcomp.students import DSCNN, MobileFCN, compiled, fused
 from embcomp.students.compiled import kernels, why_not
 from embcomp.students.norm import NormReLU
 from embcomp.students.output import frame_mask
@@ -25,7 +25,7 @@ def layers(monkeypatch):
 
     def without(run):
         with monkeypatch.context() as patch:
-            patch.setattr(fused, "kernels", lambda *_: None)
+            patch.setattr(compiled, "kernels", lambda *_: None)
             return run()
 
     return without

@@ -10,7 +10,7 @@ from helpers.settings import student_settings
 from torch import nn
 
 from embcomp.config import read_choice
-from embcomp.students import build_student, frame_mask, fused
+from embcomp.students import build_student, compiled, frame_mask
 from embcomp.students.norm import NormReLU, channels_last
 from embcomp.students.output import unless_full
 
@@ -85,7 +85,7 @@ def test_frozen_weights_get_no_gradient_and_the_input_still_does():
 
 @pytest.mark.parametrize("kind", ["ds_cnn", "cp_resnet", "mobile_fcn"])
 def test_the_maps_of_a_student_keep_their_channels_last(kind, monkeypatch):
-    monkeypatch.setattr(fused, "kernels", lambda *_: None)
+    monkeypatch.setattr(compiled, "kernels", lambda *_: None)
     network = build_student(student_settings(kind=kind), 3, 32).train()
     seen = []
     for module in network.modules():

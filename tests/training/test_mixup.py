@@ -210,7 +210,8 @@ def test_without_mixup_the_draws_are_those_of_batch_and_augmentation_alone():
     rows = torch.multinomial(run.weights, 16, replacement=True, generator=generator)
     longest = int(data.lengths[rows].max())
     expected = augment(data.features[rows][..., :longest], data.lengths[rows], run.config, generator)
-    assert batch.mixing is None and torch.equal(batch.rows, rows) and torch.equal(batch.features, expected)
+    assert batch.mixing is None and torch.equal(batch.rows, rows)
+    torch.testing.assert_close(batch.features, expected)  # the mean of a clip, in other order
     assert torch.equal(run.generator.get_state(), generator.get_state())
 
 

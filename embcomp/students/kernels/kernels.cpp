@@ -11,9 +11,11 @@
 #include "ends.h"
 #include "norms.h"
 #include "pointwise.h"
+#ifndef HALF
+#include "inputs.h"
+#include "temporal.h"
+#endif
 #include "threads.h"
-
-#define API extern "C"
 
 // Weights, and gradients, are as torch has them: (channels, 1, height, width).
 
@@ -34,10 +36,6 @@ static void gather(long threads, long rows, long columns, bool turned, const flo
             to[turned ? j * rows + i : i * columns + j] = sum;
         }
 }
-
-// A batch norm in training: weight, bias, and running statistics, which follow. share is the next batch's in them.
-#define NORM(n) \
-    const float *weight##n, const float *bias##n, float *mean##n, float *var##n, double eps##n, double share##n
 
 // z1 = depthwise(x), z2 = pointwise(relu(norm1(z1))), out = relu(norm2(z2)) * mask, plus x if skip
 API void separable(long threads, long clips, long bands, long frames, long channels, long wide, long stride, long skip,

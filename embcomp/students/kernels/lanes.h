@@ -14,6 +14,7 @@ enum { LANES = 4, WIDE = 4 };
 #endif
 static const long TILE = 96;  // places worked on together: what belongs to them stays in the cache
 
+#define API extern "C"
 #define LOOP(c, count) for (long c = 0; c < (count); c += LANES)
 
 typedef float vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));

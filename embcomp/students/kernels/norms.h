@@ -4,6 +4,10 @@
 
 #include "lanes.h"
 
+// A batch norm in training: weight, bias, and running statistics, which follow. share is the next batch's in them.
+#define NORM(n) \
+    const float *weight##n, const float *bias##n, float *mean##n, float *var##n, double eps##n, double share##n
+
 // Adds up numbers over the processes that a batch is divided among, in place; null where it is whole.
 typedef void (*Add)(double *numbers, long count);
 

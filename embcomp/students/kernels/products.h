@@ -1,4 +1,5 @@
-// Products of matrices: c (rows, columns) = or += a (rows, k) b (k, columns), a block of c in registers.
+// Products of matrices: c (rows, columns) = or += a (rows, k) b (k, columns), a block of c in registers. Rows of a lie
+// `row` apart and its columns `step`; rows of b and of c lie `below` and `under` apart.
 
 #pragma once
 
@@ -28,40 +29,51 @@ enum { AT_ONCE = 1 };
 #endif
 
 template <int ROWS, int COLUMNS, bool ADD>
-static void block(long k, const factor *a, long row, long step, const factor *b, float *c, long width) {
+static void block(long k, const factor *a, long row, long step, const factor *b, long below, float *c, long under) {
     vec sum[ROWS][COLUMNS];
     for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < COLUMNS; j++) sum[i][j] = ADD ? load(c + i * width + j * LANES) : all(0);
+        for (int j = 0; j < COLUMNS; j++) sum[i][j] = ADD ? load(c + i * under + j * LANES) : all(0);
     for (long p = 0; p < k; p++) {
         factors right[COLUMNS];
-        for (int j = 0; j < COLUMNS; j++) right[j] = *(const factors *)(b + p * width + j * LANES);
+        for (int j = 0; j < COLUMNS; j++) right[j] = *(const factors *)(b + p * below + j * LANES);
         for (int i = 0; i < ROWS; i++) {
             factors left = every(a[i * row + p * step]);
             for (int j = 0; j < COLUMNS; j++) sum[i][j] = add_product(sum[i][j], left, right[j]);
         }
     }
     for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < COLUMNS; j++) store(c + i * width + j * LANES, sum[i][j]);
+        for (int j = 0; j < COLUMNS; j++) store(c + i * under + j * LANES, sum[i][j]);
 }
 
 template <int COLUMNS, bool ADD>
-static void strip(long rows, long k, const factor *a, long row, long step, const factor *b, float *c, long width) {
+static void strip(long rows, long k, const factor *a, long row, long step, const factor *b, long below, float *c,
+                  long under) {
     enum { MOST = COLUMNS <= 2 ? 12 : 6 };  // narrow blocks are taller, or their sums would wait for each other
-    for (; rows >= MOST && rows != MOST + 2; rows -= MOST, a += MOST * row, c += MOST * width)
-        block<MOST, COLUMNS, ADD>(k, a, row, step, b, c, width);
-    for (; rows >= 4; rows -= 4, a += 4 * row, c += 4 * width) block<4, COLUMNS, ADD>(k, a, row, step, b, c, width);
-    for (; rows; rows--, a += row, c += width) block<1, COLUMNS, ADD>(k, a, row, step, b, c, width);
+    for (; rows >= MOST && rows != MOST + 2; rows -= MOST, a += MOST * row, c += MOST * under)
+        block<MOST, COLUMNS, ADD>(k, a, row, step, b, below, c, under);
+    for (; rows >= 4; rows -= 4, a += 4 * row, c += 4 * under)
+        block<4, COLUMNS, ADD>(k, a, row, step, b, below, c, under);
+    if (rows == 3) block<3, COLUMNS, ADD>(k, a, row, step, b, below, c, under);
+    if (rows == 2) block<2, COLUMNS, ADD>(k, a, row, step, b, below, c, under);
+    if (rows == 1) block<1, COLUMNS, ADD>(k, a, row, step, b, below, c, under);
 }
 
 template <bool ADD>
-static void product(long rows, long k, long width, const factor *a, long row, long step, const factor *b, float *c) {
+static void product(long rows, long k, long width, const factor *a, long row, long step, const factor *b, long below,
+                    float *c, long under) {
     for (long j = 0; j < width; j += WIDE * LANES) {
         long left = (width - j) / LANES;
-        if (left >= 4 && WIDE >= 4) strip<4, ADD>(rows, k, a, row, step, b + j, c + j, width);
-        else if (left == 3 && WIDE >= 3) strip<3, ADD>(rows, k, a, row, step, b + j, c + j, width);
-        else if (left >= 2) strip<2, ADD>(rows, k, a, row, step, b + j, c + j, width);
-        else strip<1, ADD>(rows, k, a, row, step, b + j, c + j, width);
+        if (left >= 4 && WIDE >= 4) strip<4, ADD>(rows, k, a, row, step, b + j, below, c + j, under);
+        else if (left == 3 && WIDE >= 3) strip<3, ADD>(rows, k, a, row, step, b + j, below, c + j, under);
+        else if (left >= 2) strip<2, ADD>(rows, k, a, row, step, b + j, below, c + j, under);
+        else strip<1, ADD>(rows, k, a, row, step, b + j, below, c + j, under);
     }
+}
+
+// Of matrices whose rows follow each other
+template <bool ADD>
+static void product(long rows, long k, long width, const factor *a, long row, long step, const factor *b, float *c) {
+    product<ADD>(rows, k, width, a, row, step, b, width, c, width);
 }
 
 // b (rows, width) as the right factor of a product over its rows
