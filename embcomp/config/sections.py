@@ -232,6 +232,10 @@ class EvaluationConfig:
     threshold: float = setting(
         0.5, "several labels: a class is predicted from this probability on", at_least=0.001, at_most=0.999
     )
+    all_pairs: bool = setting(
+        False,
+        "compare all variants with each other, not only with the first without a teacher; p is corrected for all of them",
+    )
     probe: bool = setting(True, "also score regressions and neighbours on embeddings, targets, students and log-mels")
     shifts: tuple[str, ...] = setting(
         (), "students also on changed test clips: noise:20 and gain:-12 (dB), band:4000 (Hz), delay:0.1 (s)"

@@ -21,7 +21,7 @@ COMPARED = (
 
 
 def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Every variant against the baseline on each test set, and a sentence for each.
+    """Every variant against the baseline on each test set, or all pairs of variants, and a sentence for each.
 
     The baseline is the first variant without a teacher, else the first of all; where there are no students, the first
     embedding as it is. The corrections are for the variants of one test set, and of one kind of probe.
@@ -51,6 +51,7 @@ def comparisons(plan: Plan, tested: Tested, unseen: str) -> tuple[pd.DataFrame, 
         table = compare(
             by_variant,
             baseline if plan.context.has_students and baseline in by_variant else next(iter(by_variant)),
+            all_pairs=options.all_pairs,
             threshold=options.threshold,
             bootstrap=options.bootstrap,
             confidence=options.confidence,

@@ -296,6 +296,21 @@ def test_a_changed_clip_is_noticed(finished, sets, tmp_path):
     assert run(parse(tiny(root)), folder).made > 0
 
 
+def test_all_pairs_of_variants_are_compared_where_that_is_asked(sets, finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "out")
+    before = pd.read_csv(folder / "comparisons.csv")
+    done = run(parse(tiny(sets, evaluation={"all_pairs": True})), folder)
+    assert done.made == 0
+    key = ["setting", "test_dataset"]
+    for name, those in pd.read_csv(folder / "comparisons.csv").groupby(key):
+        variants = set(those["variant"]) | set(those["baseline"])
+        assert len(those) == len(variants) * (len(variants) - 1) / 2 > len(variants) - 1
+        same = those[those["baseline"] == "no teacher"].merge(before, on=[*key, "variant", "baseline"])
+        assert len(same) == len(variants) - 1
+        np.testing.assert_array_equal(same["difference_x"], same["difference_y"])
+        assert (same["p_corrected_x"] >= same["p_corrected_y"]).all(), name
+
+
 def test_a_direct_distance_to_a_target_of_another_width_is_refused_before_anything_is_trained(sets, tmp_path):
     def compared(**transfer):
         variant = {"name": "direct", "transfer": {"method": "compressed", "distance": "cosine"} | transfer}
