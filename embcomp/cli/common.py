@@ -47,8 +47,11 @@ class _Results(_Place):
     """What is to be written; what is there is brought."""
 
     def of_url(self, url: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        from embcomp.storage.outputs import begun
+        from embcomp.storage.outputs import begun, writing_to
 
+        if ctx is not None and not self.file_okay:
+            # The outermost context ends also where what is asked for turns out to be wrong.
+            ctx.find_root().with_resource(writing_to(url))
         return begun(url)
 
 

@@ -8,13 +8,14 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.storage.places import named
 
 
 @click.command()
 @click.argument("config", type=common.INPUT)
 @click.argument("manifests", nargs=-1, required=True, type=common.MANIFEST)
 @common.set_option
-@common.local_out_option
+@common.out_option
 @json_option
 def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Train on each of MANIFESTS and test on all of them, with the settings of CONFIG (TOML).
@@ -36,4 +37,4 @@ def matrix(config: Path, manifests: tuple[Path, ...], overrides: tuple[str, ...]
         print_json({"scores": rows(result.scores)} | about)
         return
     click.echo((result.folder / "matrix.md").read_text(encoding="utf-8"), nl=False)
-    click.echo(f"matrix.csv, matrix.md and a folder per row: {result.folder}", err=True)
+    click.echo(f"matrix.csv, matrix.md and a folder per row: {named(result.folder)}", err=True)

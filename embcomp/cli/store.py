@@ -29,7 +29,7 @@ def store() -> None:
 @store.command()
 @click.argument("stores", nargs=-1, required=True, type=STORES, metavar="STORE...")
 @click.option("--copy", is_flag=True, help="Copy the rows; by default they stay where they are, and are referred to.")
-@common.local_out_option
+@common.out_option
 def merge(stores: tuple[Path, ...], copy: bool, out: Path) -> None:
     """Join stores of different clips, made in the same way, to one in shards.
 
@@ -68,7 +68,7 @@ def info(path: Path, as_json: bool) -> None:
 
 @store.command("export")
 @click.argument("path", type=STORES, metavar="STORE")
-@click.option("--out", required=True, type=common.FILE, help="Lance table to write, NAME.lance, or Parquet file.")
+@click.option("--out", required=True, type=common.OUT_FILE, help="Lance table to write, NAME.lance, or Parquet file.")
 def export_(path: Path, out: Path) -> None:
     """Write a store as a Parquet file, or as a Lance table, with the columns id, hash and embedding."""
     from embcomp.storage.exchange import export_store
@@ -86,7 +86,7 @@ def export_(path: Path, out: Path) -> None:
     type=click.Choice(["float32", "float16"]),
     help="Of the stored numbers.  [default: as exported, or float32]",
 )
-@common.local_out_option
+@common.out_option
 def import_(files: tuple[Path, ...], per_shard: int, dtype: str | None, out: Path) -> None:
     """Write Parquet files or Lance tables with a column of ids and one of vectors as a store in shards."""
     from embcomp.storage.exchange import import_tables

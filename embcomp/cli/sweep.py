@@ -35,7 +35,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str | None)
 )
 @click.option("--margin", default=0.02, show_default=True, help="Accepted loss of score against the full embedding.")
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="Folds, split by group.")
-@common.local_out_option
+@common.out_option
 @common.split_option
 @common.group_column_option
 @common.seed_option

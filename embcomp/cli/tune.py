@@ -8,6 +8,7 @@ import click
 
 from embcomp.cli import common
 from embcomp.cli.machine import json_option, print_json, rows
+from embcomp.storage.places import named
 
 
 @click.command()
@@ -18,7 +19,7 @@ from embcomp.cli.machine import json_option, print_json, rows
 )
 @click.option("--variant", default="", metavar="NAME", help="Which variant of the file.")
 @common.set_option
-@common.local_out_option
+@common.out_option
 @common.seed_option
 @json_option
 def tune(
@@ -59,4 +60,4 @@ def tune(
         print_json(about | {"trials": rows(found.trials), "folder": found.folder})
         return
     click.echo((found.folder / "report.md").read_text(encoding="utf-8"), nl=False)
-    click.echo(f"tuned.toml, trials.csv, report.md: {found.folder}", err=True)
+    click.echo(f"tuned.toml, trials.csv, report.md: {named(found.folder)}", err=True)

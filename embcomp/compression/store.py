@@ -67,19 +67,35 @@ def apply(
     ConfigError
         There is no such engine.
     """
+    from embcomp.engines import ENGINES
+    from embcomp.storage.outputs import results_at
+
+    choose("engine", engine, ENGINES)
+    with results_at(out) as folder:
+        return _apply(compressor, store, folder, ids, dtype, workers, engine, threads)
+
+
+def _apply(
+    compressor: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    out: Path,
+    ids: Sequence[str] | None,
+    dtype: str,
+    workers: int | None,
+    engine: str,
+    threads: int,
+) -> EmbeddingStore:
     from embcomp.compression.sharded import apply_shards
     from embcomp.compression.spread_rows import spread_rows
-    from embcomp.engines import ENGINES, open_engine
+    from embcomp.engines import open_engine
     from embcomp.storage.bringing import brought
     from embcomp.storage.files import file_hash
-    from embcomp.storage.outputs import begun
     from embcomp.storage.shards import is_sharded
     from embcomp.storage.store import write_store
     from embcomp.storage.taught import keep, kept, together
     from embcomp.storage.vectors import open_vectors
 
-    choose("engine", engine, ENGINES)
-    out, store, compressor = begun(out), brought(store), brought(compressor)
+    store, compressor = brought(store), brought(compressor)
     fitted, source = Compressor.load(compressor), open_vectors(store, ids)
     if source.dim != fitted.n_features_in_:
         raise StoreError(

@@ -20,6 +20,7 @@ from embcomp.evaluation.table import Setting
 from embcomp.pipeline import run
 from embcomp.report.tables import escaped
 from embcomp.storage.files import write_json, write_table, write_text
+from embcomp.storage.outputs import into_results
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.storage.places import relative
 from embcomp.training.devices import check_device
@@ -66,6 +67,7 @@ class MatrixResult:
     left_out: dict[str, dict[str, int]]
 
 
+@into_results
 def matrix(
     config: RunConfig,
     manifests: Sequence[str | os.PathLike],

@@ -15,6 +15,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.errors import MissingDependencyError
 from embcomp.evaluation.dimension import DEFAULT_METHODS, Recommendation, dimension_curve, plot_curve, recommend
 from embcomp.storage.files import write_table
+from embcomp.storage.outputs import into_results
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.teachers import StoredTeacher
 
@@ -42,6 +43,7 @@ class SweepResult:
     no_plot: str
 
 
+@into_results
 def sweep(
     store: str | os.PathLike,
     manifest: Manifest,

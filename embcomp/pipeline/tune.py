@@ -21,6 +21,7 @@ from embcomp.pipeline.runner import Progress, validation_scores
 from embcomp.pipeline.search_space import Dimension, override, read_space
 from embcomp.storage.arrays import WriterLock
 from embcomp.storage.files import fingerprint, read_json, write_json, write_table, write_text
+from embcomp.storage.outputs import ended, into_results
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.storage.places import absolute
 
@@ -54,6 +55,7 @@ class Tuned:
     importance: dict[str, float]
 
 
+@into_results
 def tune(
     config: str | os.PathLike,
     out: str | os.PathLike,
@@ -138,6 +140,7 @@ def tune(
             state = optuna.trial.TrialState.FAIL if problem else optuna.trial.TrialState.COMPLETE
             study.tell(trial, None if problem else outcome["mean"], state=state)
             write_table(out / "trials.csv", _table(study, space))
+            ended(out)  # what optuna has written; another machine would make the trials again
         return _concluded(optuna, study, space, settings, out, seed)
 
 

@@ -31,6 +31,8 @@ create table if not exists files (url text primary key, tag text, whole integer,
 create table if not exists due (url text primary key);
 create table if not exists total (bytes integer);
 insert into total select 0 where not exists (select 1 from total);
+create table if not exists owner (name text);
+insert into owner select lower(hex(randomblob(8))) where not exists (select 1 from owner);
 """
 _COLUMNS = "tag, whole, bytes, hash, parts, stamp"
 _local = threading.local()
@@ -138,6 +140,11 @@ def due_below(url: str) -> list[str]:
         "select url from due where url = ? or substr(url, 1, ?) = ? order by url", url, len(url) + 1, f"{url}/"
     )
     return [row[0] for row in rows]
+
+
+def owner() -> str:
+    """A name of this cache that no other has."""
+    return _asked("select name from owner")[0][0]
 
 
 def ranges_of(path: Path) -> Path:

@@ -17,6 +17,7 @@ from embcomp.storage.bringing import brought
 from embcomp.storage.files import file_hash, fingerprint, new_folder
 from embcomp.storage.lance import SUFFIX, LanceTable, is_lance, write_lance
 from embcomp.storage.merging import refuse_twice, write_index, write_names
+from embcomp.storage.outputs import begun, into_results
 from embcomp.storage.ownership import strangers
 from embcomp.storage.parquet import import_pyarrow
 from embcomp.storage.publishing import publishing
@@ -49,7 +50,7 @@ def export_store(
         pyarrow, or for Lance tables pylance, is not installed.
     """
     pyarrow = import_pyarrow()
-    source, out = EmbeddingStore.open(store), Path(out)
+    source, out = EmbeddingStore.open(store), begun(out)
     if os.path.lexists(out):
         raise StoreError(f"{out} already exists; choose another --out")
     width = source.data.shape[1]
@@ -85,6 +86,7 @@ def _write_parquet(out: Path, schema: Any, batches: Iterator[Any]) -> None:
     pyarrow = import_pyarrow()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
@@ -96,6 +98,7 @@ def _write_parquet(out: Path, schema: Any, batches: Iterator[Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@into_results
 def import_tables(
     files: Sequence[str | os.PathLike],
     out: str | os.PathLike,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from embcomp.errors import ArtifactError, EmbcompError, why
+from embcomp.storage.alive import is_alive
 from embcomp.storage.imposters import head_of, imposter
 from embcomp.storage.publishing import publishing
 
@@ -280,7 +281,7 @@ def recover(path: str | os.PathLike) -> None:
     except (OSError, ValueError):
         return  # whoever writes next says what is wrong
     for name, match in found:
-        if match is None or _alive(int(match[1])):
+        if match is None or is_alive(int(match[1])):
             continue
         left = path.with_name(name)
         with contextlib.suppress(OSError):
@@ -290,15 +291,3 @@ def recover(path: str | os.PathLike) -> None:
                 shutil.rmtree(left)
             else:
                 left.unlink()
-
-
-def _alive(process: int) -> bool:
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True

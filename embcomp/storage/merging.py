@@ -12,8 +12,9 @@ import numpy as np
 
 from embcomp.errors import StoreError, counted, why
 from embcomp.storage.files import file_hash, new_folder, write_json
+from embcomp.storage.outputs import into_results
 from embcomp.storage.ownership import strangers
-from embcomp.storage.places import is_url, named
+from embcomp.storage.places import is_url, named, url_of
 from embcomp.storage.shards import FORMAT, NAMES, is_sharded
 from embcomp.storage.store import EmbeddingStore
 from embcomp.storage.taught import keep, kept, together
@@ -23,6 +24,7 @@ PARTS = 256  # of all keys, looked through one at a time for those that are ther
 SHOWN = 5
 
 
+@into_results
 def merge_stores(
     stores: Sequence[str | os.PathLike],
     out: str | os.PathLike,
@@ -39,7 +41,7 @@ def merge_stores(
     out : path
         Folder to write; it must not exist, or be empty.
     copy : bool, default=False
-        Copy the rows. By default they stay where they are, and `out` has the paths to them.
+        Copy the rows, as must be where `out` is a URL. By default they stay where they are, and `out` has the paths to them.
     progress : callable, optional
         Called with the number of rows just done.
 
@@ -50,8 +52,8 @@ def merge_stores(
     Raises
     ------
     StoreError
-        A store is missing or damaged, two differ in teacher, settings, dimensions or type, an id is in two of them, one is
-        remote and not copied, or `out` exists.
+        A store is missing or damaged, two differ in teacher, settings, dimensions or type, an id is in two of them, one, or
+        `out`, is remote and rows are not copied, or `out` exists.
     """
     out = Path(out).absolute()
     if out.exists() and not (out.is_dir() and not strangers(out)):
@@ -62,6 +64,10 @@ def merge_stores(
     if far and not copy:
         raise StoreError(
             f"{far[0]} is remote, and its copy here may be dropped from the cache; join with --copy (copy=True)"
+        )
+    if url_of(out) and not copy:
+        raise StoreError(
+            f"{url_of(out)} is read by other machines, which have no {stores[0]}; join with --copy (copy=True)"
         )
     opened = [EmbeddingStore.open(path) for path in stores]
     for one in opened[1:]:

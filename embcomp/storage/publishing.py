@@ -15,6 +15,7 @@ from pathlib import Path
 from embcomp.errors import ConfigError
 from embcomp.storage import cached, remote
 from embcomp.storage.places import url_of
+from embcomp.storage.writers import refuse_lost
 
 UPLOADING = ".uploading"  # in a remote folder that is not whole yet
 TOGETHER = 8  # files uploaded at the same time
@@ -45,12 +46,20 @@ def withdraw(path: str | os.PathLike) -> None:
     Path(path).unlink(missing_ok=True)
     url = _due(path)
     if url and cached.entry(url).tag:
+        refuse_lost(url)
         remote.remove(url)
         cached.forget(url)
 
 
 def upload(url: str, path: Path) -> None:
-    """Upload a file, or a folder with all that is in it, and strike the note that it is due."""
+    """Upload a file, or a folder with all that is in it, and strike the note that it is due.
+
+    Raises
+    ------
+    RemoteError
+        It cannot be uploaded, or another machine has taken over there.
+    """
+    refuse_lost(url)
     if path.is_dir():
         _upload_folder(url, path)
     elif path.is_file():
@@ -60,6 +69,7 @@ def upload(url: str, path: Path) -> None:
 
 def upload_changed(url: str, path: Path) -> None:
     """Upload the files of a folder that were written by others than embcomp, as by a library that keeps curves."""
+    refuse_lost(url)
     known = cached.known_below(url)
     names = (name for name in _names(path) if not _HIDDEN.search(f"/{name}"))
     _upload_files(

@@ -17,6 +17,7 @@ from embcomp.errors import MissingDependencyError, RemoteError
 from embcomp.extras import imported
 from embcomp.storage.places import SCHEMES, shown
 
+WRITER = ".writer.json"  # in a folder that is written to, see `embcomp.storage.writers`
 TRIES = 5
 FRESH = 300.0  # seconds for which a file that was looked at is not looked at again
 REMEMBERED = 200_000  # files whose looks are remembered
@@ -91,7 +92,10 @@ def forget(url: str) -> None:
 
 
 def listing(url: str) -> dict[str, Info]:
-    """Files in a remote folder and below it, by their names relative to it; empty where there are none."""
+    """Files in a remote folder and below it, by their names relative to it; empty where there are none.
+
+    Without the marks of those who write there.
+    """
     start = _bare(url).rstrip("/") + "/"
     try:
         found = _tried(f"cannot list {url}", lambda: _system(url).find(_bare(url), detail=True))
@@ -99,7 +103,9 @@ def listing(url: str) -> dict[str, Info]:
         return {}
     inside = {name if name.startswith(start) else "/" + name: about for name, about in found.items()}
     return {
-        name[len(start) :]: _info(url, about) for name, about in sorted(inside.items()) if name[len(start) :].strip("/")
+        name[len(start) :]: _info(url, about)
+        for name, about in sorted(inside.items())
+        if name[len(start) :].strip("/") and not name.rpartition("/")[2].startswith(WRITER)
     }
 
 
@@ -150,18 +156,11 @@ def put(path: str | os.PathLike, url: str) -> Info:
     RemoteError
         It cannot be written. The file here is as it was: the same command goes on with it.
     """
-    place, local = _bare(url), os.fspath(path)
+    local = os.fspath(path)
 
     def upload() -> None:
-        system = _system(url)
-        if not url.startswith("file:"):
-            system.put_file(local, place)
-            return
-        # Of all the systems here the one whose writers are seen at work.
-        half = f"{place}.{os.getpid()}.tmp"
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        system.put_file(local, half)
-        os.replace(half, place)
+        with _whole(url) as place:
+            _system(url).put_file(local, place)
 
     _sent(url, upload)
     found = look(url)
@@ -171,10 +170,27 @@ def put(path: str | os.PathLike, url: str) -> Info:
 
 
 def write(content: bytes, url: str) -> None:
-    """Upload a few bytes."""
-    if url.startswith("file:"):
-        os.makedirs(os.path.dirname(_bare(url)), exist_ok=True)
-    _sent(url, lambda: _system(url).pipe_file(_bare(url), content))
+    """Upload a few bytes; a reader sees all of them or nothing."""
+
+    def upload() -> None:
+        with _whole(url) as place:
+            _system(url).pipe_file(place, content)
+
+    _sent(url, upload)
+
+
+@contextlib.contextmanager
+def _whole(url: str) -> Iterator[str]:
+    """Where to write a file that appears at its URL when the block ends."""
+    place = _bare(url)
+    if not url.startswith("file:"):
+        yield place
+        return
+    # Of all the systems here the one whose writers are seen at work.
+    half = f"{place}.{os.getpid()}.tmp"
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    yield half
+    os.replace(half, place)
 
 
 def _sent(url: str, send: Callable[[], Any]) -> None:
@@ -192,6 +208,13 @@ def remove(url: str) -> None:
     forget(url)
     with contextlib.suppress(*MISSING):
         _tried(f"cannot delete {url}", lambda: _system(url).rm_file(_bare(url)))
+
+
+def remove_empty(url: str) -> None:
+    """Delete a folder with nothing in it; only those of disks can be empty."""
+    if url.startswith("file:"):
+        with contextlib.suppress(OSError):
+            os.rmdir(_bare(url))
 
 
 def together(call: Callable[[Value], object], given: Iterable[Value], threads: int) -> None:

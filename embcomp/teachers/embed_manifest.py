@@ -16,7 +16,7 @@ from embcomp.data.manifest import Manifest
 from embcomp.engines import open_engine
 from embcomp.errors import BadClip, ConfigError
 from embcomp.storage.files import fingerprint
-from embcomp.storage.outputs import begun
+from embcomp.storage.outputs import begun, into_results
 from embcomp.storage.ownership import refuse_foreign
 from embcomp.storage.places import named
 from embcomp.storage.store import EmbeddingStore
@@ -55,6 +55,7 @@ class Embedded:
     views: tuple[EmbeddingStore, ...] = ()
 
 
+@into_results
 def embed_manifest(
     manifest: Manifest,
     out: str | os.PathLike,
@@ -133,7 +134,6 @@ def embed_manifest(
     >>> found.store.dim                                                              # doctest: +SKIP
     1536
     """
-    out = begun(out)
     refuse_foreign(out, "store")
     progress = progress or (lambda stage, done, total: None)
     settings = read_choice("teacher", {"spec": teacher, **(options or {})}) if isinstance(teacher, str) else teacher

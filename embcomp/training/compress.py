@@ -16,7 +16,7 @@ from embcomp.data.labels import Labels, encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, WEIGHTS
-from embcomp.storage.outputs import begun
+from embcomp.storage.outputs import into_results
 from embcomp.storage.ownership import advice, kind_of, strangers
 from embcomp.storage.vectors import matched, open_vectors
 
@@ -53,6 +53,7 @@ def _target(labels: Labels | None) -> Any:
     return None if labels is None else (labels.matrix if labels.multi_label else labels.index)
 
 
+@into_results
 def compress(
     store: str | os.PathLike,
     out: str | os.PathLike,
@@ -102,7 +103,7 @@ def compress(
     StoreError
         There is no store, it is empty, or it lacks a clip of the manifest.
     """
-    config, out = config or CompressorConfig(), begun(out)
+    config = config or CompressorConfig()
     if Path(out).exists() and not (Path(out).is_dir() and not strangers(out)):
         mend = advice(out, "compressor", (CONFIG, WEIGHTS))
         raise ArtifactError(f"{out} already exists ({kind_of(out) or 'not of embcomp'}); {mend}")

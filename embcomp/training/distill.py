@@ -18,7 +18,7 @@ from embcomp.errors import ArtifactError, ConfigError, StoreError
 from embcomp.storage.artifact import CONFIG, OWN_NOTES, WEIGHTS
 from embcomp.storage.bringing import here
 from embcomp.storage.files import fingerprint
-from embcomp.storage.outputs import begun
+from embcomp.storage.outputs import begun, writing_to
 from embcomp.storage.ownership import advice, refuse_foreign, strangers
 from embcomp.storage.publishing import withdraw
 from embcomp.storage.store import EmbeddingStore
@@ -99,10 +99,11 @@ def distill(
     TRACKERS[variant.training.log].check()
     with joined(device) as group:
         check_processes(variant.training.processes, group)
-        return _distill(
-            manifest, begun(out), variant, targets, unlabelled, views, teacher, audio or AudioConfig(), data, validation,
-            seed, device, skip_bad, cache, progress, group,
-        )  # fmt: skip
+        with writing_to(out):
+            return _distill(
+                manifest, begun(out), variant, targets, unlabelled, views, teacher, audio or AudioConfig(), data, validation,
+                seed, device, skip_bad, cache, progress, group,
+            )  # fmt: skip
 
 
 def _distill(
