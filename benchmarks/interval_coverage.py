@@ -66,7 +66,7 @@ def measure(groups: int, sets: int, truth: dict[str, float], replicates: int = 1
     return {name: tuple(counts / sets) for name, counts in held.items()}
 
 
-def true_values(groups: int = 20_000) -> dict[str, float]:
+def true_values(groups: int) -> dict[str, float]:
     """The metrics of very many groups."""
     bounds = tuple(Bound(rows) for rows in simulated(1, groups))
     return {name: float(value[0]) for name, value in values(bounds, np.ones((groups, 1))).items()}
@@ -77,8 +77,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--groups", type=int, nargs="+", default=GROUPS)
+    parser.add_argument(
+        "--truth", type=int, default=20_000, help="groups that the true values are of (default: %(default)s)"
+    )
     options = parser.parse_args()
-    truth = true_values()
+    truth = true_values(options.truth)
     columns = [measure(groups, options.sets, truth) for groups in options.groups]
     print("| metric | " + " | ".join(f"{groups} groups" for groups in options.groups) + " |")  # noqa: T201
     print("|---" * (len(columns) + 1) + "|")  # noqa: T201

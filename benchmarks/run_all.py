@@ -81,7 +81,7 @@ BENCHMARKS = (
     Benchmark("What `embcomp plan` says, and what a run of ten times the size takes", "plan.py", ("--only", "one student, short clips", "--clips", "1500", "--calibrate", "15"), ("--small",)),
     Benchmark("Ten million rows of 64 dimensions in shards", "shards.py"),
     Benchmark("One store embedded by two workers, locally and on Ray", "engines.py"),
-    Benchmark("Training with unlabelled clips on disk", "unlabelled.py", ("--steps", "200"), None),
+    Benchmark("Training with unlabelled clips on disk", "unlabelled.py", ("--steps", "200"), ("--clips", "600,700", "--steps", "20")),
     Benchmark("Prediction on long recordings", "long_recording.py", (str(FSDD), "--hours", "0.1,1"), None, (FSDD,)),
     Benchmark("From a manifest to exported files, ESC-10", "deploy.py", ("--manifest", str(ESC10)), None, (ESC10,)),
 )  # fmt: skip
