@@ -197,7 +197,9 @@ class Clips:
         A file that cannot be read has the hash ``"unreadable"``; `bad_clips` says why.
         """
         paths = self.manifest.table["path"].tolist()
-        first_row = {path: row for row, path in reversed(list(enumerate(paths)))}
+        first_row: dict[str, int] = {}
+        for row, path in enumerate(paths):
+            first_row.setdefault(path, row)
 
         def key_of(row: int) -> str:
             try:

@@ -91,7 +91,7 @@ def _apply(
     from embcomp.storage.bringing import brought
     from embcomp.storage.files import file_hash
     from embcomp.storage.shards import is_sharded
-    from embcomp.storage.store import write_store
+    from embcomp.storage.store import EmbeddingStore, write_store
     from embcomp.storage.taught import keep, kept, together
     from embcomp.storage.vectors import open_vectors
 
@@ -115,8 +115,12 @@ def _apply(
         with crew as opened:
             return apply_shards(fitted, source, out, settings, dtype, taught, opened, compressor)
 
+    # Not through the memory map: pages of all rows would count as this process's memory.
+    read = source.reader(source.ids) if type(source) is EmbeddingStore and source.frames == 1 else None
+
     def produce(rows: np.ndarray) -> np.ndarray:
-        return fitted.transform(source.take([source.ids[row] for row in rows]))
+        vectors = read(rows) if read is not None else source.take([source.ids[row] for row in rows])
+        return fitted.transform(vectors)
 
     with crew as opened:
         spread = None if opened is None else spread_rows(opened, compressor, source, out)

@@ -183,8 +183,7 @@ class Manifest:
         """What groups are made of: ``group`` where any is given, else ``file`` where one holds several clips, else ``clip``."""
         if self.table["given"].any():
             return "group"
-        parts = self.table["start"].notna() | self.table["end"].notna()
-        return "file" if parts.any() or self.table["group"].duplicated().any() else "clip"
+        return "file" if _has_times(self.table) or self.table["group"].duplicated().any() else "clip"
 
     @property
     def unseen(self) -> str:
@@ -242,6 +241,8 @@ class Manifest:
 
     @cached_property
     def _intervals(self) -> list[tuple[float | None, float | None]]:
+        if not _has_times(self.table):
+            return [(None, None)] * len(self)
         ends = (
             [None if np.isnan(value) else value for value in self.table[name].tolist()] for name in ("start", "end")
         )
@@ -278,7 +279,14 @@ class Manifest:
         return self.select(np.isin(self.splits, list(names)))
 
 
+def _has_times(table: pd.DataFrame) -> bool:
+    """Whether any row is a part of its file."""
+    return bool(table["start"].notna().any() or table["end"].notna().any())
+
+
 def _ids(table: pd.DataFrame) -> list[str]:
+    if not _has_times(table):
+        return table["path"].tolist()
     ends = ([None if np.isnan(value) else value for value in table[name]] for name in ("start", "end"))
     return [part_key(*place) for place in zip(table["path"], *ends)]
 
@@ -326,11 +334,15 @@ def _slashed(paths: pd.Series, folder: Path) -> pd.Series:
 
 def _with_file(table: pd.DataFrame) -> pd.Series:
     """The group of each clip; one without shares that of its file, which is the file itself if it has none, or several."""
+    given = table["given"]
+    if given.all():
+        return table["group"]
     files = table["path"].map(posixpath.normpath)
-    known = table[table["given"]].groupby(files[table["given"]])["group"].agg(lambda found: tuple(dict.fromkeys(found)))
-    alone = {file: found[0] for file, found in known.items() if len(found) == 1}
+    only: dict[str, str] = {}  # "" where a file has several
+    for file, group in zip(files[given], table["group"][given]):
+        only[file] = group if only.get(file, group) == group else ""
     first = dict(zip(files[::-1], table["path"][::-1]))
-    return table["group"].where(table["given"], files.map(lambda file: alone.get(file, first[file])))
+    return table["group"].where(given, files.map(lambda file: only.get(file) or first[file]))
 
 
 def _about_groups(name: str, manifest: Manifest, without: int) -> str:

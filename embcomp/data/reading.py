@@ -71,7 +71,8 @@ def read_cells(path: Path, what: str = "manifest") -> Cells:
         if uneven := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
             said = f"line {uneven[2]} has {uneven[3]} cells, the lines above it {uneven[1]}; quote cells that hold a separator"
         raise ManifestError(f"cannot read {path} as CSV: {said}") from None
-    rows = _lines(table) + bool(directive)
+    # Only in quotes can a cell hold a line break.
+    rows = (_lines(table) if '"' in text else np.arange(1, len(table) + 1)) + bool(directive)
     names = [str(name).strip() for name in table.iloc[0]]
     table = table.iloc[1:]
     table.columns = names

@@ -310,9 +310,9 @@ def _warnings(plan: Estimate, config: RunConfig, sets: Sets, machine: Machine) -
             f"{plan.workers} workers of {config.threads} threads are more than the {machine.cores} cores of {machine.name}"
         )
     held = next((one for one in plan.stages if one.stage == "set-up"), None)
-    if held is not None and held.memory > 64e9:
+    if held is not None and held.memory > 64e9 and config.device != "cpu":
         found.append(
-            "log-mels of all clips with labels are held in memory; name clips whose labels are not needed in data.unlabelled, "
-            "from where they are read batch by batch"
+            "on a GPU log-mels of all clips with labels are held in memory; name clips whose labels are not needed in "
+            "data.unlabelled, from where they are read batch by batch"
         )
     return found

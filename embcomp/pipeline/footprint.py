@@ -115,21 +115,25 @@ class Footprint:
     def grown(self, stage: str, counts: Counts, patches: int) -> float:
         """Least that a stage holds of the clips, bytes."""
         names = BYTES_A_CLIP * counts.total
-        if stage == "teacher":  # drawn one by one, put together, standardised
+        if stage == "teacher":  # as they are, and in double precision
             return names + 3 * 4 * self.patch * patches
         learned = counts.fit + counts.unlabelled
         if stage == "compressors":
             return names + 4 * self.embedding * counts.fit
         if stage == "students":
-            # Of the clips with labels all log-mels, twice while they are read, and of others if they are few; many targets
-            # are on disk.
-            clips = 2 * counts.fit + counts.validation + (0 if self._streams(counts) else 2 * counts.unlabelled)
+            # Log-mels are there twice while they are read; many of them, and many targets, are on disk.
+            labelled = 0 if self._streams_labelled(counts) else 2 * counts.fit + counts.validation
+            clips = labelled + (0 if self._streams(counts) else 2 * counts.unlabelled)
             return names + self.held * clips + min(8 * self.target * learned, 2 * HELD)
         if stage == "tests":
             return names + 2 * self.held * max(counts.test, *counts.sets[: len(counts.sets) - counts.pools])
         if stage == "probes":
             return names + 2 * (self.held + 4 * self.embedding) * (counts.fit + counts.tested)
         return names
+
+    def _streams_labelled(self, counts: Counts) -> bool:
+        """Whether the log-mels of labelled clips are read for every batch."""
+        return self.config.device == "cpu" and self.logmel * (counts.fit + counts.validation) > IN_MEMORY
 
     def memory(self, stage: str) -> float:
         """Bytes at the peak of a stage: what a process takes by itself, and what it holds of the clips."""

@@ -37,7 +37,7 @@ from embcomp.pipeline.stages.views import ViewJob, make_view
 from embcomp.pipeline.workspace import Dataset, Split, Workspace, make_splits
 from embcomp.storage.files import write_json, write_text
 from embcomp.storage.store import EmbeddingStore
-from embcomp.teachers.kmeans import SAMPLE_RATE
+from embcomp.teachers.kmeans import FEW, SAMPLE_RATE
 from embcomp.training.compress import fit_compressor
 
 WARM = 2  # steps before those that are timed
@@ -154,6 +154,8 @@ def patches_of(options: dict[str, Any], clips: int, seconds: float) -> int:
     wanted = options.get("patches", 0)
     frames = 1 + round(seconds * SAMPLE_RATE) // HOP
     available = max(1, frames - options.get("patch_frames", 1) + 1)
+    if clips > wanted // FEW:
+        return min(clips * available, wanted)
     return clips * min(available, -(-wanted // max(clips, 1)))
 
 

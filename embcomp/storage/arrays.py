@@ -84,11 +84,13 @@ class RowFile:
         runs = np.flatnonzero(np.diff(rows[order]) != 1) + 1
         try:
             if 4 * len(runs) < len(rows):  # rows that follow each other are read at once
-                together = np.empty_like(found)
+                in_order = bool((np.diff(rows) >= 0).all())
+                together = found if in_order else np.empty_like(found)
                 for start, stop in zip([0, *runs.tolist()], [*runs.tolist(), len(rows)]):
                     if stop > start:
                         self._read(int(rows[order[start]]), together[start:stop], size)
-                found[order] = together
+                if not in_order:
+                    found[order] = together
                 return found
             for place in order:
                 self._read(int(rows[place]), found[place], size)

@@ -98,21 +98,17 @@ class EmbeddingStore:
                 return cls._sharded(path, meta)
             data = open_array(path / "data.npy")
             check_regular(path / "index.csv")
-            with open(path / "index.csv", encoding="utf-8", newline="") as file:
-                rows = list(csv.reader(file))
+            ids, hashes = _index_of(path)
         except StoreError:
             raise
         except (OSError, ValueError, csv.Error) as error:  # an ArtifactError is a ValueError
             raise StoreError(f"{path} is not a whole store ({error}); {_mend(path)}") from error
         if not isinstance(meta, dict) or not meta.get("complete") or meta.get("format") != FORMAT:
             raise StoreError(f"{path}/meta.json does not describe a finished store of format {FORMAT}")
-        if rows[:1] != [["id", "hash"]] or any(len(row) != 2 for row in rows):
-            raise StoreError(f"{path}/index.csv must have the columns id,hash")
-        if data.ndim != 2 or str(data.dtype) not in DTYPES or len(data) != len(rows) - 1:
+        if data.ndim != 2 or str(data.dtype) not in DTYPES or len(data) != len(ids):
             raise StoreError(
-                f"{path}: data.npy is {data.shape} {data.dtype}, index.csv names {len(rows) - 1} rows; {_mend(path)}"
+                f"{path}: data.npy is {data.shape} {data.dtype}, index.csv names {len(ids)} rows; {_mend(path)}"
             )
-        ids, hashes = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
         if len(set(ids)) != len(ids) or not isinstance(meta.get("settings"), dict):
             raise StoreError(f"{path} names a clip twice or has no settings; {_mend(path)}")
         _check_frames(path, meta["settings"], data.shape[1])
@@ -206,6 +202,23 @@ class EmbeddingStore:
         rows = self.rows(ids)
         file = self.data if self._index is not None else RowFile(self.path / "data.npy")
         return lambda numbers: file.take(rows[numbers]).astype(np.float32, copy=False)
+
+
+def _index_of(path: Path) -> tuple[list[str], list[str]]:
+    """Ids and hashes of a store's rows; row by row, as a list of all cells would take twice their memory."""
+    ids, hashes = [], []
+    with open(path / "index.csv", encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        whole = next(rows, None) == ["id", "hash"]
+        for row in rows:
+            if len(row) != 2:
+                whole = False
+                break
+            ids.append(row[0])
+            hashes.append(row[1])
+    if not whole:
+        raise StoreError(f"{path}/index.csv must have the columns id,hash")
+    return ids, hashes
 
 
 def _check_frames(path: Path, settings: Mapping[str, Any], width: int) -> None:

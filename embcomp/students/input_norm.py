@@ -121,7 +121,8 @@ def _moments(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]
     mask = frame_mask(lengths, features.shape[-1]).unsqueeze(1)
     count = mask.sum()
     mean = (features * mask).sum((0, 2)) / count
-    return count, mean, ((features - mean.view(1, -1, 1)).square() * mask).sum((0, 2)) / count
+    squares = (features - mean.view(1, -1, 1)).square_().mul_(mask)  # in place: these are all clips
+    return count, mean, squares.sum((0, 2)) / count
 
 
 class Pcen(nn.Module):

@@ -50,6 +50,10 @@ class TeacherSettings(ChoiceSettings):
         """Whether it must be learned from clips, without their labels, before it can embed any."""
         return False
 
+    def learned_as(self, clips: int) -> list[str]:
+        """What a key must say of how it is learned from so many clips, beside these settings; empty for most."""
+        return []
+
     @property
     def members(self) -> tuple[TeacherSettings, ...]:
         """Settings of the teachers that it is made of; none of an ordinary one."""
@@ -142,6 +146,11 @@ class Teacher(Choice):
             How many there are in all.
         """
         raise ConfigError(f"the teacher {cls.name} is not learned from clips")
+
+    @classmethod
+    def most_clips(cls, settings: TeacherSettings) -> int | None:
+        """How many clips `learn` has a use for; of more, so many are drawn before any is decoded. None: all."""
+        return None
 
     @classmethod
     def learned_from(cls, settings: TeacherSettings, manifests: Sequence[Manifest] = ()) -> dict[str, Seen | None]:

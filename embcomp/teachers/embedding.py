@@ -173,6 +173,8 @@ def learned_teacher(
 ) -> Teacher:
     """Learn a teacher from clips, decoded at its own rate, and save it at `path`; or open it if it is there.
 
+    Of more clips than it has a use for (`Teacher.most_clips`), some are drawn by its seed and the others not decoded.
+
     Parameters
     ----------
     clips : Clips, or several
@@ -196,7 +198,7 @@ def learned_teacher(
                 f"{path} was learned from other clips or settings; use it as {choice.name}:{path}, or choose another --out"
             )
         return teacher
-    parts = [clips] if isinstance(clips, Clips) else clips
+    parts = _to_learn([clips] if isinstance(clips, Clips) else clips, settings)
     batches = (
         (waveforms, lengths) for part in parts for _, waveforms, lengths in part.at(choice.sample_rate).batches(64)
     )
@@ -204,6 +206,20 @@ def learned_teacher(
     teacher.learned_on, teacher.seen = learned_on, None if hashes is None else Seen.of(hashes)
     teacher.save(path)
     return teacher
+
+
+def _to_learn(parts: Sequence[Clips], settings: TeacherSettings) -> Sequence[Clips]:
+    """The clips that a teacher learns from, in order."""
+    count, most = sum(map(len, parts)), settings.choice.most_clips(settings)
+    if most is None or count <= most:
+        return parts
+    chosen = np.sort(np.random.default_rng(settings.seed).permutation(count)[:most])
+    ends = np.cumsum([len(part) for part in parts])
+    found = []
+    for part, end in zip(parts, ends):
+        first, last = np.searchsorted(chosen, (end - len(part), end))
+        found.append(replace(part, manifest=part.manifest.select(chosen[first:last] - (end - len(part)))))
+    return found
 
 
 def embedder(clips: Clips, teacher: Teacher) -> Callable[[np.ndarray], np.ndarray]:

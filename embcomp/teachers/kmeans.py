@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ SAMPLE_RATE = 16_000
 AUDIO = AudioConfig(sample_rate=SAMPLE_RATE, n_mels=N_MELS, n_fft=512, win_length=400, hop_length=160)
 ITERATIONS = 15
 BLOCK = 4096  # frames of all clips described at once
+ROOM = 4096  # patches that memory is taken for at first
+FEW = 4  # patches a clip: of fewer, rounding every clip's share up would add up to far more than were asked for
 
 
 class KMeansTeacher(Teacher):
@@ -78,6 +81,9 @@ class KMeansTeacher(Teacher):
         def learns(self) -> bool:
             return not self.argument
 
+        def learned_as(self, clips: int) -> list[str]:
+            return ["no more patches than asked for"] if clips > self.patches // FEW else []
+
     def __init__(self, mean: Tensor, whiten: Tensor, centroids: Tensor, frames: int = 1):
         # In one memory layout, whether learned just now or read back: products then round the same.
         self.mean, self.whiten, self.centroids = (part.contiguous().clone() for part in (mean, whiten, centroids))
@@ -104,7 +110,8 @@ class KMeansTeacher(Teacher):
         ----------
         batches : iterable of (waveforms (k, samples), lengths (k,))
         clips : int
-            How many clips `batches` holds in all; each gives its share of the patches.
+            How many clips `batches` holds in all; each gives its share of the patches. Of many clips, where a share is
+            under `FEW`, some give one more than others, and of more clips than patches, only so many give one.
         settings : KMeansTeacher.Settings
 
         Raises
@@ -113,28 +120,28 @@ class KMeansTeacher(Teacher):
             Fewer patches than centroids.
         """
         generator = torch.Generator().manual_seed(settings.seed)
-        logmel = front_end(AUDIO)
-        quota = -(-settings.patches // max(clips, 1))
-        drawn = []
-        for waveforms, lengths in batches:
-            for patches in _patches(logmel, waveforms, lengths, settings.patch_frames):
-                drawn.append(patches[torch.randperm(len(patches), generator=generator)[:quota]])
-        patches = _standardise(torch.cat(drawn)) if drawn else torch.zeros(0, 1)
+        patches = _drawn(batches, _shares(settings.patches, clips, settings.seed), settings.patch_frames, generator)
         if len(patches) < settings.centroids:
             raise DataError(
                 f"{len(patches)} log-mel patches cannot be parted into {settings.centroids} centroids; lower teacher.centroids"
             )
         # All patches are in memory, so that two passes do what `embcomp.compression.moments` does in one.
         mean = patches.mean(0)
-        centred = (patches - mean).double()
-        values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))
+        centred = patches.sub_(mean)  # no other copy is made but the one in double precision
+        exact = centred.double()
+        values, vectors = torch.linalg.eigh(exact.T @ exact / len(exact))
+        del exact
         keep = min(settings.whitened, centred.shape[1])
         # The small constant keeps directions that hold nothing but rounding from being blown up.
         # Of silence alone nothing varies, and the least value allowed keeps its weights finite.
         scale = (values[-keep:] + 1e-2 * values[-keep:].mean()).clamp(min=1e-12).rsqrt()
         whiten = (vectors[:, -keep:] * scale).float()
-        centroids = _spherical_kmeans((patches - mean) @ whiten, settings.centroids, generator)
+        centroids = _spherical_kmeans(centred @ whiten, settings.centroids, generator)
         return cls(mean, whiten, centroids, settings.frames)
+
+    @classmethod
+    def most_clips(cls, settings: Settings) -> int:
+        return settings.patches
 
     def embed(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Embed clips.
@@ -255,7 +262,44 @@ def _patches(logmel: LogMel, waveforms: np.ndarray, lengths: np.ndarray, frames:
         yield spectrogram.unfold(1, frames, 1).transpose(0, 1).flatten(1)
 
 
-def _standardise(patches: Tensor) -> Tensor:
+def _shares(patches: int, clips: int, seed: int) -> np.ndarray:
+    """How many patches each clip gives (clips,)."""
+    if clips <= patches // FEW:
+        return np.full(clips, -(-patches // max(clips, 1)))
+    shares = np.full(clips, patches // clips)
+    # A generator of its own: that of the patches draws the same, however many clips there are.
+    shares[np.random.default_rng(seed).permutation(clips)[: patches % clips]] += 1
+    return shares
+
+
+def _drawn(
+    batches: Iterable[tuple[np.ndarray, np.ndarray]], shares: np.ndarray, frames: int, generator: torch.Generator
+) -> Tensor:
+    """Patches of all clips in order, as many of each as its share or as it has, standardised one by one; float32 (n, patch)."""
+    logmel, left, room = front_end(AUDIO), iter(shares.tolist()), int(shares.sum())
+    # One tensor that grows: thousands of small ones would leave holes in memory that nothing else fits into.
+    found, count = torch.zeros(0, 1), 0
+    for waveforms, lengths in batches:
+        several = [
+            patches[torch.randperm(len(patches), generator=generator)[:share]]
+            for patches, share in zip(
+                _patches(logmel, waveforms, lengths, frames), itertools.islice(left, len(lengths)), strict=True
+            )
+            if share
+        ]
+        if not several:
+            continue
+        block = _standardised(torch.cat(several))
+        if count + len(block) > len(found):
+            size = min(room, max(2 * len(found), count + len(block), ROOM))
+            larger = torch.empty(size, block.shape[1])
+            larger[:count], found = found[:count], larger
+        found[count : count + len(block)] = block
+        count += len(block)
+    return found[:count]
+
+
+def _standardised(patches: Tensor) -> Tensor:
     centred = patches - patches.mean(1, keepdim=True)
     return centred / (centred.square().mean(1, keepdim=True).sqrt() + FLOOR)
 

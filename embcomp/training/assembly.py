@@ -34,9 +34,8 @@ from embcomp.training.loop import TrainingResult, train
 from embcomp.training.tracking import TRACKERS, Tracker, flat
 from embcomp.transfer import Source, build_transfer
 
-IN_MEMORY = (
-    64 << 20
-)  # bytes of further clips' features that are read once; of more, each batch is read when it is drawn
+# Bytes of features that are read once, of labelled clips and of others each; of more, each batch is read when it is drawn.
+IN_MEMORY = 64 << 20
 BLOCK = 1 << 16  # clips whose vectors are read at once where all of them would be too many
 
 
@@ -78,6 +77,10 @@ class Part:
     def streamed(self, like: Labels) -> Streamed:
         """The same, read from disk batch by batch."""
         return Streamed(self.features.reader(list(self.ids)), self._labels(like))
+
+    def given(self, like: Labels, held: bool) -> Examples | Streamed:
+        """The same, held in memory or read batch by batch."""
+        return self.examples(like) if held else self.streamed(like)
 
     def _labels(self, like: Labels) -> Labels:
         if self.labels is not None:
@@ -172,16 +175,16 @@ def train_student(
             f"training.views is {variant.training.views}, and the clips come in {len(views)} views; a run makes them"
         )
     pools = list(lesson.unlabelled) if variant.transfer.cached else []
-    parts, labelled = [fit, *views, *pools], fit.examples(fit.labels)
+    parts, held = [fit, *views, *pools], _held([fit, lesson.validation], device)
     # What has no label may be far more than memory holds, and views are several times the labelled clips.
-    few = sum(4 * part.features.width * len(part.ids) for part in parts[1:]) <= IN_MEMORY
-    others = [part.examples(fit.labels) if few else part.streamed(fit.labels) for part in parts[1:]]
-    examples = joined([labelled, *others])
+    few = _bytes(parts[1:]) <= IN_MEMORY
+    others = [part.given(fit.labels, few) for part in parts[1:]]
+    examples = joined([fit.given(fit.labels, held), *others])
     targets, start = _targets(variant, parts, lesson.compressor, Path(out).absolute().parent)
     with _tracker(variant, about, seed, Path(tracking or f"{os.fspath(out)}.log")) as tracker:
         classifier, result = _trained(
-            variant, audio, fit.features.spec, examples, lesson.validation.examples(fit.labels), targets, start, lesson.teacher,
-            seed=seed, device=device, checkpoint=checkpoint, progress=progress, tracker=tracker,
+            variant, audio, fit.features.spec, examples, lesson.validation.given(fit.labels, held), targets, start,
+            lesson.teacher, seed=seed, device=device, checkpoint=checkpoint, progress=progress, tracker=tracker,
         )  # fmt: skip
     without_labels = {key for pool in pools for key in pool.hashes}
     classifier.seen = frozenset([*lesson.fit.hashes, *lesson.validation.hashes]) | without_labels
@@ -196,6 +199,16 @@ def train_student(
         classifier.save(out, {"history.json": result.history, **({"result.json": outcome} if timed else {})})
     current().meet()
     return classifier
+
+
+def _bytes(parts: Sequence[Part]) -> int:
+    return sum(4 * part.features.width * len(part.ids) for part in parts)
+
+
+def _held(labelled: Sequence[Part], device: str) -> bool:
+    """Whether features of labelled clips are held: if they are few, were read from a file of inputs, or lie on a GPU, so that no step waits."""
+    read = all(isinstance(part.features, FileFeatures) for part in labelled)
+    return read or device != "cpu" or _bytes(labelled) <= IN_MEMORY
 
 
 def _targets(
@@ -241,7 +254,7 @@ def _trained(
     audio: AudioConfig,
     inputs: InputSpec,
     fit: Drawable,
-    validation: Examples,
+    validation: Examples | Streamed,
     targets: np.ndarray | None,
     start: nn.Module | None,
     teacher: Callable[[np.ndarray], np.ndarray] | None,

@@ -125,13 +125,18 @@ class Streamed(Drawable):
     labels: Labels
     device: str = "cpu"
 
+    @functools.cached_property
+    def lengths(self) -> Tensor:
+        """Valid frames of every clip (n,), for which all are read once."""
+        return torch.cat([lengths for _, lengths in self.parts()])
+
     def to(self, device: str) -> Streamed:
         """The same for batches on another device."""
         return Streamed(self.read, self.labels, device)
 
     def at(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """As of `Drawable`."""
-        features, lengths = self.read(rows.numpy())
+        features, lengths = self.read(rows.cpu().numpy())
         return moved(features, self.device), moved(lengths, self.device)
 
     def parts(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -31,7 +31,7 @@ from embcomp.metrics import METRICS, monitored, score
 from embcomp.storage.files import check_regular, fingerprint, write_bytes
 from embcomp.training.augment import augmented_apart, mixed
 from embcomp.training.averaging import AveragedWeights
-from embcomp.training.examples import Drawable, Examples, sampling_weights, steps_of
+from embcomp.training.examples import Drawable, Examples, Streamed, sampling_weights, steps_of
 from embcomp.training.optimiser import SmallAdamW
 from embcomp.training.parallel import Lessons, shared_logits
 from embcomp.training.steps import Descent
@@ -61,13 +61,15 @@ class TrainingResult:
     best_score: float = float("nan")
 
 
-def validate(student: nn.Module, examples: Examples, monitor: str, group: Group = ALONE) -> tuple[float, float]:
+def validate(
+    student: nn.Module, examples: Examples | Streamed, monitor: str, group: Group = ALONE
+) -> tuple[float, float]:
     """Score, higher is better, and task loss on held-out clips with labels, the same in all processes of a group.
 
     A `monitor` that is not for several labels becomes mAP there; one of which lower is better is negated. Where no
     class has both kinds of label, which leaves the metric without a value, the score is the negative loss.
     """
-    logits = shared_logits(student, examples.features, examples.lengths, len(examples.labels.classes), group)
+    logits = shared_logits(student, examples, len(examples.labels.classes), group)
     labels = examples.labels
     loss = float(prediction_loss(logits, torch.from_numpy(labels.matrix), labels.multi_label))
     probabilities = (logits.sigmoid() if labels.multi_label else logits.softmax(1)).numpy()
@@ -82,7 +84,7 @@ def train(
     student: nn.Module,
     transfer: Transfer,
     fit: Drawable,
-    validation: Examples,
+    validation: Examples | Streamed,
     config: TrainingConfig,
     *,
     seed: int,
@@ -281,7 +283,7 @@ class _Run:
             return self.step
         return max(self.step + 1, round(self.step * limit / self.elapsed)) if self.step >= WARM else self.steps
 
-    def evaluate(self, validation: Examples) -> None:
+    def evaluate(self, validation: Examples | Streamed) -> None:
         self.transfer.finish(self.student)
         student = self.averaged.average
         if student is not self.student:

@@ -22,8 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from embcomp.distributed import ALONE, Group, Share
 from embcomp.distributed.layers import shared_layers
-from embcomp.students.inference import predict_logits
+from embcomp.students.inference import read_logits
 from embcomp.students.output import StudentOutput, unless_full
+from embcomp.training.examples import Examples, Streamed
 from embcomp.transfer import Batch, Transfer
 
 # torch has given the setting another name.
@@ -142,15 +143,16 @@ class _GatheredStages(Sequence[Tensor]):
         return self._share.with_gradient(self._stages[number])[0]
 
 
-def shared_logits(student: nn.Module, features: Tensor, lengths: Tensor, classes: int, group: Group) -> Tensor:
-    """`predict_logits`, each process for its share of the clips: (n, classes), the same in all of them."""
+def shared_logits(student: nn.Module, clips: Examples | Streamed, classes: int, group: Group) -> Tensor:
+    """Logits of clips in evaluation mode, each process for its share of them: (n, classes), the same in all of them."""
+    lengths = clips.lengths
     if group.world == 1:
-        return predict_logits(student, features, lengths)
+        return read_logits(student, lambda rows: clips.at(rows)[0], lengths)
     # Shares of clips of all lengths take equally long.
     rows = torch.argsort(lengths, stable=True)[group.rank :: group.world]
     logits = torch.zeros(len(lengths), classes)
     if len(rows):
-        logits[rows.cpu()] = predict_logits(student, features[rows], lengths[rows])
+        logits[rows.cpu()] = read_logits(student, lambda some: clips.at(rows[some])[0], lengths[rows])
     return group.sum_(logits)
 
 

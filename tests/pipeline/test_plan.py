@@ -46,7 +46,7 @@ def test_a_line_is_found_where_there_is_one_and_never_falls():
 def test_patches_stop_growing_where_the_setting_is_met():
     options = {"patches": 1000, "patch_frames": 12}
     found = [patches_of(options, clips, 1.0) for clips in (1, 10, 100, 10_000)]
-    assert found == [90, 900, 1000, 10_000]  # each clip gives one at least
+    assert found == [90, 900, 1000, 1000]
     assert patches_of({}, 100, 1.0) == 0
 
 
@@ -109,8 +109,13 @@ def test_memory_is_a_base_and_what_is_held_of_the_clips():
     config = parse(TINY)
     trial = made_up(config, linear)
     small, large = (estimate(config, replace(SETS, clips=clips), trial).memory for clips in (200, 10**6))
-    assert small == pytest.approx(4e8, rel=0.02) and large > 5 * small
-    assert estimate(config, replace(SETS, clips=10**8), trial).warnings
+    assert small == pytest.approx(4e8, rel=0.02) and large > 4 * small
+    # On a processor log-mels of many clips with labels are read batch by batch.
+    told = [
+        estimate(replace(config, device=device), replace(SETS, clips=10**8), trial).warnings
+        for device in ("cuda", "cpu")
+    ]
+    assert "log-mels of all clips with labels are held" in told[0][-1] and not told[1]
 
 
 def test_epochs_become_steps():

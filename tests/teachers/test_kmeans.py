@@ -13,8 +13,8 @@ from embcomp.audio.clips import Clips
 from embcomp.audio.features import compute_features
 from embcomp.audio.logmel import LogMel
 from embcomp.data.manifest import Manifest
-from embcomp.teachers import KMeansTeacher, embed
-from embcomp.teachers.kmeans import AUDIO, _spherical_kmeans
+from embcomp.teachers import KMeansTeacher, embed, learned_teacher
+from embcomp.teachers.kmeans import AUDIO, _shares, _spherical_kmeans
 
 BANDS, RATE, FRAMES = 64, 16_000, 3
 SMALL = teacher_settings(patch_frames=FRAMES, whitened=6, centroids=5, patches=1000)
@@ -173,3 +173,37 @@ def test_silence_is_described_as_loops_do_and_learned_from_without_nan():
         teacher = learn(part, np.full(6, 4000))
         assert all(torch.isfinite(tensor).all() for tensor in (teacher.mean, teacher.whiten, teacher.centroids))
         assert np.isfinite(teacher.embed(waves, lengths)).all()
+
+
+def test_the_shares_of_many_clips_add_up_to_the_patches_asked_for():
+    assert (_shares(1000, 7, 0) == 143).all()  # of few clips each gives a whole share, rounded up
+    for clips in (300, 999, 1000, 2500):
+        shares = _shares(1000, clips, 0)
+        assert len(shares) == clips and shares.sum() == 1000
+        assert shares.max() - shares.min() <= 1
+    assert (_shares(1000, 300, 0) != _shares(1000, 300, 1)).any()
+
+
+def test_of_more_clips_than_patches_only_so_many_are_decoded(tmp_path, monkeypatch):
+    """Clips are noise by their row, so that no file is needed."""
+    lines = [f"{row}.wav,{row % 2}" for row in range(260)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    clips = Clips(Manifest.read(tmp_path / "manifest.csv"), RATE, 0.1)
+    decoded = []
+
+    def decode(self, row, lost=None):
+        name = int(self.manifest.ids[row].removesuffix(".wav"))
+        decoded.append(name)
+        return np.random.default_rng(name).normal(size=1600).astype(np.float32)
+
+    monkeypatch.setattr(Clips, "decode", decode)
+    settings = replace(SMALL, patches=120)
+    parts = [Clips(clips.manifest.select(rows), RATE, 0.1) for rows in (np.arange(100), np.arange(100, 260))]
+    one, other = (
+        learned_teacher(given, settings, tmp_path / name, "key", clips.manifest.ids)
+        for given, name in ((clips, "one"), (parts, "parts"))
+    )
+    assert decoded[:120] == decoded[120:] == sorted(set(decoded))  # each once, in order, the same of several sets
+    assert max(decoded) > 200 and len(one.seen) == 260
+    assert one.fingerprint() == other.fingerprint()
+    assert settings.learned_as(260) and not settings.learned_as(30)

@@ -123,7 +123,7 @@ def test_frames_and_stages_are_gathered_only_where_they_are_asked_for():
 def test_validation_is_shared_by_clips_of_all_lengths():
     student, data = new_student(), examples(count=11)
     whole = predict_logits(student, data.features, data.lengths)
-    parts = [shared_logits(student, data.features, data.lengths, 3, Silent(rank, 3)) for rank in range(3)]
+    parts = [shared_logits(student, data, 3, Silent(rank, 3)) for rank in range(3)]
     torch.testing.assert_close(sum(parts), whole)
     assert all((part != 0).any(1).sum() in (3, 4) for part in parts)
 

@@ -146,3 +146,29 @@ def test_memory_does_not_grow_with_the_pool(tmp_path, monkeypatch):
     assert peak < 10e6
     assert len(student.seen) == 24 + count and Classifier.load(tmp_path / "student").classes == student.classes
     assert isinstance(store.data, np.memmap)
+
+
+@pytest.mark.parametrize("method", ["embedding", "none"])
+def test_labelled_clips_beyond_the_limit_are_read_from_disk_to_the_same_student(method, tmp_path, monkeypatch):
+    data, held = silent_after_the_end(examples(40)), silent_after_the_end(examples(12, seed=1))
+    names = [f"{row}" for row in range(40)]
+    vectors = write_store(tmp_path / "vectors", names, names, 4, {}, lambda rows: teacher_vectors(40)[rows, :4])
+    fit = Part(names, names, stored(data, tmp_path / "fit"), vectors, data.labels)
+    validation = Part(names[:12], names[:12], stored(held, tmp_path / "held"), None, held.labels)
+    variant = VariantConfig(
+        transfer=transfer_settings(method=method),
+        student=student_settings(width=16),
+        training=TrainingConfig(steps=8, batch_size=8, evaluate_every=4),
+    )
+
+    def trained(name):
+        return train_student(
+            variant, AudioConfig(n_mels=MELS), Lesson(fit, validation), tmp_path / name, about={}, seed=0
+        )
+
+    trained("memory")
+    monkeypatch.setattr("embcomp.training.assembly.IN_MEMORY", 4 * MELS)
+    monkeypatch.setattr(Features, "load", lambda self, ids: pytest.fail("all log-mels were read at once"))
+    trained("disk")
+    for name in ("weights.safetensors", "history.json"):
+        assert (tmp_path / "disk" / name).read_bytes() == (tmp_path / "memory" / name).read_bytes()

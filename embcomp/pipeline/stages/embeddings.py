@@ -66,7 +66,8 @@ def teacher_key(context: RunContext, variant: VariantConfig, split: Split) -> st
         return ""
     clips = [context.source.hash_of[clip] for clip in learning_clips(split)]
     clips += [one for pool in pools_for(context, variant, Learner.TEACHER, split) for one in pool.hashes]
-    return fingerprint([TEACHER_VERSION, variant.teacher.options(), clips, *_audio_settings(context)])
+    learned = [variant.teacher.options(), clips, *variant.teacher.learned_as(len(clips))]
+    return fingerprint([TEACHER_VERSION, *learned, *_audio_settings(context)])
 
 
 def _audio_settings(context: RunContext) -> list:
