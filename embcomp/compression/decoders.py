@@ -107,9 +107,8 @@ def find_decoders(solution: Solution, problem: Problem) -> Decoders:
     frame, moments = problem.frame, problem.moments
     trained = isinstance(solution.decoder, MLPCompressor)
     if isinstance(solution.encoder, LinearCompressor):
-        covariance = frame.covariance(moments)
         weight = solution.encoder.weight.detach().double().numpy()
-        cross = covariance @ weight.T
+        cross = frame.against(moments, weight.T)
         # A trained bias shifts the code, and without centring its mean is not zero either.
         code_mean = solution.encoder.bias.detach().double().numpy().copy()
         return Decoders(

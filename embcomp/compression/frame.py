@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from embcomp.compression.moments import Moments
+from embcomp.compression.closed_form import leading_eigh
+from embcomp.compression.moments import STRIP, WIDE, Moments, mirror
 from embcomp.compression.solvers import FactoredMoments
 from embcomp.errors import DataError
 
@@ -42,6 +43,45 @@ class Frame:
         covariance /= self.scale
         covariance /= self.scale[:, None]
         return covariance
+
+    def leading(self, moments: Moments, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Largest eigenvalues and eigenvectors of `covariance`, see `embcomp.compression.closed_form.leading_eigh`.
+
+        Of `WIDE` moments they are found in one triangle of the scatter itself, which is as before afterwards, but for rounding:
+        a matrix of the square of the dimensions is spared.
+        """
+        if moments.n_features < WIDE:
+            return leading_eigh(self.covariance(moments), count)
+        scatter = moments.scatter
+        diagonal = scatter.diagonal().copy()
+        try:
+            for start in range(0, len(scatter), STRIP):
+                stop = min(start + STRIP, len(scatter))
+                corner = np.tril_indices(stop - start, -1)
+                kept = scatter[start:stop, start:stop][corner]
+                scatter[start:stop, start:] = self._strip(moments, start, stop)[:, start:]
+                scatter[start:stop, start:stop][corner] = kept
+            return leading_eigh(scatter, count)
+        finally:
+            scatter[np.diag_indices_from(scatter)] = diagonal
+            mirror(scatter, lower=True)
+
+    def against(self, moments: Moments | FactoredMoments, columns: np.ndarray) -> np.ndarray:
+        """Product of `covariance` and a matrix (dim, k)."""
+        if isinstance(moments, FactoredMoments) or moments.n_features < WIDE:
+            return self.covariance(moments) @ columns
+        starts = range(0, len(self.mean), STRIP)
+        return np.concatenate([self._strip(moments, start, start + STRIP) @ columns for start in starts])
+
+    def _strip(self, moments: Moments, start: int, stop: int) -> np.ndarray:
+        """Rows of `covariance`."""
+        strip = moments.scatter[start:stop] / moments.degrees
+        offset = moments.mean - self.mean
+        if offset.any():
+            strip += np.outer(offset[start:stop], offset) * (moments.mass / moments.degrees)
+        strip /= self.scale
+        strip /= self.scale[start:stop, None]
+        return strip
 
     def factor(self, moments: FactoredMoments) -> np.ndarray:
         """Factor of the covariance in this frame, shape ``(dim, r)``."""

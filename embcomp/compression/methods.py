@@ -86,7 +86,7 @@ def pca_weight(problem: Problem) -> np.ndarray:
     if isinstance(moments, FactoredMoments):
         values, vectors = closed_form.leading_svd(frame.factor(moments), count)
     else:
-        values, vectors = closed_form.leading_eigh(frame.covariance(moments), count)
+        values, vectors = frame.leading(moments, count)
     return closed_form.pca(values, vectors, problem.params["whiten"])
 
 

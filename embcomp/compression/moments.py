@@ -25,6 +25,9 @@ from embcomp.errors import DataError
 # Below this many products float64 costs under a tenth of a second, and saves
 # the last components from float32's rounding where eigenvalues lie close.
 SMALL = 4e9
+# From so many dimensions on, one matrix of their square is held and no second: products go into it strip by strip.
+WIDE = 3000
+STRIP = 512  # rows of such a matrix
 HELD = ("count", "mass", "mean", "scatter", "class_mass", "class_mean")
 
 
@@ -117,7 +120,8 @@ class Moments:
         """
         size = block_rows(self.n_features)
         buffer = np.empty((min(size, stop - start), self.n_features), dtype)
-        product = np.empty((self.n_features, self.n_features), dtype)
+        wide = self.n_features >= WIDE
+        product = None if wide else np.empty((self.n_features, self.n_features), dtype)
         for first, block in rows.blocks(size, start, stop):
             # NaN and infinity are found in the sums, so the arithmetic need not warn of them.
             members = None if membership is None else membership[first : first + len(block)]
@@ -125,10 +129,12 @@ class Moments:
                 clean = self._add_block(block, members, buffer, product)
             if not clean:
                 return False
+        if wide:
+            mirror(self.scatter)
         return True
 
     def _add_block(
-        self, block: np.ndarray, members: np.ndarray | None, buffer: np.ndarray, product: np.ndarray
+        self, block: np.ndarray, members: np.ndarray | None, buffer: np.ndarray, product: np.ndarray | None
     ) -> bool:
         if members is not None:
             kept = members.sum(axis=1) > 0
@@ -154,18 +160,23 @@ class Moments:
             )
             self._merge_classes(members.sum(axis=0), means)
             centred *= np.sqrt(weights).astype(centred.dtype)[:, None]
-        np.matmul(centred.T, centred, out=product)
         offset = total.astype(float) / mass
+        if product is None:
+            _add_product(self.scatter, centred)
+            self._merge(len(block), mass, shift + offset, None, offset)
+            return bool(np.isfinite(np.trace(self.scatter)))
+        np.matmul(centred.T, centred, out=product)
         self._merge(len(block), mass, shift + offset, product, offset)
         return bool(np.isfinite(product[0, 0]) and np.isfinite(np.trace(product)))
 
     def _merge(
-        self, count: int, mass: float, mean: np.ndarray, scatter: np.ndarray, offset: np.ndarray | None = None
+        self, count: int, mass: float, mean: np.ndarray, scatter: np.ndarray | None, offset: np.ndarray | None = None
     ) -> None:
-        """Add sums; `scatter` is about ``mean - offset``, about `mean` when there is none."""
+        """Add sums; `scatter` is about ``mean - offset``, about `mean` when there is none, and None where it was added."""
         if mass == 0:
             return
-        self.scatter += scatter
+        if scatter is not None:
+            self.scatter += scatter
         if offset is not None:
             _add_outer(self.scatter, offset, -mass)
         total = self.mass + mass
@@ -217,10 +228,36 @@ class Moments:
         return Moments(self.n_features, self.n_classes).merge(self)
 
 
-def _add_outer(matrix: np.ndarray, vector: np.ndarray, factor: float, rows: int = 256) -> None:
+def _add_outer(matrix: np.ndarray, vector: np.ndarray, factor: float, rows: int = 64) -> None:
     """Add ``factor * vector vector^T`` in place, a strip at a time, to spare a second (dim, dim) array."""
     for start in range(0, len(vector), rows):
         matrix[start : start + rows] += (factor * vector[start : start + rows, None]) * vector
+
+
+def _add_product(matrix: np.ndarray, rows: np.ndarray) -> None:
+    """Add ``rows^T rows`` in place to the upper triangle, a strip at a time; `mirror` makes the lower one the same."""
+    for start in range(0, len(matrix), STRIP):
+        matrix[start : start + STRIP, start:] += rows[:, start : start + STRIP].T @ rows[:, start:]
+
+
+def mirror(matrix: np.ndarray, lower: bool = False) -> None:
+    """Copy the upper triangle of a square matrix into its lower one, or the other way round, in place.
+
+    Parameters
+    ----------
+    lower : bool
+        Whether the lower triangle is the one that is copied.
+    """
+    for start in range(0, len(matrix), STRIP):
+        stop = start + STRIP
+        corner = matrix[start:stop, start:stop]
+        rows, columns = np.tril_indices(len(corner), -1)
+        if lower:
+            corner[columns, rows] = corner[rows, columns]
+            matrix[start:stop, stop:] = matrix[stop:, start:stop].T
+        else:
+            corner[rows, columns] = corner[columns, rows]
+            matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
 
 def _positive(mass: np.ndarray) -> np.ndarray:
