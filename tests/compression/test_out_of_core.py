@@ -170,6 +170,18 @@ def test_other_folders_are_left_alone(both, fitted, tmp_path):
         applying.apply(fitted, both[1].path, tmp_path / "file")
 
 
+def test_unfinished_shards_of_another_compressor_are_left_alone(both, fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded, "_compressed", lambda *given: pytest.fail("compressed"))
+    work = tmp_path / ".out.shards"
+    work.mkdir()
+    (work / "plan.json").write_text('{"dim": 3}')
+    with pytest.raises(
+        StoreError, match=r"has unfinished shards of other settings or of another store; choose another"
+    ):
+        applying.apply(fitted, both[1].path, tmp_path / "out")
+    assert (work / "plan.json").read_text() == '{"dim": 3}'
+
+
 def test_a_lock_that_is_held_is_named(tmp_path):
     with (
         WriterLock(tmp_path / "a"),

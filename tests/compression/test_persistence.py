@@ -1,6 +1,7 @@
 """Saved compressors come back the same, and damaged ones are refused."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ import torch
 
 from embcomp.compression import Compressor, Quantiser, diagnostics, persistence
 from embcomp.compression.rows import as_rows
-from embcomp.errors import ArtifactError
+from embcomp.errors import ArtifactError, MissingDependencyError
+from embcomp.storage.artifact import load_artifact, save_artifact
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 10)).astype(np.float32)
@@ -124,6 +126,7 @@ def edit(path, **changes):
     ("changes", "message"),
     [
         ({"class": "Autoencoder"}, "holds a Autoencoder, not a Compressor"),
+        ({"class": "Dictionary"}, "holds a Dictionary, not a Compressor"),
         ({"kind": "student"}, "holds a student, not a compressor"),
         ({"format": 99}, "has format 99"),
         ({"n_components": 3}, "does not map 10 to 3 dimensions"),
@@ -162,6 +165,24 @@ def test_a_config_that_contradicts_the_weights_raises(saved, changes, message):
         Compressor.load(saved)
 
 
+def test_a_classifier_that_is_no_linear_map_is_refused(tmp_path):
+    Compressor(4, "mlp", "both", epochs=1, hidden=4).fit(X, Y).save(tmp_path / "c")
+    config, tensors = load_artifact(tmp_path / "c", "compressor")
+    config["modules"]["head"] = config["modules"]["module"]
+    parts = {name.replace("module.", "head."): one for name, one in tensors.items() if name.startswith("module.")}
+    kept = {name: one for name, one in tensors.items() if not name.startswith("head.")}
+    save_artifact(tmp_path / "c", "compressor", config, kept | parts)
+    with pytest.raises(ArtifactError, match="its classifier is no linear map; the artifact is damaged, make it again"):
+        Compressor.load(tmp_path / "c")
+
+
+def test_an_export_names_the_packages_that_it_needs_and_writes_one_file(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingDependencyError, match=r"exporting needs onnx: pip install -e '\.\[onnx\]'"):
+        Compressor(4, "pca").fit(X).to_onnx(tmp_path / "compressor.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_folder_and_a_quantiser_are_no_compressor(tmp_path):
     with pytest.raises(ArtifactError, match="does not exist"):
         Compressor.load(tmp_path / "nothing")
@@ -187,6 +208,7 @@ def test_onnx_gives_the_same_codes_for_any_number_of_rows(tmp_path, method):
     compressor = Compressor(4, method, "reconstruction", epochs=2, hidden=5).fit(X)
     compressor.to_onnx(tmp_path / "compressor.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "compressor.onnx", providers=["CPUExecutionProvider"])
+    assert [path.name for path in tmp_path.iterdir()] == ["compressor.onnx"]
     for rows in (1, 7, 80):
         (codes,) = session.run(["target"], {"embedding": X[:rows]})
         np.testing.assert_allclose(codes, compressor.transform(X[:rows]), atol=1e-5)

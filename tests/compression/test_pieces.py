@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,14 @@ from embcomp.compression import Compressor, Concatenation, batches, moments, row
 from embcomp.compression import store as applying
 from embcomp.compression.apply import apply
 from embcomp.compression.batches import minibatches, shuffled_stretches
-from embcomp.compression.cells import refuse_other_order
+from embcomp.compression.cells import names, refuse_other_order
 from embcomp.compression.modules import LinearCompressor, MLPCompressor
 from embcomp.compression.moments import Moments
+from embcomp.compression.objectives import Bottleneck
 from embcomp.compression.rows import as_rows, block_rows
 from embcomp.compression.targets import Membership, encode
 from embcomp.compression.tree import LEAF, leaves
-from embcomp.errors import ConfigError, DataError
+from embcomp.errors import ArtifactError, ConfigError, DataError
 
 RNG = np.random.default_rng(0)
 MANY = RNG.normal(size=(9000, 6)).astype(np.float32)
@@ -263,3 +266,60 @@ def test_only_the_same_names_in_another_order_are_mixed_up(other):
     refuse_other_order(Indexed(*"aab"), Indexed(*other), "labels")
     with pytest.raises(DataError, match="the labels name the same rows as the embeddings in another order"):
         refuse_other_order(Indexed(*"abc"), Indexed(*"bca"), "labels")
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 3), (2, 2, 2)])
+def test_half_precision_rows_are_a_matrix_too(shape):
+    assert as_rows(torch.ones(2, 3).bfloat16()).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"2D array|0 sample|dim 3"):
+        as_rows(torch.ones(shape).bfloat16())
+
+
+def test_a_class_with_one_row_is_a_class():
+    matrix = np.array([[1.0, 0], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(encode(matrix, 3).values, matrix)
+    np.testing.assert_array_equal(encode(1 - matrix, 3).values, 1 - matrix)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 13, 65, 130])
+def test_sums_that_a_branch_is_part_of_are_found(tmp_path, count):
+    """Files of one branch of the tree at a time: of these, its parts are there, and nothing else."""
+    sums = object.__new__(spread._Sums)
+    sums.folder = tmp_path
+    sizes = [size for size in (1, 2, 8, 64, 128) if size < 2 * count]
+    branches = [(start, min(start + size, count)) for size in sizes for start in range(0, count, size)]
+    picked = RNG.permutation(len(branches))[:12]
+    for start, stop in [branches[number] for number in picked]:
+        file = tmp_path / f"{start}-{stop}.npz"
+        file.touch()
+        for first, last in branches:
+            assert sums._there(first, last, count) == (start <= first and last <= stop), (start, stop, first, last)
+        file.unlink()
+
+
+def test_ids_on_disk_are_as_many_as_the_rows():
+    class OnDisk(list):
+        in_blocks = True
+
+    ids = OnDisk("abc")
+    assert names(ids, 3) is ids
+    with pytest.raises(DataError, match="4 rows of embeddings but 3 ids"):
+        names(ids, 4)
+
+
+def test_bad_rows_outside_the_pilot_are_found_in_the_pass_over_all(monkeypatch):
+    monkeypatch.setattr(solvers, "PILOT_ROWS", 20)
+    rows = MANY[:500].copy()
+    late = np.random.default_rng(0).permutation(500)[100]
+    for bad in (np.nan, np.inf):
+        rows[late, 2] = bad
+        with pytest.raises(DataError, match=rf"1 of 500 rows hold NaN or infinity \(inf\): rows {late}$"):
+            solvers.subspace(as_rows(rows), None, 2, 0)
+
+
+def test_what_is_asked_for_too_early_or_without_rows_is_said():
+    found = Compressor(2, "mlp", "reconstruction", hidden=4, epochs=1).fit(MANY[:50])
+    with pytest.raises(ArtifactError, match="the decoder is not made yet: fold the encoder first"):
+        _ = replace(found.decoders_, module=None).in_use
+    with pytest.raises(DataError, match="a head needs targets"):
+        Bottleneck(torch.nn.Linear(6, 2), head=torch.nn.Linear(2, 2)).losses(torch.ones(3, 6), None)

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.covariance import ledoit_wolf
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -14,6 +16,7 @@ from embcomp.compression.diagnostics import Report
 from embcomp.compression.moments import Moments
 from embcomp.compression.objectives import Bottleneck, prefix_outputs, prefix_sizes
 from embcomp.compression.rows import as_rows
+from embcomp.compression.shrinkage import class_covariances, shrunk
 from embcomp.compression.targets import encode
 
 RNG = np.random.default_rng(0)
@@ -270,3 +273,57 @@ def test_matrices_decay_and_biases_do_not():
     matrices, others = loop._parameter_groups(torch.nn.Linear(3, 2), 0.5)
     assert [one.shape for one in matrices["params"]] == [(2, 3)] and matrices["weight_decay"] == 0.5
     assert [one.shape for one in others["params"]] == [(2,)] and others["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("method", ["linear", "mlp"])
+def test_training_starts_from_rows_and_codes_of_unit_variance(monkeypatch, method):
+    seen = {}
+
+    def train(model, rows, frame, *others):
+        x = torch.from_numpy(frame.to(rows[:].astype(np.float32)))
+        with torch.no_grad():
+            code = model.encoder(x)
+            seen.update(rows=x.var(dim=0), codes=code.var(dim=0), back=model.decoder(code), x=x)
+        return []
+
+    monkeypatch.setattr("embcomp.compression.training.train", train)
+    compressor = Compressor(3, method, "both", start="pca", hidden=4).fit(X * 50 + 3, Y)
+    for name in ("rows", "codes"):
+        assert seen[name].mean().item() == pytest.approx(1, rel=1e-4)
+    lost = (seen["back"] - seen["x"]).square().sum() / (seen["x"] - seen["x"].mean(dim=0)).square().sum()
+    assert 1 - lost.item() == pytest.approx(compressor.retained_variance_[-1], abs=1e-4)
+    pca = Compressor(3, "pca").fit(X * 50 + 3)
+    codes = compressor.transform(X * 50 + 3)
+    np.testing.assert_allclose(codes, pca.transform(X * 50 + 3), atol=1e-2)  # in the units of the start again
+    np.testing.assert_allclose(compressor.inverse_transform(codes), pca.inverse_transform(codes), atol=1e-2)
+
+
+@pytest.mark.parametrize("method", ["linear", "mlp"])
+def test_the_losses_of_what_comes_out_are_those_of_the_history(method):
+    """The head and the decoder, back in the units of codes and embeddings, lose as much as in training."""
+    compressor = Compressor(3, method, "both", hidden=4, epochs=6, validation_share=0.4).fit(X * 20, Y)
+    seed = int(check_random_state(0).randint(2**31 - 1))
+    held_out = loop.hold_out(120, 0.4, torch.Generator().manual_seed(seed))[1]
+    best = min(compressor.history_, key=lambda check: check["validation"])
+    codes = torch.from_numpy(compressor.transform(X[held_out] * 20))
+    with torch.no_grad():
+        task = torch.nn.functional.cross_entropy(compressor.head_(codes), torch.from_numpy(Y[held_out]))
+    assert task.item() == pytest.approx(best["task"], rel=1e-3)
+    if method == "mlp":
+        back = compressor.inverse_transform(codes.numpy()) / 20
+        unit = (X - X.mean(axis=0)).var(axis=0, ddof=1).mean()
+        assert ((back - X[held_out]) ** 2).mean() / unit == pytest.approx(best["reconstruction"], rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-14, 1.0, 1e10])
+def test_ledoit_and_wolfs_shrinkage_does_not_know_units_and_leaves_constants_alone(scale):
+    rows = np.concatenate([X, np.ones((120, 1))], axis=1)
+    frame = loop.Frame(np.zeros(9), np.ones(9))
+    members = np.eye(3)[Y]
+    found = class_covariances(as_rows(rows * scale), frame, members, np.full(3, 1 / 3))
+    total, _ = ledoit_wolf(StandardScaler().fit_transform(rows), assume_centered=True)
+    deviation = np.append(X.std(axis=0), scale**-1)  # a constant is not scaled
+    np.testing.assert_allclose(found[1] / scale**2, total * deviation * deviation[:, None], rtol=1e-6, atol=1e-9)
+    within = [shrunk(as_rows(rows), frame, np.flatnonzero(column)) for column in members.T]
+    np.testing.assert_allclose(found[0][:8, :8] / scale**2, np.mean(within, axis=0)[:8, :8], rtol=1e-6, atol=1e-9)
+    assert np.isfinite(found[0]).all()

@@ -253,7 +253,9 @@ def test_targets_have_the_bytes_of_one_process(stores, compressor, tmp_path, mon
     for workers in (1, 2, 7):
         engine, out = SpreadEngine(workers, seed=workers, twice=store == "one"), tmp_path / f"{workers}"
         applied(stores, out, monkeypatch, engine, store, dtype=dtype, workers=workers)
-        assert len(engine.gpus) == 1 and contents(out, (".lock",)) == contents(tmp_path / "serial", (".lock",))
+        # Of 16 batches at least four jobs for each worker, and of shards one each.
+        assert engine.given == [2 if store == "shards" else {1: 4, 2: 8, 7: 16}[workers]]
+        assert contents(out, (".lock",)) == contents(tmp_path / "serial", (".lock",))
     assert sorted(os.listdir(tmp_path)) == ["1", "2", "7", "serial"]
 
 
@@ -291,3 +293,41 @@ def test_a_compressor_that_changes_meanwhile_is_refused(stores, compressor, tmp_
         compress_rows(str(compressor), "other", {}, 1, [], str(tmp_path / "chunk-0.npy"))
     with pytest.raises(ArtifactError, match="was changed while it was used; run again"):
         compress_shard(str(compressor), str(stores / "shards"), str(tmp_path), {"settings": {"compressor": "other"}}, 0)
+
+
+def test_rows_on_disk_that_are_not_finite_are_named_and_their_sums_cleared_away(tmp_path, small_leaves, monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    rows[[7, 250], 1] = np.nan
+    np.save(tmp_path / "x.npy", rows)
+    monkeypatch.setattr(spread, "open_engine", lambda name, workers, threads: SpreadEngine(workers))
+    rows = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with pytest.raises(DataError, match="2 of 300 rows hold NaN or infinity .*: rows 7, 250"):
+        spread.fit_spread(Compressor(2, method="pca"), rows, None, None, tmp_path / "out", workers=2)
+    assert os.listdir(tmp_path) == ["x.npy"]
+
+
+@pytest.mark.parametrize("width", [WIDTH - 1, WIDTH + 1])
+def test_vectors_of_another_width_are_refused_before_anything_is_written(compressor, tmp_path, width):
+    np.savez(tmp_path / "x.npz", ids=["a", "b"], vectors=np.ones((2, width), np.float32))
+    with pytest.raises(StoreError, match=f"holds {width} dimensions, .*compressor was fitted on {WIDTH}; apply it to"):
+        embcomp.apply(compressor, tmp_path / "x.npz", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["x.npz"]
+
+
+@pytest.mark.parametrize(
+    ("options", "opened"),
+    [
+        ({"engine": "ray"}, ("ray", 0, 1)),  # as many as there are cores
+        ({"workers": 0}, ("local", 0, 1)),
+        ({"workers": 3, "threads": 2}, ("local", 3, 2)),
+        ({"engine": "ray", "workers": 2}, ("ray", 2, 1)),
+        ({}, None),
+    ],
+)
+def test_workers_are_opened_where_they_are_asked_for_by_number_or_by_engine(
+    stores, compressor, tmp_path, monkeypatch, options, opened
+):
+    asked = []
+    monkeypatch.setattr("embcomp.engines.open_engine", lambda *given: asked.append(given) or SpreadEngine())
+    embcomp.apply(compressor, stores / "one", tmp_path / "out", **options)
+    assert asked == ([] if opened is None else [opened])

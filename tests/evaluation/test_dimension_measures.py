@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from embcomp.compression import Compressor
 from embcomp.compression.targets import encode
-from embcomp.errors import DataError
+from embcomp.errors import DataError, MissingDependencyError
 from embcomp.evaluation import dimension
 from embcomp.evaluation.dimension import dimension_curve, plot_curve, recommend
 from embcomp.learning import Logistic
@@ -195,6 +197,18 @@ def test_the_picture_shows_the_numbers_of_the_curve(tmp_path):
         assert any(line.get_visible() for line in axes.get_xgridlines())
     low = made(a=("pca", 4, 0.01, 0.9))
     assert plot_curve(low).axes[0].get_ylim() == pytest.approx((-0.05, 1.02))
+
+
+def test_rows_that_are_not_finite_are_named_and_a_picture_asks_for_its_package(data, monkeypatch):
+    spoiled = data[0].copy()
+    spoiled[[4, 9], 2] = np.nan
+    with pytest.raises(DataError, match="2 of 150 rows hold NaN or infinity .*: rows 4, 9"):
+        dimension_curve(spoiled, data[1], methods=("pca",))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    runpy.run_path(dimension.__file__)  # nothing else asks for it
+    with pytest.raises(MissingDependencyError, match=r"plots need matplotlib: pip install -e '\.\[viz\]'"):
+        plot_curve(made())
 
 
 def test_a_regression_of_a_curve_has_the_strength_that_was_asked_for(data, monkeypatch):

@@ -10,14 +10,16 @@ from helpers.settings import student_settings
 from helpers.tones import write_tones
 
 from embcomp.audio.clips import Clips
+from embcomp.compression import Compressor
 from embcomp.config import AudioConfig, EvaluationConfig
 from embcomp.data.labels import encode
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, DataError, ManifestError
-from embcomp.evaluation.probes import fit_probe, frame_statistics, knn_probe
+from embcomp.evaluation.probes import EmbeddingOf, fit_probe, frame_statistics, knn_probe
 from embcomp.evaluation.scores import COLUMNS, Predictions, as_rows, evaluate, headline, score_rows, summarise
 from embcomp.report import markdown_summary, table_lines
 from embcomp.storage.artifact import load_artifact, save_artifact
+from embcomp.storage.seen import Seen
 from embcomp.students.classifier import Classifier
 
 AUDIO = AudioConfig(seconds=0.4, n_mels=24)
@@ -281,6 +283,31 @@ def test_no_clips_are_predictions_too_but_no_students_cannot_be_scored():
         with pytest.raises(DataError, match="predictions of different classes cannot be scored together"):
             as_rows(pieces)
     assert as_rows([several]).threshold == 0.5 and as_rows([one, one]).student.tolist() == [0, 0, 1, 1]
+
+
+def test_clips_that_taught_the_teacher_or_the_compressor_are_refused_too(classifier, tones):
+    manifest = Manifest.read(tones)
+    hashes = Clips(manifest, 16_000, 0.4).hashes()
+    compressor = Compressor(2, "pca").fit(np.random.default_rng(0).normal(size=(3, 4)), ids=hashes[:3])
+    with pytest.raises(DataError, match="the compressor of its targets was fitted on 3 of these clips"):
+        evaluate(classifier, manifest, compressor=compressor)
+    classifier.taught = Seen.of(hashes[5:7])
+    with pytest.raises(DataError, match="the teacher or the compressor of the student was learned from 2 of these"):
+        evaluate(classifier, manifest)
+    known = evaluate(classifier, manifest, compressor=compressor, allow_seen=True, reestimate=True)
+    assert set(known.table["setting"]) == {"as trained", "adapted"} and set(known.table["unit"]) == {"groups"}
+    plain = evaluate(classifier, manifest, allow_seen=True)
+    assert plain.adapted is None and set(plain.table["setting"]) == {"as trained"}
+    np.testing.assert_array_equal(plain.predictions.probabilities, known.predictions.probabilities)
+    assert (known.adapted.probabilities != known.predictions.probabilities).any()
+    assert list(known.adapted.ids) == list(known.predictions.ids) == manifest.ids
+
+
+def test_a_student_can_be_asked_for_its_embedding_in_place_of_scores(classifier):
+    features, lengths = torch.randn(3, 24, 20), torch.tensor([20, 15, 9])
+    with torch.no_grad():
+        found, whole = (network(features, lengths) for network in (EmbeddingOf(classifier.network), classifier.network))
+    assert torch.equal(found.logits, whole.embedding) and found.logits.shape == (3, 16)
 
 
 @pytest.mark.parametrize(("asked", "trained"), [(False, False), (True, False), (False, True), (True, True)])

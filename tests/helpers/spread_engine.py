@@ -24,13 +24,14 @@ class SpreadEngine(contextlib.AbstractContextManager):
     def __init__(self, workers=2, seed=0, ends_after=None, twice=False):
         self.workers, self.ends_after, self.twice = workers, ends_after, twice
         self.random = random.Random(seed)
-        self.sizes, self.gpus = [], []
+        self.sizes, self.gpus, self.given = [], [], []
 
     def __exit__(self, *error):
         return None
 
     def map(self, function, jobs, gpus=0, processes=1):
         self.gpus.append(gpus)
+        self.given.append(len(jobs))
         order = list(range(len(jobs)))
         self.random.shuffle(order)
         for answered, number in enumerate(order):

@@ -48,3 +48,8 @@ def test_the_first_score_that_is_a_number_is_better_than_nan_whatever_decides_ti
     nan = float("nan")
     assert offer(stopping, nan, -1.0) and offer(stopping, 0.25, -1.0)
     assert not offer(stopping, nan, 0.0) and not offer(stopping, 0.25, -2.0) and offer(stopping, 0.25, -0.5)
+
+
+def test_before_the_first_check_nothing_is_best_and_nobody_has_waited():
+    stopping = EarlyStopping(nn.Linear(3, 2), patience=1)
+    assert (stopping.best, stopping.state, stopping.waited, stopping.exhausted) == (None, {}, 0, False)

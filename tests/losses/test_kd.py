@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.documented import named
 
 from embcomp.errors import DataError
 from embcomp.losses import (
@@ -242,3 +243,37 @@ def test_regression_losses_agree_with_numpy_vanish_at_equality_and_are_different
     assert REGRESSIONS[name](student, teacher).item() == pytest.approx(expected, abs=1e-12)
     assert expected > 0.1 and REGRESSIONS[name](teacher, teacher).item() == pytest.approx(0, abs=1e-12)
     assert torch.autograd.gradcheck(REGRESSIONS[name], (student.requires_grad_(), teacher), eps=1e-6, atol=1e-6)
+
+
+def test_what_counts_alone_counts_in_full():
+    """Where one clip, label or pair is known, the mean is that one's."""
+    student, teacher = vectors(4, 3, seed=1), vectors(4, 3, seed=2)
+    one = torch.zeros(4, 3, dtype=torch.bool)
+    one[2, 1] = True
+    assert binary_kd(student, teacher, mask=one) == pytest.approx(binary_kd(student[2:3, 1:2], teacher[2:3, 1:2]))
+    assert multiclass_kd(student, teacher, mask=one[:, 1]) == pytest.approx(multiclass_kd(student[2:3], teacher[2:3]))
+    labels = torch.full((4, 3), NAN, dtype=torch.float64)
+    labels[2, 1] = 1.0
+    expected = F.binary_cross_entropy_with_logits(student[2, 1], labels[2, 1])
+    assert prediction_loss(student, labels, True) == pytest.approx(expected)
+    labels[2] = torch.tensor([0.0, 1.0, 0.0])
+    expected = F.cross_entropy(student[2:3], torch.tensor([1]))
+    for weights in (None, torch.full((3,), 0.1, dtype=torch.float64)):
+        assert prediction_loss(student, labels, False, weights) == pytest.approx(expected)
+        assert prediction_loss(student, torch.tensor([-1, -1, 1, -1]), False, weights) == pytest.approx(expected)
+    matches = torch.zeros(4, 3, dtype=torch.float64)
+    matches[2, 1] = 1
+    rows, columns = F.cross_entropy(student[2:3], torch.tensor([1])), F.cross_entropy(student[:, 1], torch.tensor(2))
+    assert contrastive_loss(student, matches) == pytest.approx((rows + columns) / 2)
+
+
+def test_a_class_that_nobody_weighs_costs_nothing():
+    weights = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
+    labels = F.one_hot(torch.tensor([0, 0]), 3).double()
+    assert prediction_loss(vectors(2, 3), labels, False, weights) == 0
+
+
+def test_defaults_are_those_that_the_docstrings_name():
+    found = list(named("embcomp.losses"))
+    assert len(found) >= 4
+    assert [one for one in found if one[2] != one[3] or type(one[2]) is not type(one[3])] == []

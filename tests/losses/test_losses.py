@@ -199,6 +199,12 @@ def test_frames_are_repeated_cut_and_averaged():
     assert torch.equal(a, student.mean(1, keepdim=True)) and torch.equal(b, teacher.mean(1, keepdim=True))
 
 
+def test_frames_are_not_repeated_unless_that_is_asked_for():
+    student, teacher = vectors(2, 7, 3), vectors(2, 5, 4)
+    assert [one.shape[1] for one in align_frames(student, teacher)] == [5, 5]
+    assert torch.equal(align_frames(student, teacher)[1], teacher)
+
+
 @pytest.mark.parametrize("factor", [0, -2])
 def test_a_wrong_repeat_factor_is_refused(factor):
     with pytest.raises(DataError, match=f"positive whole number, or -1 .* not {factor}"):
