@@ -21,6 +21,8 @@ from embcomp.storage.places import cache_folder, path_of
 if TYPE_CHECKING:
     import sqlite3
 
+    from filelock import FileLock
+
 LIMIT = "EMBCOMP_CACHE_GB"  # the variable that says how large the cache may be
 DEFAULT_GB = 20.0
 ENOUGH = 0.9  # of the limit is left when files are dropped
@@ -161,11 +163,9 @@ def locked(url: str, wait: bool = True) -> Iterator[None]:
     BlockingIOError
         Without `wait`, somebody else has the lock.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    folder = cache_folder() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{_number(url) % 256:02x}.lock", thread_local=False)
+    lock = _file_lock(f"{_number(url) % 256:02x}")
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except (Timeout, RuntimeError):  # the second where this thread has it itself
@@ -306,24 +306,33 @@ def _connection() -> sqlite3.Connection:
     path = cache_folder() / "copies.sqlite"
     mine = (os.getpid(), str(path))
     if getattr(_local, "of", None) != mine or not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(2):
-            database = sqlite3.connect(path, timeout=120, isolation_level=None)
-            try:
-                database.execute("pragma journal_mode = wal")
-                database.execute("pragma synchronous = normal")
-                database.executescript(_SCHEMA)
-                break
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:  # damaged: copies are brought again
-                database.close()
-                if attempt:
+        # The first of several that open a new database changes its kind of journal, which the others do not wait for.
+        with _file_lock("copies").acquire(poll_interval=0.005):
+            for attempt in range(2):
+                database = sqlite3.connect(path, timeout=120, isolation_level=None)
+                try:
+                    database.execute("pragma journal_mode = wal")
+                    database.execute("pragma synchronous = normal")
+                    database.executescript(_SCHEMA)
+                    break
+                except sqlite3.OperationalError:
                     raise
-                for name in ("copies.sqlite", "copies.sqlite-wal", "copies.sqlite-shm"):
-                    path.with_name(name).unlink(missing_ok=True)
+                except sqlite3.DatabaseError:  # damaged: copies are brought again
+                    database.close()
+                    if attempt:
+                        raise
+                    for name in ("copies.sqlite", "copies.sqlite-wal", "copies.sqlite-shm"):
+                        path.with_name(name).unlink(missing_ok=True)
         _local.of, _local.database = mine, database
     return _local.database
+
+
+def _file_lock(name: str) -> FileLock:
+    from filelock import FileLock
+
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{name}.lock", thread_local=False)
 
 
 def _asked(question: str, *values: Any) -> list[tuple]:

@@ -2,6 +2,9 @@
 
 A writer is a cache: processes that share one are kept apart by the locks of the folders in it. Object stores have no lock, but a
 writer looks at its mark again and again. So of two machines that begin in the same moment, one notices, and uploads nothing more.
+
+A live writer counts its mark up. Whoever finds one watches it for a while by its own clock that never jumps: the time of day
+of two machines is not compared.
 """
 
 from __future__ import annotations
@@ -12,18 +15,20 @@ import json
 import os
 import platform
 import threading
+import time
+import warnings
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from embcomp.errors import BusyError, EmbcompError, RemoteError
+from embcomp.errors import BusyError, EmbcompError, EmbcompWarning, RemoteError
 from embcomp.storage import cached, remote
 from embcomp.storage.alive import is_alive
 from embcomp.storage.remote import WRITER
 
-EVERY = 30.0  # seconds between two signs of life
-GONE = 300.0  # seconds without a sign of life after which a writer has ended
+EVERY = 20.0  # seconds between two signs of life
+GONE = 150.0  # seconds without a sign of life after which a writer has ended
+PAUSE = 2.0  # seconds between two looks at another's mark
 MOST = 1 << 16  # bytes of a mark
 
 
@@ -31,7 +36,8 @@ class _Hold:
     """A URL that this process writes to."""
 
     def __init__(self, url: str):
-        self.url, self.began = url, _now()
+        self.url, self.began = url, time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        self.beats = 0
         self.users = 1
         self.lost = ""  # the writer that has taken over
         self.ended = threading.Event()
@@ -79,11 +85,10 @@ def _begin(url: str) -> _Hold:
         _held[url].users += 1
         return _held[url]
     other = _other(url)
-    if other and not _has_ended(other):
-        until = (other["seen"] + timedelta(seconds=GONE)).strftime("%H:%M:%S")
+    if other and _lives(url, other):
         raise BusyError(
-            f"{url} is being written by {_named(other)}; choose another --out, or wait for it. Where it has crashed, run the "
-            f"same command after {until} UTC, or delete {url}/{WRITER}"
+            f"{url} is being written by {_named(other)}; choose another --out, or wait until it has ended; if it "
+            f"has, delete {url}/{WRITER}"
         )
     hold = _Hold(url)
     _sign(hold)
@@ -121,7 +126,8 @@ def _end(hold: _Hold) -> None:
 
 def _sign(hold: _Hold) -> None:
     mark = {"writer": cached.owner(), "host": platform.node(), "process": os.getpid(), "machine": _machine()}
-    mark |= {"began": hold.began, "seen": _now()}
+    hold.beats += 1
+    mark |= {"began": hold.began, "beats": hold.beats}
     remote.write(json.dumps(mark).encode(), f"{hold.url}/{WRITER}")
 
 
@@ -132,8 +138,7 @@ def _other(url: str) -> dict[str, Any]:
         if remote.look(place) is None:
             return {}
         mark = json.loads(remote.read(place, 0, MOST))
-        began, seen = (min(_time(mark[name]), datetime.now(UTC)) for name in ("began", "seen"))  # clocks differ
-        about = {"process": int(mark["process"]), "began": began, "seen": seen}
+        about = {"process": int(mark["process"]), "beats": int(mark["beats"]), "began": str(mark["began"])[:100]}
         return {} if mark["writer"] == cached.owner() else mark | about
     except RemoteError:
         if remote.look(place) is None:  # which was removed in between
@@ -143,10 +148,24 @@ def _other(url: str) -> dict[str, Any]:
         raise BusyError(f"{place} does not say who writes there; where nobody does, remove that file") from None
 
 
-def _has_ended(mark: dict[str, Any]) -> bool:
-    """Whether a writer is dead: its process was of this machine and is gone, or there was no sign of life for long."""
-    of_here = mark.get("machine") == _machine()
-    return datetime.now(UTC) - mark["seen"] > timedelta(seconds=GONE) or (of_here and not is_alive(mark["process"]))
+def _lives(url: str, mark: dict[str, Any]) -> bool:
+    """Whether a writer is alive: no, if its process was of this machine and is gone, or its mark stays what it is for long."""
+    if mark.get("machine") == _machine():
+        return is_alive(mark["process"])
+    warnings.warn(
+        f"{url} has the mark of {_named(mark)}: waiting up to {GONE:.0f} s for a sign of life",
+        EmbcompWarning,
+        stacklevel=2,
+    )
+    until = time.monotonic() + GONE
+    while time.monotonic() < until:
+        time.sleep(PAUSE)
+        now = _other(url)
+        if not now:
+            return False  # it has ended meanwhile
+        if (now["writer"], now["beats"]) != (mark["writer"], mark["beats"]):
+            return True
+    return False
 
 
 def _machine() -> str:
@@ -158,17 +177,4 @@ def _machine() -> str:
 
 
 def _named(mark: dict[str, Any]) -> str:
-    seen = (datetime.now(UTC) - mark["seen"]).total_seconds()
-    return (
-        f"{str(mark.get('host'))[:100]!r}, process {mark['process']}, since {mark['began']:%Y-%m-%d %H:%M:%S} UTC, "
-        f"last seen {seen:.0f} s ago"
-    )
-
-
-def _time(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return f"{str(mark.get('host'))[:100]!r}, process {mark['process']}, since {mark['began']}"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sqlite3
+import threading
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -290,6 +294,28 @@ def test_a_file_too_large_for_the_cache_is_hashed_without_being_kept(recording, 
     assert not path_of(url).exists()
     traffic = Traffic(monkeypatch)
     assert hash_of(path_of(url)) == file_hash(path) and not traffic.reads
+
+
+def test_of_many_threads_one_at_a_time_opens_the_list_of_copies(tmp_path, monkeypatch):
+    """sqlite does not wait where two make the journal of a new database; now and then that was "database is locked"."""
+    opening, most, real = [], [], sqlite3.connect
+
+    class Slow(sqlite3.Connection):
+        def execute(self, text, *values):
+            if "journal_mode" in text:
+                opening.append(1)
+                most.append(len(opening))
+                time.sleep(0.01)
+                opening.pop()
+            return super().execute(text, *values)
+
+    fresh_cache(tmp_path / "new", monkeypatch)
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **options: real(*given, factory=Slow, **options))
+    with ThreadPoolExecutor(6) as pool:
+        barrier = threading.Barrier(6)
+        for done in [pool.submit(lambda: (barrier.wait(20), cached.entry("memory://x/y"))) for _ in range(6)]:
+            assert done.result(60)[1] == cached.Entry()
+    assert len(most) == 6 and max(most) == 1
 
 
 def test_files_are_brought_together(url, monkeypatch):
