@@ -61,14 +61,14 @@ def augmented_apart(
     other = _of_unlabelled(config)
     if other == config:
         return augmented(features, lengths, config, generator, share)
-    changed = features.clone()
+    apart = features.clone()
     for chosen, settings in ((~unlabelled, config), (unlabelled, other)):
         if not chosen.any():
             continue
         own, part = (chosen, None) if share is None else (chosen[share.own], share.within(chosen))
         rows = own.nonzero().squeeze(1)
-        changed[rows] = augmented(features[rows], lengths[rows], settings, generator, part)
-    return changed
+        apart[rows] = augmented(features[rows], lengths[rows], settings, generator, part)
+    return apart
 
 
 @functools.lru_cache(maxsize=8)

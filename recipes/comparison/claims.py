@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import pandas as pd
+
+from embcomp.errors import nearest
 
 PAIRS = (
     ("raw", "no teacher"),
@@ -38,7 +41,7 @@ PAIRS = (
 SETTINGS = ("in-domain", "cross-dataset", "adapted")
 
 
-def differences(*repetitions: pd.DataFrame) -> pd.DataFrame:
+def differences(*repetitions: pd.DataFrame, pairs: Sequence[tuple[str, str]] = PAIRS) -> pd.DataFrame:
     """Mean and standard error of paired differences, over the data sets and seeds of each setting.
 
     The students of a pair share data set, seed, fold and split. The set of cries has a single class, so that adapting to it
@@ -49,6 +52,8 @@ def differences(*repetitions: pd.DataFrame) -> pd.DataFrame:
     *repetitions : DataFrame
         Scores; of several, those of the same trainings done again, or of other seeds. The differences of a pair that is
         in several are averaged first.
+    pairs : sequence of (str, str)
+        A variant, and the one that it is compared with; pairs that are in none of the scores are left out.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def differences(*repetitions: pd.DataFrame) -> pd.DataFrame:
     """
     scores = [_scores(one) for one in repetitions]
     rows = []
-    for variant, baseline in PAIRS:
+    for variant, baseline in pairs:
         found = [one[variant] - one[baseline] for one in scores if {variant, baseline} <= set(one.columns)]
         if found:
             paired = pd.concat(found, axis=1).mean(axis=1).dropna().groupby("setting")
@@ -81,15 +86,29 @@ def _scores(results: pd.DataFrame) -> pd.DataFrame:
 @click.command("claims")
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--train", multiple=True, help="Of the students trained on these data sets only; repeatable.")
-def main(results: tuple[Path, ...], train: tuple[str, ...]) -> None:
+@click.option(
+    "--pair",
+    "pairs",
+    multiple=True,
+    nargs=2,
+    metavar="VARIANT OVER",
+    help="Instead of the steps of the claim; repeatable.",
+)
+def main(results: tuple[Path, ...], train: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> None:
     """Print the effect of each step of the claim as Markdown: mean paired difference ± standard error (number of pairs).
+
+    --pair names other variants than those of the comparison, of any table of scores.
 
     Several RESULTS are of other seeds, or repetitions: the differences of the same data set and seed are averaged first.
     """
     from embcomp import read_scores
 
     tables = [read_scores(path) for path in results]
-    table = differences(*(one[one["train_dataset"].isin(train or one["train_dataset"])] for one in tables))
+    known = sorted({name for one in tables for name in one["variant"]})
+    if unknown := [name for pair in pairs for name in pair if name not in known]:
+        raise click.BadParameter(f"{unknown[0]!r} is in none of the results: {nearest(unknown[0], known)}")
+    chosen = (one[one["train_dataset"].isin(train or one["train_dataset"])] for one in tables)
+    table = differences(*chosen, pairs=pairs or PAIRS)
     click.echo("| step | " + " | ".join(SETTINGS) + " |\n" + "|---" * (len(SETTINGS) + 1) + "|")
     for _, row in table.iterrows():
         cells = [

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from helpers.recipe_scripts import RECIPES, ROOT, script
 from helpers.tones import write_tones
 
+from embcomp import read_scores
 from embcomp.config import load, parse
 from embcomp.transfer import METHODS
 
@@ -135,3 +136,24 @@ def test_the_label_curve_is_drawn(tmp_path):
     ]
     curve.plot(pd.DataFrame(rows), tmp_path / "curve.svg")
     assert "labelled clips per class" in (tmp_path / "curve.svg").read_text()
+
+
+def test_pairs_are_compared_student_by_student():
+    from recipes.comparison.claims import differences, main
+
+    path = ROOT / "recipes/speech/equaliser.csv"
+    scores = read_scores(path)
+    table = differences(scores, pairs=[("raw + pool", "no teacher"), ("absent", "no teacher")])
+    assert list(table["variant"]) == ["raw + pool"]
+    single = scores[(scores["seed"] != "all") & (scores["setting"] == "cross-dataset")].set_index(["variant", "seed"])[
+        "value"
+    ]
+    found = single["raw + pool"] - single["no teacher"]
+    row = table.iloc[0]
+    assert row["cross-dataset", "count"] == len(found) == 12
+    np.testing.assert_allclose(row["cross-dataset", "mean"], found.mean(), rtol=1e-9)
+    np.testing.assert_allclose(row["cross-dataset", "sem"], found.std(ddof=1) / 12**0.5, rtol=1e-9)
+    done = CliRunner().invoke(main, [str(path), "--pair", "raw + pool", "no teacher"])
+    assert "| raw + pool over no teacher | +0.029 ± 0.014 (12) | +0.038 ± 0.009 (12) |" in done.output
+    wrong = CliRunner().invoke(main, [str(path), "--pair", "raw + pol", "no teacher"])
+    assert wrong.exit_code == 2 and "did you mean 'raw + pool'" in wrong.output
