@@ -1,6 +1,6 @@
 """Students by kind and width on a data set: score, milliseconds and parameters.
 
-python benchmarks/student_sizes.py MANIFEST [--seconds 1.0] [--steps 1200] [--seeds 3] [--out FOLDER]
+python benchmarks/student_sizes.py MANIFEST [--seconds 1.0] [--steps 1200] [--seeds 3] [--students "ds_cnn 32" "tc_resnet 1"] [--out FOLDER]
 
 Each is trained with the default teacher and compressor, on group-wise folds; the score is balanced accuracy on unseen groups, the mean and
 standard deviation over seeds. Milliseconds are of the log-mel to the logits of a clip, alone and in a batch of 32, and of a training
@@ -92,12 +92,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="clips are cut at (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1200, help="of a training (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each fold (default: %(default)s)")
+    parser.add_argument("--students", nargs="*", metavar="STUDENT", default=[named(*one) for one in SIZES], help='names as in the table, "ds_cnn 32" (default: all)')
     parser.add_argument("--out", type=Path, help="folder of the run; by default one that is taken away")
     options = parser.parse_args()
     if options.manifest is None and not options.small:
         parser.error("name a manifest")
+    if unknown := set(options.students) - {named(*one) for one in SIZES}:
+        parser.error(f"no student {', '.join(sorted(unknown))}; there are {', '.join(named(*one) for one in SIZES)}")
     torch.set_num_threads(1)
-    sizes = SMALL if options.small else SIZES
+    sizes = SMALL if options.small else tuple(one for one in SIZES if named(*one) in options.students)
     if options.small:
         options.seconds, options.steps, options.seeds = 0.3, 2, 1
     with tempfile.TemporaryDirectory() as place:

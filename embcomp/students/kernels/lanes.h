@@ -6,11 +6,13 @@
 #include <string.h>
 
 #if defined(__AVX512F__)
-enum { LANES = 16, WIDE = 4 };
+enum { LANES = 16, REGISTERS = 32 };
 #elif defined(__AVX__)
-enum { LANES = 8, WIDE = 2 };
+enum { LANES = 8, REGISTERS = 16 };
+#elif defined(__aarch64__)
+enum { LANES = 4, REGISTERS = 32 };
 #else
-enum { LANES = 4, WIDE = 4 };
+enum { LANES = 4, REGISTERS = 16 };
 #endif
 static const long TILE = 96;  // places worked on together: what belongs to them stays in the cache
 
@@ -23,7 +25,7 @@ typedef unsigned short hvec __attribute__((vector_size(LANES * 2), aligned(2), m
 
 static inline vec all(float x) {
     vec zero = {};
-    return zero + x;
+    return x - zero;  // x itself, -0 too, so that no sum is left to do
 }
 static inline vec load(const float *p) { return *(const vec *)p; }
 static inline void store(float *p, vec v) { *(vec *)p = v; }

@@ -28,6 +28,9 @@ static inline vec add_product(vec sum, factors a, factors b) { return sum + a * 
 enum { AT_ONCE = 1 };
 #endif
 
+// A block with its factors must fit into the registers: sums that do not are written and read again at each step.
+enum { WIDE = REGISTERS == 32 ? 4 : 2 };
+
 template <int ROWS, int COLUMNS, bool ADD>
 static void block(long k, const factor *a, long row, long step, const factor *b, long below, float *c, long under) {
     vec sum[ROWS][COLUMNS];
@@ -48,7 +51,7 @@ static void block(long k, const factor *a, long row, long step, const factor *b,
 template <int COLUMNS, bool ADD>
 static void strip(long rows, long k, const factor *a, long row, long step, const factor *b, long below, float *c,
                   long under) {
-    enum { MOST = COLUMNS <= 2 ? 12 : 6 };  // narrow blocks are taller, or their sums would wait for each other
+    enum { MOST = COLUMNS <= WIDE / 2 ? 12 : 6 };  // narrow blocks are taller, or their sums would wait for each other
     for (; rows >= MOST && rows != MOST + 2; rows -= MOST, a += MOST * row, c += MOST * under)
         block<MOST, COLUMNS, ADD>(k, a, row, step, b, below, c, under);
     for (; rows >= 4; rows -= 4, a += 4 * row, c += 4 * under)
