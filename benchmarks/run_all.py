@@ -65,25 +65,25 @@ BENCHMARKS = (
     Benchmark("Files to log-mels", "front_end.py"),
     Benchmark("Clips through the k-means teacher", "kmeans_teacher.py"),
     Benchmark("A training step, batches of 32 log-mels of 64 bands, 101 frames a second", "training_step.py", (), ("--small", "--repeats", "1", "--seconds", "0.2")),
-    Benchmark("From files to a trained student, beside a DataLoader with workers", "loop.py"),
+    Benchmark("From files to a trained student, beside a DataLoader with workers", "loop.py", ("--steps", "200")),
     Benchmark("Students by kind and width, FSDD", "student_sizes.py", (str(FSDD),), needs=(FSDD,), long=True),
-    Benchmark("A training step by device", "devices.py", (), ("--small",)),
-    Benchmark("Steps of one student by two processes", "processes.py"),
+    Benchmark("A training step by device", "devices.py", ("--steps", "20"), ("--small",)),
+    Benchmark("Steps of one student by two processes", "processes.py", ("--repeats", "3", "--steps", "30")),
     Benchmark("Distance correlation of a batch of 256", "distance_correlation.py"),
     Benchmark("Fit from disk", "compression_fit.py", ("--rows", "100000")),
-    Benchmark("Fit at 2048 dimensions, 100,000 rows in memory", "compression_wide.py", ("--repeats", "3")),
-    Benchmark("Linear autoencoder, 100,000 x 512 to 64", "compression_autoencoder.py", ("--repeats", "3")),
-    Benchmark("Growth with rows and dimensions", "compression_scaling.py", ("--largest", "1e8")),
+    Benchmark("Fit at 2048 dimensions, 100,000 rows in memory", "compression_wide.py", ("--repeats", "1")),
+    Benchmark("Linear autoencoder, 100,000 x 512 to 64", "compression_autoencoder.py", ("--repeats", "1")),
+    Benchmark("Growth with rows and dimensions", "compression_scaling.py", ("--largest", "1e8", "--repeats", "1")),
     Benchmark("Transform to 64", "compression_transform.py"),
     Benchmark("Shuffled batches of 256 rows, 200,000 x 512 float32, page cache warm", "compression_batches.py"),
     Benchmark("Fits beside other processes", "busy_threads.py", (), None),
     Benchmark("Growth with the number of clips", "growth.py", ("--picture", str(HERE / "growth.svg")), ("--small", "--clips", "4000")),
     Benchmark("What `embcomp plan` says, and what a run of ten times the size takes", "plan.py", ("--only", "one student, short clips", "--clips", "1500", "--calibrate", "15"), ("--small",)),
-    Benchmark("Ten million rows of 64 dimensions in shards", "shards.py"),
+    Benchmark("Millions of rows of 64 dimensions in shards", "shards.py", ("--rows", "1000000", "4000000")),
     Benchmark("One store embedded by two workers, locally and on Ray", "engines.py"),
-    Benchmark("Training with unlabelled clips on disk", "unlabelled.py", ("--steps", "200"), ("--clips", "600,700", "--steps", "20")),
+    Benchmark("Training with unlabelled clips on disk", "unlabelled.py", ("--clips", "10000,50000", "--steps", "100"), ("--clips", "600,700", "--steps", "20")),
     Benchmark("Prediction on long recordings", "long_recording.py", (str(FSDD), "--hours", "0.1,1"), None, (FSDD,)),
-    Benchmark("From a manifest to exported files, ESC-10", "deploy.py", ("--manifest", str(ESC10)), None, (ESC10,)),
+    Benchmark("From a manifest to exported files, ESC-10", "deploy.py", ("--manifest", str(ESC10), "--steps", "300"), None, (ESC10,)),
 )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def main() -> None:
     if options.small:
         chosen = [one for one in chosen if one.small is not None]
     command = f"python benchmarks/run_all.py --only {' '.join(options.only)}" if options.only else "make bench"
-    text = f"# Results of the benchmarks\n\nWritten by `{command}`. Only ratios are meaningful on another machine; [README](README.md) says what was learned.\n\n" + machine() + "\n"  # fmt: skip
+    sections, begun = "", time.perf_counter()
     for one in chosen:
         arguments = one.small if options.small else one.arguments
         before, started = os.getloadavg()[0], time.perf_counter()
@@ -138,10 +138,12 @@ def main() -> None:
         took = time.perf_counter() - started
         shown = " ".join(Path(word).name if os.sep in word else word for word in arguments)
         about = f"`python benchmarks/{one.script}{' ' + shown if shown else ''}`: {took:.0f} s; {before:.1f} processes ran beside it when it began."
-        text += f"\n## {one.title}\n\n{about}\n\n{printed}\n"
+        sections += f"\n## {one.title}\n\n{about}\n\n{printed}\n"
         if one.script == "growth.py" and "--picture" in arguments and "Left out" not in printed:
-            text += "\n![CPU seconds and memory over the number of clips](growth.svg)\n"
-        options.out.write_text(text, encoding="utf-8")
+            sections += "\n![CPU seconds and memory over the number of clips](growth.svg)\n"
+        minutes = (time.perf_counter() - begun) / 60
+        head = f"# Results of the benchmarks\n\nWritten by `{command}` in {minutes:.0f} minutes. Only ratios are meaningful on another machine; [README](README.md) says what was learned.\n\n{machine()}\n"  # fmt: skip
+        options.out.write_text(head + sections, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -92,7 +92,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="clips are cut at (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1200, help="of a training (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each fold (default: %(default)s)")
-    parser.add_argument("--students", nargs="*", metavar="STUDENT", default=[named(*one) for one in SIZES], help='names as in the table, "ds_cnn 32" (default: all)')
+    parser.add_argument(
+        "--students",
+        nargs="*",
+        metavar="STUDENT",
+        default=[named(*one) for one in SIZES],
+        help='names as in the table, "ds_cnn 32" (default: all)',
+    )
     parser.add_argument("--out", type=Path, help="folder of the run; by default one that is taken away")
     options = parser.parse_args()
     if options.manifest is None and not options.small:
