@@ -61,7 +61,7 @@ def scores(manifest: Path, out: Path, sizes: tuple, seconds: float, steps: int, 
         {
             "name": "students",
             "seeds": list(range(seeds)),
-            "data": {"root": str(manifest.parent), "train": manifest.name},
+            "data": {"root": str(manifest.parent), "train": manifest.name, "duplicates": "join"},
             "audio": {"seconds": seconds},
             "split": {"folds": 3},
             "teacher": {} if steps > 10 else {"centroids": 4, "whitened": 8, "patches": 300},

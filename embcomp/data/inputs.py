@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -41,6 +42,11 @@ class InputSpec:
     kind: str = "audio"
     shape: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Numbers that an input of a table or of images has."""
+        return math.prod(self.shape)
 
     def settings(self) -> dict:
         """As it is saved; `of` reads it back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,8 +70,12 @@ class Plan:
     def student_jobs(self) -> list[TestedJob]:
         """Jobs of the students, the longest first, so that at the end no worker is left alone with a long one."""
 
-        def clips(student: Tested) -> int:
+        def clips(student: Tested) -> float:
             training = self.context.variant(student.variant).training
+            if training.minutes:
+                return math.inf
+            if training.epochs:
+                return training.epochs * len(student.split.fit)
             return training.steps * training.batch_size * training.accumulate
 
         return [student.job for student in sorted(self.students, key=clips, reverse=True)]

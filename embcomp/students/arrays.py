@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ class ArrayFeatures:
     @property
     def width(self) -> int:
         """Numbers that an input has."""
-        return math.prod(self.spec.shape)
+        return self.spec.width
 
     def load(self, ids: list[str]) -> tuple[Tensor, Tensor]:
         """Inputs of `ids` (n, *shape), and the length of their last axis, the same for all, (n,)."""
@@ -68,7 +67,7 @@ class FileFeatures:
     @property
     def width(self) -> int:
         """Numbers that an input has."""
-        return math.prod(self.spec.shape)
+        return self.spec.width
 
     def load(self, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
         """As of `ArrayFeatures`."""
@@ -92,11 +91,10 @@ def store_inputs(rows: InputRows, ids: list[str], keys: list[str], path: str | o
     StoreError
         Inputs of another kind are at `path`.
     """
-    width = int(np.prod(rows.spec.shape))
 
     def produce(numbers: np.ndarray) -> np.ndarray:
-        return rows.take([ids[number] for number in numbers]).reshape(len(numbers), width)
+        return rows.take([ids[number] for number in numbers]).reshape(len(numbers), rows.spec.width)
 
     return ArrayFeatures(
-        write_store(path, ids, keys, width, {"inputs": rows.spec.settings()}, produce, batch_size=1024)
+        write_store(path, ids, keys, rows.spec.width, {"inputs": rows.spec.settings()}, produce, batch_size=1024)
     )

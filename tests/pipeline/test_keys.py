@@ -363,3 +363,13 @@ def test_the_version_of_a_stage(base, monkeypatch, stage):
     module, name, expected = VERSIONS[stage]
     monkeypatch.setattr(module, name, getattr(module, name) + 1)
     assert changed(base) == expected(base)
+
+
+def test_long_trainings_begin_first_whatever_their_length_is_given_in(base):
+    lengths = {"short": {"steps": 5}, "timed": {"minutes": 0.1}, "passes": {"epochs": 100}, "long": {"steps": 50}}
+    variants = [{"name": name, "transfer": {"method": "none"}, "training": {"batch_size": 4, **length}} for name, length in lengths.items()]  # fmt: skip
+    config = replace(parse({"name": "order", "variants": variants}), data=base.config.data)
+    plan = Plan(RunContext(Workspace(base.folder), config, base.sets[:2], base.sets[2:]), base.splits)
+    assert len(base.splits) == 1 and 100 * len(base.splits[0].fit) > 50 * 4
+    names = {one.job.path: one.variant for one in plan.students}
+    assert [names[job.path] for job in plan.student_jobs] == ["timed", "passes", "long", "short"]
