@@ -175,6 +175,9 @@ class PartialRows:
         Where they lie. What an earlier call left there is gone on with if it had the same plan.
     plan : dict
         JSON-able: ``rows``, ``dim``, ``dtype``, and whatever else decides the rows.
+    kept : bool, default=True
+        Whether the folder outlasts a call that fails. Where it does not, the system's own error is left to the caller, who
+        knows what was to be written.
 
     Attributes
     ----------
@@ -186,8 +189,8 @@ class PartialRows:
         The folder cannot be written, or the disk has no room for all rows.
     """
 
-    def __init__(self, folder: Path, plan: dict):
-        self.folder = folder
+    def __init__(self, folder: Path, plan: dict, kept: bool = True):
+        self.folder, self.kept = folder, kept
         if not self._continues(plan):
             shutil.rmtree(folder, ignore_errors=True)
             self._create(plan)
@@ -217,6 +220,8 @@ class PartialRows:
             write_json(folder / "plan.json", plan)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if not self.kept:
+                raise
             raise EmbcompError(f"cannot write a store beside {folder.parent}: {why(error)}") from error
         except ValueError as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -247,6 +252,8 @@ class PartialRows:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            if not self.kept:
+                raise
             raise StoreError(
                 f"cannot write {self.folder}: {error.strerror or error}; {int(self.done.sum())} of {len(self.done)} "
                 "rows are kept, the same call goes on from there"

@@ -190,7 +190,7 @@ def _write_shard(
 ) -> dict[str, Any]:
     ids: list[str] = []
     hashes: list[str] = []
-    with PartialRows(folder, {"rows": count, "dim": width, "dtype": dtype}) as rows_there:
+    with PartialRows(folder, {"rows": count, "dim": width, "dtype": dtype}, kept=False) as rows_there:
         while len(ids) < count:
             names, keys, vectors = blocks.next(count - len(ids))
             rows = np.arange(len(ids), len(ids) + len(names))

@@ -102,10 +102,18 @@ def write_names(folder: Path, ids: Sequence[str], hashes: Sequence[str]) -> None
 
 
 def copy_names(source: Path, folder: Path) -> None:
-    """The same for a shard with the rows of another."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Copy the same of a shard into the folder of another with these rows.
+
+    Raises
+    ------
+    StoreError
+        They cannot be read, or not written.
+    """
     for name in NAMES:
-        shutil.copyfile(source / name, folder / name)
+        try:
+            shutil.copyfile(source / name, folder / name)
+        except OSError as error:
+            raise StoreError(f"cannot copy {source / name} to {folder}: {why(error)}") from error
 
 
 def write_index(folder: Path, shards: list[dict[str, Any]], settings: dict[str, Any], dim: int, dtype: str) -> None:

@@ -290,7 +290,7 @@ def write_store(
     partial = path.with_name(f".{path.name}.partial")
     before = _existing(path, made_with)
     if before is not None and before.ids == list(ids) and before.hashes == list(hashes):
-        _tidy(path)
+        tidy(path)
         progress(len(ids))
         return before
     with WriterLock(path):
@@ -344,7 +344,7 @@ def _mend(path: Path) -> str:
     return f"it also holds {listing(others)}: make it again elsewhere" if others else "delete it and make it again"
 
 
-def _tidy(path: Path) -> None:
+def tidy(path: Path) -> None:
     """Clear away what a writer left that was killed when its store already had its name."""
     lock = WriterLock(path)
     if lock.file.exists() or any((path / name).exists() for name in REMAINS):

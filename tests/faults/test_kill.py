@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.killing import KINDS, call, contents, points
 from helpers.runs import TONES_RUN
@@ -19,6 +20,8 @@ from helpers.tones import write_tones
 
 from embcomp import cli
 from embcomp.errors import EmbcompError
+from embcomp.storage.merging import merge_stores
+from embcomp.storage.store import EmbeddingStore, write_store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc").is_dir(), reason="needs Linux processes")
 
@@ -57,16 +60,29 @@ def ready(tmp_path_factory):
     commands = {
         "embed": ["embed", home, "--teacher", "kmeans", "--out", "OUT/store", "--seconds", "0.3", *TEACHER],
         "compress": ["compress", folder / "store", "--manifest", home, "--method", "mlp", "--dim", "1", "--out", "OUT/comp"],
+        "apply": ["apply", folder / "comp", folder / "shards", "--out", "OUT/targets"],
         "distill": ["distill", home, "--targets", folder / "store", "--transfer", "embedding", "--out", "OUT/student", *TRAINING],
         "run": ["run", folder / "run1.toml", "--out", "OUT/run"],
         "workers": ["run", folder / "run2.toml", "--out", "OUT/run"],
         "export": ["export", folder / "student", "--to", "c", "--out", "OUT/student.c"],
         "onnx": ["export", folder / "student", "--to", "onnx", "--out", "OUT/student.onnx"],
     }  # fmt: skip
-    for stage in ("embed", "distill"):
+    for stage in ("embed", "compress", "distill"):
         code, _, _ = call(into(commands[stage], folder), folder / "log")
         assert code == 0, (folder / "log").read_text()
+    in_shards(folder / "store", folder / "shards")
     return folder, commands
+
+
+def in_shards(path, out):
+    """A store's rows in two shards."""
+    store, parts = EmbeddingStore.open(path), []
+    for start, stop in ((0, 9), (9, len(store))):
+        rows = np.array(store.data[start:stop])
+        names, hashes = store.ids[start:stop], store.hashes[start:stop]
+        part = out.with_name(f"from{start}")
+        parts.append(write_store(part, names, hashes, store.dim, store.settings, lambda n, rows=rows: rows[n]).path)
+    merge_stores(parts, out)
 
 
 def into(command, folder):
@@ -129,7 +145,7 @@ def check_words(kind, code, said, point):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stage", ["embed", "compress", "distill", "export", "run"])
+@pytest.mark.parametrize("stage", ["embed", "compress", "apply", "distill", "export", "run"])
 def test_a_disturbed_command_goes_on_to_the_same_bytes(ready, undisturbed, stage, kind, tmp_path):
     disturb(ready, undisturbed, stage, kind, tmp_path, 1 if stage == "run" else 2, seed=7)
 
@@ -137,7 +153,7 @@ def test_a_disturbed_command_goes_on_to_the_same_bytes(ready, undisturbed, stage
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stage", ["embed", "compress", "distill", "export", "onnx", "run", "workers"])
+@pytest.mark.parametrize("stage", ["embed", "compress", "apply", "distill", "export", "onnx", "run", "workers"])
 def test_disturbed_a_hundred_times_nothing_is_lost(ready, undisturbed, stage, kind, tmp_path):
     if (stage, kind) == ("workers", "full"):
         pytest.skip("which of two workers meets the limit first is left to chance")

@@ -22,7 +22,7 @@ SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}
 # What commands import when they are called: imported before the fork, a child is disturbed in its work.
 HEAVY = ("soundfile", "soxr", "sklearn.decomposition", "sklearn.linear_model", "torch._dynamo", "safetensors.torch",
          "embcomp.compression", "embcomp.teachers", "embcomp.training.distill", "embcomp.training.compress", "embcomp.pipeline.runner",
-         "embcomp.export.writing", "embcomp.export.c", "embcomp.cli.embed", "embcomp.cli.compress", "embcomp.cli.distill", "embcomp.cli.export",
+         "embcomp.export.writing", "embcomp.export.c", "embcomp.cli.apply", "embcomp.cli.embed", "embcomp.cli.compress", "embcomp.cli.distill", "embcomp.cli.export",
          "embcomp.cli.run")  # fmt: skip
 
 FINISHED = ".finished.json"  # what a run notes of times of files, which no two runs share
