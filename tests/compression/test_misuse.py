@@ -6,7 +6,12 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from embcomp.compression import Compressor, Concatenation, Moments, Quantiser
-from embcomp.compression.frame import ConstantColumnWarning
+from embcomp.compression.decoders import find_decoders
+from embcomp.compression.frame import ConstantColumnWarning, make_frame
+from embcomp.compression.methods import METHODS
+from embcomp.compression.modules import MLPCompressor
+from embcomp.compression.problem import Problem, Solution
+from embcomp.compression.rows import as_rows
 from embcomp.errors import ConfigError, DataError, EmbcompError
 
 RNG = np.random.default_rng(0)
@@ -18,6 +23,12 @@ def spoiled(rows, value):
     bad = X.astype(np.float32)
     bad[rows, 2] = value
     return bad
+
+
+def problem(*given, rows=None):
+    """What a method is given of moments alone, or of rows without labels."""
+    moments = Moments(8).update(X)
+    return Problem(Compressor(2, *given).get_params(), 2, moments, make_frame(moments, True, False), 0, rows=rows)
 
 
 CASES = {
@@ -183,6 +194,26 @@ CASES = {
         lambda: Compressor(1, "lda", shrinkage="auto").fit_moments(Moments(8, 3).update(X, np.eye(3)[Y])),
         DataError,
         r"needs the rows",
+    ),
+    "discriminants of moments without classes": (
+        lambda: METHODS["lda"](problem("lda")),
+        DataError,
+        r"^lda needs rows with labels$",
+    ),
+    "training on moments": (
+        lambda: METHODS["mlp"](problem("mlp", "reconstruction")),
+        DataError,
+        r"^training needs the rows themselves",
+    ),
+    "training for a task without labels": (
+        lambda: METHODS["linear"](problem("linear", "both", rows=as_rows(X))),
+        DataError,
+        r"and labels unless the objective is reconstruction$",
+    ),
+    "the decoder of a hidden layer from moments": (
+        lambda: find_decoders(Solution(MLPCompressor(8, 2)), problem("mlp")),
+        DataError,
+        r"^the decoder of a trained code needs the rows, not their moments alone$",
     ),
     "unknown integer width": (lambda: Quantiser("int4"), ConfigError, r"unknown dtype 'int4'"),
     "codes of another type": (
