@@ -9,7 +9,7 @@ from embcomp.errors import DataError
 
 
 def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean of one minus the cosine of each pair of vectors, both (n, d); a scalar in [0, 2].
+    """Mean of one minus the cosine of each pair of vectors, both (n, d) or (n, t, d); a scalar in [0, 2].
 
     The direct distance: it needs equal widths. The default of student-side
     regression in S-SONDO (El Adlouni et al. 2026, arXiv 2604.24933).

@@ -177,6 +177,7 @@ def align_frames(
     ----------
     student : Tensor of shape (n, t_s, c)
     teacher : Tensor of shape (n, t_t, d)
+    student_repeat, teacher_repeat : int, default=1
 
     Returns
     -------
