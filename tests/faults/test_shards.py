@@ -93,11 +93,15 @@ def imported(folder, out):
     return exchange.import_tables([table], out, per_shard=3)
 
 
-@pytest.mark.parametrize("write, kind", [(applied, "full"), (applied, "interrupted"), (joined, "full"), (imported, "full")])
+@pytest.mark.parametrize(
+    "write, kind", [(applied, "full"), (applied, "interrupted"), (joined, "full"), (imported, "full")]
+)
 def test_wherever_it_ends_the_same_call_gives_the_same_store(ready, ends, tmp_path, monkeypatch, write, kind):
     expected = contents(write(ready, tmp_path / "whole").path)
     written, own = [], PartialRows.write
-    monkeypatch.setattr(PartialRows, "write", lambda self, rows, values: (own(self, rows, values), written.append(len(rows))))
+    monkeypatch.setattr(
+        PartialRows, "write", lambda self, rows, values: (own(self, rows, values), written.append(len(rows)))
+    )
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # nothing here pulls the plug
     monkeypatch.setattr("embcomp.storage.merging.PARTS", 2)
     at, reached, ended = 0, True, 0

@@ -12,7 +12,9 @@ from helpers.documented import named, unnamed
 
 from embcomp.errors import DataError
 from embcomp.losses import (
+    DISTANCES,
     REGRESSIONS,
+    RELATIONS,
     binary_kd,
     contrastive_loss,
     multiclass_kd,
@@ -137,6 +139,19 @@ def test_gradients_of_kd_agree_with_finite_differences(name):
 def test_scores_of_other_clips_or_classes_are_refused(name):
     with pytest.raises(DataError, match=r"student scores \(4, 3\) and teacher scores \(4, 2\)"):
         KD[name](torch.zeros(4, 3), torch.zeros(4, 2))
+
+
+PAIRS = {**KD, "prototypes": prototype_logits, "contrast": contrastive_loss, **DISTANCES}
+MORE_ROWS = [(name, (5, 3)) for name in PAIRS if name != "prototypes"]  # of which there may be any number
+WIDER = [(name, (4, 4)) for name in PAIRS if name not in RELATIONS]  # made for two widths
+
+
+@pytest.mark.parametrize("name, shape", [*MORE_ROWS, *WIDER])
+def test_whichever_of_two_is_larger_they_do_not_fit(name, shape):
+    small, large = torch.ones(4, 3), torch.ones(shape)
+    for pair in ((small, large), (large, small)):
+        with pytest.raises(DataError):
+            PAIRS[name](*pair)
 
 
 def test_prototype_logits_are_cosines_over_the_temperature():
