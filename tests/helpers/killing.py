@@ -83,7 +83,7 @@ def call(arguments: list, output: Path, *, kind: str = "kill", at: int = 0, room
     room : int, default=0
         Bytes that a file may have on a full disk; negative is none, and no new file.
     after : float, default=0.0
-        Send it a signal after so many seconds, with SIGKILL its workers too; 0 does not.
+        Send it a signal so many seconds after its start, with SIGKILL its workers too; 0 does not.
     number : int, optional
         Of that signal, by default the one of `kind`.
     closed : Path, optional
@@ -105,18 +105,22 @@ def call(arguments: list, output: Path, *, kind: str = "kill", at: int = 0, room
     counted = output.with_suffix(".count")
     # A pipe: a file for the output would run into the limit of a full disk too.
     outlet, inlet = os.pipe()
+    started_by, starts = os.pipe()  # on a busy machine a child may not run for a while
     child = os.fork()
     if child == 0:
         os.close(outlet)
-        _run(arguments, inlet, counted, _Fault(kind, at, room, closed), before)
+        _run(arguments, inlet, starts, counted, _Fault(kind, at, room, closed), before)
     os.close(inlet)
+    os.close(starts)
     said: list[bytes] = []
     reader = threading.Thread(target=_drain, args=(outlet, said), daemon=True)
     reader.start()
     if after:
+        os.read(started_by, 1)
         with contextlib.suppress(_Ended):
-            _wait(child, started + after)
+            _wait(child, time.perf_counter() + after)
             _signal(child, number or SIGNALS[kind])
+    os.close(started_by)
     _, status = os.waitpid(child, 0)
     seconds = time.perf_counter() - started
     reader.join(60)  # workers may hold the pipe for a moment
@@ -151,7 +155,7 @@ def _signal(child: int, number: int) -> None:
             os.kill(process, number)
 
 
-def _run(arguments: list, inlet: int, counted: Path, fault: _Fault, before) -> None:
+def _run(arguments: list, inlet: int, starts: int, counted: Path, fault: _Fault, before) -> None:
     code = 70
     try:
         os.dup2(inlet, 1)
@@ -165,6 +169,8 @@ def _run(arguments: list, inlet: int, counted: Path, fault: _Fault, before) -> N
 
         before()
         sys.addaudithook(fault)
+        os.write(starts, b".")
+        os.close(starts)
         try:
             main()
             code = 0
