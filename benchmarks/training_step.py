@@ -1,4 +1,8 @@
-"""A training step of the default student, beside the loop people write: DataLoader, the same layers, AdamW."""
+"""A training step of the default student, beside the loop people write: DataLoader, the same layers, AdamW.
+
+The limit is what no code of ours could avoid: the products of matrices of the pointwise convolutions, forward and backward, by torch
+and without anything between them.
+"""
 
 import statistics
 import time
@@ -83,6 +87,24 @@ def plain(features: torch.Tensor, tuned: bool, steps: int) -> list[float]:
     return times
 
 
+def products(features: torch.Tensor, steps: int) -> list[float]:
+    """CPU seconds of the products of a step alone."""
+    shapes, student = [], plain_student()
+    for layer in student.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
+            layer.register_forward_hook(lambda layer, given, out: shapes.append((out.numel() // out.shape[1], *layer.weight.shape[:2])))  # fmt: skip
+    with torch.no_grad():
+        student(features[:BATCH].unsqueeze(1))
+    sides = [[torch.randn(*size) for size in ((rows, into), (rows, out), (out, into))] for rows, out, into in shapes]
+    times = []
+    for _ in range(steps):
+        started = time.process_time()
+        for x, gradient, weight in sides:
+            x @ weight.T, gradient @ weight, gradient.T @ x
+        times.append(time.process_time() - started)
+    return times
+
+
 class ChannelsLast(nn.Module):
     def forward(self, x):
         return x.contiguous(memory_format=torch.channels_last)
@@ -133,6 +155,7 @@ def sides_of(seconds: float, published: bool, steps: int) -> dict[str, Callable[
         "ours": lambda: ours(features, full, steps),
         "ours, clips of many lengths": lambda: ours(features, ragged, steps),
         "ours, training.amp": lambda: ours(features, full, steps, amp=True),
+        "limit: products of matrices alone": lambda: products(features, steps),
     }
     others = [student for student in STUDENTS if published and student is not DSCNN]
     return sides | {f"ours, {one.name}": partial(ours, features, full, steps, student=one) for one in others}

@@ -160,7 +160,7 @@ def lda(within: np.ndarray, total: np.ndarray, count: int) -> np.ndarray:
 def _leading_ratios(between: np.ndarray, within: np.ndarray, count: int) -> np.ndarray | None:
     """What `leading_eigh` finds of ``between v = value within v``, by Lanczos' method; None if it does not converge soon.
 
-    Between classes a few directions stand out, as many as there are classes but one: it converges in a few products.
+    Classes differ much in a few directions alone, at most as many as there are classes but one: it converges in a few products.
     """
     lower = np.linalg.cholesky(within)
 
