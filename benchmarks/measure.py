@@ -30,14 +30,14 @@ def scaled(count: int, options: argparse.Namespace) -> int:
     return max(1, count // 100) if options.small else count
 
 
-def interleaved(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each side; the sides take turns, after one warm-up each."""
+def interleaved(sides: dict[str, Callable[[], object]], repeats: int, warm: bool = False) -> dict[str, float]:
+    """Median CPU seconds of each side; the sides take turns, after one warm-up each unless they are `warm`."""
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(repeats + 1):
+    for turn in range(repeats + (not warm)):
         for name, run in sides.items():
             start = time.process_time()
             run()
-            if turn:
+            if turn or warm:
                 times[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
