@@ -67,7 +67,7 @@ BENCHMARKS = (
     Benchmark("A training step, batches of 32 log-mels of 64 bands, 101 frames a second", "training_step.py", (), ("--small", "--repeats", "1", "--seconds", "0.2")),
     Benchmark("From files to a trained student, beside a DataLoader with workers", "loop.py", ("--steps", "100")),
     Benchmark("Students by kind and width, FSDD", "student_sizes.py", (str(FSDD),), needs=(FSDD,), long=True),
-    Benchmark("A training step by device", "devices.py", ("--steps", "10"), ("--small",)),
+    Benchmark("A training step by device", "devices.py", ("--steps", "5"), ("--small",)),
     Benchmark("Steps of one student by two processes", "processes.py", ("--repeats", "3", "--steps", "30", "--batches", "32")),
     Benchmark("Distance correlation of a batch of 256", "distance_correlation.py"),
     Benchmark("Fit from disk", "compression_fit.py", ("--rows", "100000", "--repeats", "2")),
