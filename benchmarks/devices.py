@@ -6,6 +6,7 @@ import time
 import torch
 from measure import arguments, header, row, scaled
 
+from embcomp.compression.apply import multiplies_bfloat16
 from embcomp.config import TrainingConfig, read_choice
 from embcomp.data.labels import encode
 from embcomp.students import build_student
@@ -48,7 +49,7 @@ def main() -> None:
     devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
     names = [torch.cuda.get_device_name() if device == "cuda" else "one thread" for device in devices]
     # Without instructions for it, a processor takes minutes for a step in bfloat16.
-    half = {"cpu": torch.ops.mkldnn._is_mkldnn_bf16_supported(), "cuda": True}
+    half = {"cpu": multiplies_bfloat16(), "cuda": True}
     header("student", "batch", *(f"{name}{kind}, ms" for name in names for kind in ("", ", bfloat16")))
     for kind in ("ds_cnn", "tc_resnet", "mobilenet_v3"):
         for batch in (32, 256):

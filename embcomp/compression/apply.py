@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ def apply(module: CompressorModule, rows: Rows) -> np.ndarray:
     """Apply `module` to rows ``(n, dim)``; returns float32 ``(n, d)``.
 
     float64 rows are multiplied in float64, so that a row's result does not
-    depend on the rows beside it; bfloat16 rows in bfloat16.
+    depend on the rows beside it; bfloat16 rows in bfloat16 where the processor can, else in float32.
     """
-    if isinstance(module, LinearCompressor) and len(rows.parts) == 1 and isinstance(rows.parts[0], torch.Tensor):
+    tensor = len(rows.parts) == 1 and isinstance(rows.parts[0], torch.Tensor)
+    if tensor and isinstance(module, LinearCompressor) and multiplies_bfloat16():
         return _bfloat16(module, rows.parts[0])
     if rows.dtype == np.float64:
         module = copy.deepcopy(module).double()
@@ -42,6 +44,12 @@ def apply(module: CompressorModule, rows: Rows) -> np.ndarray:
     for start, block in rows.blocks(size):
         out[start : start + len(block)] = module(torch.from_numpy(np.require(block, requirements=("C", "W")))).numpy()
     return out
+
+
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; otherwise torch takes some fifty times as long as in float32."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _bfloat16(module: LinearCompressor, X: torch.Tensor, size: int = 8192) -> np.ndarray:

@@ -283,7 +283,8 @@ class Compressor(OnHub, Learned):
         Parameters
         ----------
         X : array-like of shape (n, dim), tensor, memory map, store or Concatenation
-            A bfloat16 tensor is multiplied in bfloat16, all else in its own precision.
+            A bfloat16 tensor is multiplied in bfloat16 where the processor has instructions for it and in float32 elsewhere, all
+            else in its own precision.
 
         Returns
         -------

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from embcomp.compression import Compressor, Moments
+from embcomp.compression import apply as applying
 from embcomp.compression.frame import ConstantColumnWarning
 
 FAST = {"epochs": 2, "hidden": 4}
@@ -102,3 +103,14 @@ def test_every_kind_of_array_gives_the_same_codes(kind):
     assert found.dtype == np.float32
     # bfloat16 keeps 8 bits of every code.
     np.testing.assert_allclose(found, expected, atol=0.1 if kind == "bfloat16" else 1e-4)
+
+
+@pytest.mark.parametrize("instructions", [True, False])
+def test_bfloat16_rows_are_widened_where_the_processor_cannot_multiply_them(instructions, monkeypatch):
+    X = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 6))).bfloat16()
+    model = Compressor(3, "random", center=False).fit(X)
+    monkeypatch.setattr(applying, "multiplies_bfloat16", lambda: instructions)
+    found, exact = model.transform(X), model.transform(X.float().numpy())
+    # Weights with 8 bits are told from those with 24.
+    assert (np.abs(found - exact).max() < 1e-6) is not instructions
+    np.testing.assert_allclose(found, exact, atol=0.1)
