@@ -49,7 +49,7 @@ def apply(module: CompressorModule, rows: Rows) -> np.ndarray:
 @functools.cache
 def multiplies_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 itself; otherwise torch takes some fifty times as long as in float32."""
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _bfloat16(module: LinearCompressor, X: torch.Tensor, size: int = 8192) -> np.ndarray:
