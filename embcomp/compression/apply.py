@@ -48,7 +48,7 @@ def apply(module: CompressorModule, rows: Rows) -> np.ndarray:
 
 @functools.cache
 def multiplies_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself; otherwise torch takes some fifty times as long as in float32."""
+    """Whether this processor multiplies bfloat16 itself; otherwise torch takes more than twenty times as long as in float32."""
     return torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -63,8 +63,8 @@ def train(
     """
     gather = Gatherer(rows, EVALUATION_ROWS)
     training, held_out = hold_out(len(rows), schedule.validation_share, generator, groups)
-    groups_of = _parameter_groups(model, schedule.weight_decay)
-    optimizer = torch.optim.AdamW(groups_of, lr=schedule.learning_rate, fused=True)
+    parameters = _parameter_groups(model, schedule.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, fused=True)
     history: list[dict[str, Any]] = [{"epoch": 0, "train": None, **evaluate(model, gather, frame, targets, held_out)}]
     stopping = EarlyStopping(model, schedule.patience)
     if len(held_out):

@@ -7,7 +7,7 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from embcomp.compression import Compressor, decoders
+from embcomp.compression import Compressor, closed_form, decoders
 from embcomp.compression.frame import Frame
 from embcomp.compression.moments import Moments
 
@@ -69,6 +69,21 @@ def test_lda_without_shrinkage_equals_scikit_learn(correlated):
     X, y = correlated
     theirs = LinearDiscriminantAnalysis(solver="eigen").fit(X, y).transform(X)
     same_up_to_sign(Compressor(3, "lda", shrinkage=None).fit(X, y).transform(X), theirs - theirs.mean(axis=0))
+
+
+@pytest.mark.parametrize("restarts", [closed_form.RESTARTS, 1])
+def test_few_directions_of_many_are_those_of_the_whole_matrix(monkeypatch, restarts):
+    """By Lanczos' method, and where that does not converge soon, as with one restart for directions that hardly differ."""
+    rng, dim, count = np.random.default_rng(0), closed_form.MANY_DIMENSIONS, 5
+    rows = rng.normal(size=(2 * dim, dim))
+    within, between = rows.T @ rows / len(rows), (means := rng.normal(size=(dim, count))) @ means.T
+    if restarts == 1:
+        between = np.eye(dim) + 1e-3 * between / np.trace(between)
+    monkeypatch.setattr(closed_form, "RESTARTS", restarts)
+    found = closed_form._leading_ratios(between, within, count)
+    assert (found is None) is (restarts == 1)
+    _, expected = closed_form.leading_eigh(between.copy(), count, within.copy())
+    np.testing.assert_allclose(closed_form.lda(within.copy(), between + within, count), expected, atol=1e-8)
 
 
 def test_lda_of_two_classes_and_of_one_multilabel_column_agree(correlated):
