@@ -16,10 +16,10 @@ from embcomp.compression.spread_rows import means
 from embcomp.errors import ArtifactError, BusyError, StoreError, why
 from embcomp.storage.arrays import PartialRows, WriterLock, checked_rows
 from embcomp.storage.artifact import WEIGHTS
-from embcomp.storage.files import file_hash, fingerprint, read_json, rename_folder, write_json
+from embcomp.storage.files import file_hash, fingerprint, read_json, write_json
+from embcomp.storage.finishing import give_name
 from embcomp.storage.merging import copy_names, write_index
 from embcomp.storage.ownership import strangers
-from embcomp.storage.publishing import publishing
 from embcomp.storage.seen import Seen
 from embcomp.storage.store import REMAINS, EmbeddingStore, check_settings, tidy
 from embcomp.storage.taught import keep
@@ -186,17 +186,7 @@ def _shard(compressor: Compressor, source: EmbeddingStore, work: Path, plan: dic
                 values = values[rows - rows[0]]
                 rows_there.write(rows, checked_rows(values, first + rows, plan["dim"], plan["dtype"], source.ids))
         copy_names(source.ids.parts[number].path.parent, partial)  # type: ignore[attr-defined]
-        try:
-            # The plan and the count of rows done go last: until the shard has its name, its rows must be found again.
-            rename_folder(partial, target)
-            _clear(target)
-        except OSError as error:
-            raise StoreError(f"cannot write {target}: {why(error)}") from error
-
-
-def _clear(shard: Path) -> None:
-    for name in REMAINS:
-        (shard / name).unlink(missing_ok=True)
+        give_name(partial, target, REMAINS, upload=False)
 
 
 def _compressed(compressor: Compressor, source: EmbeddingStore, start: int, stop: int) -> np.ndarray:
@@ -216,16 +206,11 @@ def _put_together(work: Path, out: Path, plan: dict[str, Any], taught: Seen | No
         for number, count in enumerate(plan["rows"]):
             name = f"{number:05d}"
             with WriterLock(work / name):  # busy while its writer is not quite done
-                _clear(work / name)
+                for left in REMAINS:
+                    (work / name / left).unlink(missing_ok=True)
             shards.append(
                 {"data": f"{name}/data.npy", "names": name, "rows": count, "hash": file_hash(work / name / "data.npy")}
             )
         keep(work, taught)
         write_index(work, shards, plan["settings"], plan["dim"], plan["dtype"])
-        try:
-            # The plan goes last: where the name cannot be given, the next call must know these shards.
-            with publishing(out):
-                rename_folder(work, out)
-                (out / PLAN).unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot write {out}: {why(error)}") from error
+        give_name(work, out, [PLAN])

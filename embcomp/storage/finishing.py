@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,29 @@ def finish_store(
         },
     )
     sync(partial / "data.npy")
+    give_name(partial, path, remains)
+
+
+def give_name(partial: Path, path: Path, remains: Iterable[str], upload: bool = True) -> None:
+    """Give the finished folder `partial` the name `path`, and only then clear away the files of its writing.
+
+    After a kill or on a full disk before it has its name, the next call must find its rows by them.
+
+    Parameters
+    ----------
+    upload : bool, default=True
+        Where `path` belongs to a URL; a part of what is in writing does not.
+
+    Raises
+    ------
+    StoreError
+        It cannot be renamed.
+    """
     try:
-        # The count of rows done is written last: after a kill here, its rows must be found again.
-        with publishing(path):
+        with publishing(path) if upload else contextlib.nullcontext():
             rename_folder(partial, path)
             for name in remains:
-                (path / name).unlink()
+                (path / name).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {why(error)}") from error
 
