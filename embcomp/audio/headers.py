@@ -93,7 +93,7 @@ def unknown_length(path: Path) -> list[tuple[int, bytes]]:
     """
     size = path.stat().st_size
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             magic = file.read(12)
             if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:] == b"WAVE":
                 return _riff_length(file, size)

@@ -221,13 +221,17 @@ class Manifest:
         """Whether the audio of clip `index` lies outside the manifest's folder, links followed, and may not."""
         if self.allow_outside:
             return False
-        path = self.audio_path(index)
-        # Of the files of a folder the way there is followed once: it takes a look at each of its parts.
-        real = self._real_folders.get(path.parent) or os.path.realpath(path.parent)
-        self._real_folders[path.parent] = real
+        path = os.fspath(self.audio_path(index))
         if os.path.islink(path):
-            real = os.path.realpath(path)
-        return os.path.commonpath([self._real_folder, real]) != self._real_folder
+            return self._is_outside(path)
+        # Of the files of a folder the way there is followed once: it takes a look at each of its parts.
+        folder = os.path.dirname(path)
+        if folder not in self._outside:
+            self._outside[folder] = self._is_outside(folder)
+        return self._outside[folder]
+
+    def _is_outside(self, path: str) -> bool:
+        return os.path.commonpath([self._real_folder, os.path.realpath(path)]) != self._real_folder
 
     def interval(self, index: int) -> tuple[float | None, float | None]:
         """Start and end of clip `index` in its file, seconds; None is the file's own."""
@@ -253,7 +257,7 @@ class Manifest:
         return os.path.realpath(self.folder)
 
     @cached_property
-    def _real_folders(self) -> dict[Path, str]:
+    def _outside(self) -> dict[str, bool]:
         return {}
 
     def select(self, rows: Sequence[int] | np.ndarray) -> Manifest:

@@ -54,9 +54,9 @@ def here(path: str | os.PathLike, start: float | None = None, stop: float | None
         except FileNotFoundError:
             return Path(path)
     url = url_of(path)
+    path = path if isinstance(path, Path) else Path(path)
     if not url:
-        return Path(path)
-    path = Path(path)
+        return path
     if fresh:
         remote.forget(url)
     info = remote.looked(url)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from embcomp.errors import ConfigError
-from embcomp.storage.places import cache_folder, path_of
+from embcomp.storage.places import FILES, cache_folder, path_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -151,7 +151,7 @@ def owner() -> str:
 
 def ranges_of(path: Path) -> Path:
     """Where the ranges of a file lie of which not all is here, beside the place of its whole copy."""
-    return cache_folder() / "ranges" / path.relative_to(cache_folder() / "files")
+    return cache_folder() / "ranges" / path.relative_to(cache_folder() / FILES)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MAX_JSON_BYTES = 64 << 20
+AT_ONCE = 1 << 20  # bytes; larger files are hashed part by part
 DIGITS = 6  # significant ones of the numbers in tables
 
 
@@ -41,8 +42,11 @@ def fingerprint(content: Any) -> str:
 
 def file_hash(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes, first 16 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > AT_ONCE:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        # The buffer in which a large one is read takes longer to make than a short clip to hash.
+        return hashlib.sha256(file.read()).hexdigest()[:16]
 
 
 def sync(path: str | os.PathLike) -> None:

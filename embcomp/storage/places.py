@@ -29,6 +29,8 @@ SCHEMES = {
     "file": ("fsspec", "remote"),
     "memory": ("fsspec", "remote"),
 }
+FILES = "files"  # of the cache
+_INSIDE = f"{os.sep}{FILES}{os.sep}"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)(.*)", re.DOTALL)
 
 
@@ -53,7 +55,7 @@ def path_of(given: str | os.PathLike) -> Path:
     """
     scheme = _scheme_of(given)
     if not scheme:
-        return Path(given)
+        return given if isinstance(given, Path) else Path(given)
     found = _URL.fullmatch(os.fspath(given))
     assert found is not None
     scheme = scheme.lower()
@@ -81,8 +83,8 @@ def path_of(given: str | os.PathLike) -> Path:
 def url_of(path: str | os.PathLike) -> str:
     """The URL that a path in the cache stands for; empty for any other path."""
     given = os.fspath(path)
-    root = _root() + os.sep
-    if not isinstance(given, str) or not given.startswith(root):
+    # Asked of every clip, several times: the environment is looked at where the answer may be yes.
+    if not isinstance(given, str) or _INSIDE not in given or not given.startswith(root := _root() + os.sep):
         return ""
     scheme, _, rest = given[len(root) :].replace(os.sep, "/").partition("/")
     if scheme not in SCHEMES or not rest:
@@ -152,4 +154,4 @@ def _root() -> str:
 @functools.lru_cache(maxsize=8)
 def _resolved(given: str, caches: str) -> str:
     folder = given or os.path.join(caches or os.path.join("~", ".cache"), "embcomp")
-    return os.path.join(os.path.realpath(os.path.expanduser(folder)), "files")
+    return os.path.join(os.path.realpath(os.path.expanduser(folder)), FILES)
