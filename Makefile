@@ -49,7 +49,7 @@ mutants: $(VENV)/.installed
 
 coverage: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --editable '.[mutants]'
-	$(VENV)/bin/python -m coverage run --branch --source embcomp -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -o timeout=1200 --cov --cov-report=
 	$(VENV)/bin/python -m coverage report --skip-covered --sort cover
 
 docs: $(VENV)/.installed

@@ -21,17 +21,25 @@ from embcomp.data.manifest import Manifest
 
 RATE = 16_000
 AUDIO = AudioConfig()
+FILES = (
+    (1.0, 256, 16_000, "wav"),
+    (1.0, 256, 16_000, "flac"),
+    (1.0, 256, 8_000, "flac"),
+    (5.0, 64, 16_000, "flac"),
+    (5.0, 64, 44_100, "wav"),
+    (5.0, 64, 44_100, "flac"),
+)
 MEL = {"n_fft": AUDIO.n_fft, "hop_length": AUDIO.hop_length, "win_length": AUDIO.win_length, "n_mels": AUDIO.n_mels}
 
 
-def clips_on_disk(folder: Path, seconds: float, count: int, rate: int) -> Manifest:
-    """Noise in FLAC files, as many as asked for, and their manifest."""
+def clips_on_disk(folder: Path, seconds: float, count: int, rate: int, kind: str) -> Manifest:
+    """Noise in files of 16 bits, as many as asked for, and their manifest."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     lines = ["path,label,group"]
     for number in range(count):
-        soundfile.write(folder / f"{number}.flac", 0.1 * rng.standard_normal(round(seconds * rate)), rate)
-        lines.append(f"{number}.flac,{number % 2},{number}")
+        soundfile.write(folder / f"{number}.{kind}", 0.1 * rng.standard_normal(round(seconds * rate)), rate)
+        lines.append(f"{number}.{kind},{number % 2},{number}")
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     return Manifest.read(folder / "manifest.csv")
 
@@ -61,9 +69,9 @@ def alone(seconds: float, count: int, repeats: int) -> None:
     row(f"largest difference from librosa, {seconds:g} s", "", f"{off:.1e}", "", "", "")
 
 
-def from_files(folder: Path, seconds: float, count: int, rate: int, repeats: int) -> None:
+def from_files(folder: Path, seconds: float, count: int, rate: int, kind: str, repeats: int) -> None:
     """Log-mels of files that are checked as a run checks them: inside the manifest's folder, whole, unchanged."""
-    manifest = clips_on_disk(folder, seconds, count, rate)
+    manifest = clips_on_disk(folder, seconds, count, rate, kind)
     clips = Clips.of(manifest, AUDIO, seconds)
     batch, module = clips.unchanged(clips.hashes()), front_end(AUDIO)
     paths = [str(manifest.audio_path(number)) for number in range(count)]
@@ -84,7 +92,7 @@ def from_files(folder: Path, seconds: float, count: int, rate: int, repeats: int
         "ours": ours,
         "limit": limit,
     }
-    report(f"file to log-mel, {seconds:g} s at {rate} Hz", count, interleaved(sides, repeats))
+    report(f"{kind} to log-mel, {seconds:g} s at {rate} Hz", count, interleaved(sides, repeats))
 
 
 def report(what: str, count: int, seconds: dict[str, float]) -> None:
@@ -99,8 +107,8 @@ def main() -> None:
     for seconds, count in ((1.0, 256), (5.0, 64), (10.0, 32)):
         alone(seconds, scaled(count, options), options.repeats)
     with tempfile.TemporaryDirectory() as folder:
-        for number, (seconds, count, rate) in enumerate(((1.0, 256, 16_000), (1.0, 256, 8_000), (5.0, 64, 16_000), (5.0, 64, 44_100))):  # fmt: skip
-            from_files(Path(folder, str(number)), seconds, scaled(count, options), rate, options.repeats)
+        for number, (seconds, count, rate, kind) in enumerate(FILES):
+            from_files(Path(folder, str(number)), seconds, scaled(count, options), rate, kind, options.repeats)
 
 
 if __name__ == "__main__":

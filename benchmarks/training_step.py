@@ -21,7 +21,7 @@ from embcomp.training.loop import Examples, train
 from embcomp.transfer import Transfer
 
 BATCH, MELS, CLIPS, CLASSES = 32, 64, 512, 10
-STEPS, SKIPPED = 8, 2  # of one turn, and those of them that only warm up
+STEPS, SKIPPED = 5, 1  # of one turn, and those of them that only warm up
 
 
 def plain_student() -> nn.Module:
