@@ -49,7 +49,7 @@ from embcomp.storage.outputs import results_at
 from embcomp.storage.ownership import check_results, mark_results
 from embcomp.storage.places import absolute
 from embcomp.teachers import require_teacher
-from embcomp.training.devices import check_device
+from embcomp.training.devices import check_device, warn_of_bfloat16
 from embcomp.training.tracking import TRACKERS
 from embcomp.transfer.base import Source
 
@@ -178,6 +178,7 @@ def _opened(config: RunConfig, out: str | os.PathLike) -> Iterator[tuple[Workspa
     """The folder of a run, which nobody else may write meanwhile, with its settings, manifests and engine."""
     if config.engine == "local":
         check_device(config.device)  # of a cluster, the workers have it
+        warn_of_bfloat16(any(one.training.amp for one in config.variants), config.device)
     for variant in config.variants:
         TRACKERS[variant.training.log].check()
     refuse_unequal_widths(config)

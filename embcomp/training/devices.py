@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
+from embcomp.compression.apply import multiplies_bfloat16
 from embcomp.distributed import Group
-from embcomp.errors import ConfigError
+from embcomp.errors import ConfigError, EmbcompWarning
 
 
 def check_device(name: str) -> str:
@@ -35,6 +38,31 @@ def check_device(name: str) -> str:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("no GPU of a Mac is usable here (mps); use cpu")
     return name
+
+
+def warn_of_bfloat16(amp: bool, device: str) -> None:
+    """Warn of ``training.amp`` on a processor without instructions for bfloat16, where torch widens every number by itself.
+
+    A step took 1.6 (`bc_resnet`) to 13 times (`cp_resnet`) as long there as in float32; of `ds_cnn` alone, by its kernels, it did not.
+
+    Parameters
+    ----------
+    amp : bool
+        Whether the setting is on.
+    device : str
+        Which `check_device` has taken.
+
+    Warns
+    -----
+    EmbcompWarning
+    """
+    if amp and device == "cpu" and not multiplies_bfloat16():
+        warnings.warn(
+            "training.amp: this processor has no instructions for bfloat16, and all students but ds_cnn train several "
+            "times slower with it; set training.amp = false here",
+            EmbcompWarning,
+            stacklevel=2,
+        )
 
 
 def moved(tensor: Tensor, device: str | torch.device) -> Tensor:

@@ -28,7 +28,7 @@ from embcomp.students.given import Given, given_audio, given_rows
 from embcomp.teachers import Teacher, embedder
 from embcomp.training.assembly import Lesson, Part, train_student, used
 from embcomp.training.compress import fit_compressor
-from embcomp.training.devices import check_device, check_processes
+from embcomp.training.devices import check_device, check_processes, warn_of_bfloat16
 from embcomp.training.parallel import shared_teacher
 from embcomp.training.tracking import TRACKERS
 from embcomp.training.viewing import with_views
@@ -96,6 +96,7 @@ def distill(
         The message says how to fix it.
     """
     check_device(device)
+    warn_of_bfloat16(variant.training.amp, device)
     TRACKERS[variant.training.log].check()
     with joined(device) as group:
         check_processes(variant.training.processes, group)

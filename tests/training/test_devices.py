@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 from helpers.transfer_cases import FAST, examples, new_student, prepared
 
+import embcomp
 from embcomp.config import TrainingConfig
 from embcomp.errors import ConfigError, EmbcompWarning
+from embcomp.training import devices
 from embcomp.training.devices import check_device, moved
 from embcomp.training.examples import Streamed
 from embcomp.training.loop import train
@@ -38,6 +41,37 @@ def test_a_gpu_beyond_the_last_is_refused(monkeypatch):
     assert check_device("cuda:1") == "cuda:1"
     with pytest.raises(ConfigError, match="there is no cuda:2 here: 2 CUDA devices, counted from cuda:0"):
         check_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    "amp, device, instructions, warned",
+    [
+        (True, "cpu", False, True),
+        (True, "cpu", True, False),
+        (True, "cuda", False, False),
+        (False, "cpu", False, False),
+    ],
+)
+def test_bfloat16_is_warned_of_where_the_processor_has_no_instructions(
+    amp, device, instructions, warned, monkeypatch, recwarn
+):
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: instructions)
+    devices.warn_of_bfloat16(amp, device)
+    assert [str(one.message)[:27] for one in recwarn] == ["training.amp: this processor"[:27]] * warned
+
+
+@pytest.mark.parametrize("command", ["run", "distill"])
+def test_a_run_and_a_training_warn_of_it_before_anything_is_read(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: False)
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[data]\ntrain = "clips.csv"\n[training]\namp = true\n[[variants]]\nname = "compressed"\n')
+    config = embcomp.load_config(settings)
+    with pytest.warns(EmbcompWarning, match="no instructions for bfloat16"), pytest.raises(embcomp.EmbcompError):
+        if command == "run":
+            embcomp.run(config, tmp_path / "out")
+        else:
+            empty = embcomp.Manifest(pd.DataFrame(), tmp_path)
+            embcomp.distill(empty, tmp_path / "out", variant=config.variants[0])
 
 
 def test_nothing_is_copied_where_it_already_is():
