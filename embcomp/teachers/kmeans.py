@@ -183,9 +183,9 @@ class KMeansTeacher(Teacher):
         with torch.inference_mode():
             for start in range(0, len(logmels), together):
                 part = slice(start, start + together)
-                responses = self._responses(self._padded(logmels[part], frames[part]))
-                for row, response, count in zip(found[part], responses, frames[part].tolist()):
-                    row[:] = self._pooled(response[: max(1, count - self.patch_frames + 1)]).numpy()
+                responses = self._responses(self._padded(logmels[part], frames[part]), frames[part].tolist())
+                for row, response in zip(found[part], responses):
+                    row[:] = self._pooled(response).numpy()
         return found
 
     def _padded(self, logmels: Tensor, frames: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from embcomp.audio.clips import Clips
 from embcomp.audio.features import compute_features
 from embcomp.audio.logmel import LogMel
 from embcomp.data.manifest import Manifest
-from embcomp.teachers import KMeansTeacher, embed, learned_teacher
+from embcomp.teachers import KMeansTeacher, embed, learned_teacher, responses
 from embcomp.teachers.kmeans import AUDIO, _shares, _spherical_kmeans
 
 BANDS, RATE, FRAMES = 64, 16_000, 3
@@ -69,7 +69,14 @@ def learn(waves, lengths, settings=SMALL) -> KMeansTeacher:
     return KMeansTeacher.learn([(waves, lengths)], len(waves), settings)
 
 
+@pytest.fixture(params=["convolutions", "matrices"])
+def products(request, monkeypatch):
+    """Both ways to the products, whichever this processor takes."""
+    monkeypatch.setattr(responses, "convolves", lambda: request.param == "convolutions")
+
+
 @pytest.mark.parametrize("frames", [1, 2, 5])
+@pytest.mark.usefixtures("products")
 def test_an_embedding_is_pooled_rectified_cosines(frames):
     waves, lengths = sounds()
     learned = learn(waves, lengths)
@@ -129,6 +136,7 @@ def test_each_clip_gives_its_share_of_the_patches(monkeypatch):
     assert seen == [100]
 
 
+@pytest.mark.usefixtures("products")
 def test_a_row_has_the_same_bytes_whatever_batch_its_clip_is_in():
     """Also where the batch is cut into blocks, and where a longer clip pads it."""
     waves, lengths = sounds(9, samples=9000)
@@ -151,6 +159,7 @@ def test_log_mels_that_are_kept_give_the_bytes_of_the_audio(tones, tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 1, 160, 319, 320])
+@pytest.mark.usefixtures("products")
 def test_clips_of_hardly_any_length(length):
     waves, lengths = sounds()
     teacher = learn(waves, lengths)
