@@ -51,6 +51,8 @@ coverage: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --editable '.[mutants]'
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -o timeout=1200 --cov --cov-report=
 	$(VENV)/bin/python -m coverage report --skip-covered --sort cover
+	$(VENV)/bin/python -m coverage json --quiet -o .coverage.json
+	$(VENV)/bin/python tools/covered.py .coverage.json
 
 docs: $(VENV)/.installed
 	EMBCOMP_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
@@ -61,4 +63,4 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/run_all.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest oldest.txt demo runs site .coverage
+	rm -rf $(VENV) $(VENV)-oldest oldest.txt demo runs site .coverage*

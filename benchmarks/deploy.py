@@ -35,15 +35,15 @@ EXPORTS = (
 COLD = 5  # processes whose time is measured
 
 
-def embcomp(*words: object) -> subprocess.CompletedProcess:
+def embcomp(*words: object, inside: Path | None = None) -> subprocess.CompletedProcess:
     """A command; one that fails is returned, not raised."""
     command = [sys.executable, "-m", "embcomp", *map(str, words)]
     click.echo(" ".join(["embcomp", *map(str, words)]), err=True)
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, cwd=inside)
 
 
-def must(*words: object) -> str:
-    done = embcomp(*words)
+def must(*words: object, inside: Path | None = None) -> str:
+    done = embcomp(*words, inside=inside)
     if done.returncode:
         sys.exit(done.stderr)
     return done.stdout
@@ -98,9 +98,9 @@ def parity(folder: Path, student: Path, manifest: Path, held: Path) -> Iterator[
         path = out if not done.returncode else out.with_name(f"{out.stem}.lossy{out.suffix}")
         content = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
         found, about = content["parity"], content["model"]["about"]
-        note = "past the limits" if done.returncode else ""
+        notes = ["past the limits"] if done.returncode else []
         if "flash" in about:
-            note += f"{about['flash'] / 1000:.0f} kB flash, {about['ram'] / 1000:.0f} kB RAM"
+            notes.append(f"{about['flash'] / 1000:.0f} kB flash, {about['ram'] / 1000:.0f} kB RAM")
         yield (
             name,
             f"{found['bytes'] / 1000:.0f}",
@@ -108,7 +108,7 @@ def parity(folder: Path, student: Path, manifest: Path, held: Path) -> Iterator[
             f"{found['agreement']:.1%}",
             f"{found['before']:.4f}",
             f"{found['after']:.4f}",
-            note or f"{found['clips']} clips",
+            ", ".join(notes) or f"{found['clips']} clips",
         )
 
 
@@ -187,8 +187,9 @@ def main() -> None:
         return
     table(("model", "same label", "accuracy", "cold start, s"), predictions(folder, student, held))
     table(("C file", "ms, processor time", "times real time"), c_speed(folder, given.repeats))
-    files = [folder / name for name, form, _ in EXPORTS if form != "c" and (folder / name).exists()]
-    click.echo(must("profile", student, *files, "--repeats", given.repeats))
+    files = [name for name, form, _ in EXPORTS if form != "c" and (folder / name).exists()]
+    measured = must("profile", student.name, *files, "--repeats", given.repeats, inside=folder)
+    click.echo(f"```\n{measured.rstrip()}\n```")
 
 
 if __name__ == "__main__":

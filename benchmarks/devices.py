@@ -52,7 +52,7 @@ def main() -> None:
     half = {"cpu": multiplies_bfloat16(), "cuda": True}
     header("student", "batch", *(f"{name}{kind}, ms" for name in names for kind in ("", ", bfloat16")))
     for kind in ("ds_cnn", "tc_resnet", "mobilenet_v3"):
-        for batch in (32, 256):
+        for batch in (2, 4) if options.small else (32, 256):
             steps = max(3, scaled(options.steps, options))
             times = [
                 step(kind, device, batch, amp, steps) if half[device] or not amp else "no instructions"

@@ -63,7 +63,7 @@ def write(path: Path, hours: float, sounds: list[np.ndarray]) -> None:
 def measure(arguments: list) -> tuple[float, float]:
     """Wall seconds and peak resident memory, MB, of a command in a process of its own."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "embcomp", *map(str, arguments)])
+    process = subprocess.Popen([sys.executable, "-m", "embcomp", *map(str, arguments)], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"embcomp {arguments[0]} failed")

@@ -30,6 +30,8 @@ PEERS = (
     "onnxruntime",
     "ai-edge-litert",
 )
+# What ratios depend on, of the flags in /proc/cpuinfo.
+FLAGS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16"}
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -79,7 +81,7 @@ BENCHMARKS = (
     Benchmark("Fits beside other processes", "busy_threads.py", (), None),
     Benchmark("Growth with the number of clips", "growth.py", ("--picture", str(HERE / "growth.svg")), ("--small", "--clips", "4000")),
     Benchmark("What `embcomp plan` says, and what a run of ten times the size takes", "plan.py", ("--only", "one student, short clips", "--clips", "1000", "--calibrate", "10"), ("--small",)),
-    Benchmark("Millions of rows of 64 dimensions in shards", "shards.py", ("--rows", "1000000", "4000000")),
+    Benchmark("Millions of rows of 64 dimensions in shards", "shards.py", ("--rows", "1000000", "4000000"), ("--small", "--rows", "100000")),
     Benchmark("One store embedded by two workers, locally and on Ray", "engines.py"),
     Benchmark("Training with unlabelled clips on disk", "unlabelled.py", ("--clips", "10000,30000", "--steps", "100"), ("--clips", "600,700", "--steps", "20")),
     Benchmark("Prediction on long recordings", "long_recording.py", (str(FSDD), "--hours", "0.1,1"), None, (FSDD,)),
@@ -105,6 +107,8 @@ def machine() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(one.split(":")[1].strip() for one in lines if one.startswith("model name"))
+        flags = next(one.split() for one in lines if one.startswith("flags"))
+        model += " (" + ", ".join(name for flag, name in FLAGS.items() if flag in flags) + ")"
     except (OSError, StopIteration):
         pass
     versions = []

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from helpers.command import call
+from helpers.command import answered, call
 from helpers.tones import write_tones
 
 import embcomp
@@ -39,7 +39,7 @@ def test_help_names_every_command():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name):
-    done = call(name, "--help")
+    done = answered(name, "--help")
     assert done.returncode == 0 and "Usage:" in done.stdout
 
 
@@ -62,7 +62,7 @@ def work(tmp_path_factory):
         ["distill", home, "--targets", folder / "targets", "--transfer", "compressed", "--out", folder / "student", *FAST],
         ["evaluate", folder / "student", abroad, "--out", folder / "scores.csv"],
     ]  # fmt: skip
-    done = [call(*step) for step in steps]
+    done = [answered(*step) for step in steps]
     assert all(one.returncode == 0 for one in done), "\n".join(one.stderr for one in done)
     return folder, done, steps
 
@@ -86,7 +86,7 @@ def test_embed_compress_apply_distill_evaluate(work):
 
 def test_sweep_names_a_size_and_draws_the_curve(work):
     folder, _, _ = work
-    done = call(
+    done = answered(
         "sweep", folder / "emb", "--manifest", folder / "home/manifest.csv",
         "--dims", "1,4", "--methods", "pca,linear", "--folds", 2, "--out", folder / "sweep",
     )  # fmt: skip
@@ -140,16 +140,16 @@ def test_repeating_a_step_is_harmless(work):
     folder, _, steps = work
     before = (folder / "student/weights.safetensors").stat().st_mtime_ns
     for number in (0, 3, 4):
-        assert call(*steps[number]).returncode == 0
+        assert answered(*steps[number]).returncode == 0
     assert (folder / "student/weights.safetensors").stat().st_mtime_ns == before
 
 
 def test_the_trained_clips_are_not_scored_by_mistake(work):
     folder, _, _ = work
-    done = call("evaluate", folder / "student", folder / "home/manifest.csv", "--out", folder / "no.csv")
+    done = answered("evaluate", folder / "student", folder / "home/manifest.csv", "--out", folder / "no.csv")
     assert done.returncode == 2 and "was trained on 24 of these clips" in done.stderr
     assert not (folder / "no.csv").exists()
-    allowed = call(
+    allowed = answered(
         "evaluate", folder / "student", folder / "home/manifest.csv", "--out", folder / "yes.csv", "--allow-seen"
     )
     assert allowed.returncode == 0
@@ -157,13 +157,13 @@ def test_the_trained_clips_are_not_scored_by_mistake(work):
 
 def test_another_student_is_not_overwritten(work):
     folder, _, steps = work
-    done = call(*steps[4], "--seed", 1)
+    done = answered(*steps[4], "--seed", 1)
     assert done.returncode == 2 and "another student is at" in done.stderr
 
 
 def test_joint_schedule_from_raw_embeddings(work):
     folder, _, _ = work
-    done = call(
+    done = answered(
         "distill", folder / "home/manifest.csv", "--targets", folder / "emb", "--out", folder / "joint",
         "--set", "transfer.schedule=joint", "--set", "compressor.dim=4", *FAST,
     )  # fmt: skip
@@ -200,7 +200,7 @@ def spoiled(tmp_path):
 
 def test_every_bad_file_is_named_with_its_row_and_nothing_is_written(spoiled, tmp_path):
     manifest, kinds = spoiled
-    done = call("embed", manifest, "--teacher", "kmeans", "--out", tmp_path / "out" / "emb")
+    done = answered("embed", manifest, "--teacher", "kmeans", "--out", tmp_path / "out" / "emb")
     assert done.returncode == 2
     assert "6 of 12 clips cannot be used" in done.stderr and "Traceback" not in done.stderr
     for row, reason in kinds.items():
@@ -211,7 +211,7 @@ def test_every_bad_file_is_named_with_its_row_and_nothing_is_written(spoiled, tm
 
 def test_skip_bad_counts_them(spoiled, tmp_path):
     manifest, _ = spoiled
-    done = call("embed", manifest, "--teacher", "kmeans", "--out", tmp_path / "emb", "--skip-bad", *SMALL_TEACHER)
+    done = answered("embed", manifest, "--teacher", "kmeans", "--out", tmp_path / "emb", "--skip-bad", *SMALL_TEACHER)
     assert done.returncode == 0, done.stderr
     assert "6 clips" in done.stdout and "6 unusable clips left out" in done.stdout
     assert len(EmbeddingStore.open(tmp_path / "emb")) == 6
@@ -267,7 +267,7 @@ def test_run_prints_the_table_and_a_rerun_says_there_is_nothing_to_do(tmp_path):
 def test_bad_settings_are_told_in_words(tmp_path, override, message):
     write_tones(tmp_path / "home", groups=4, clips=1)
     (tmp_path / "config.toml").write_text(CONFIG)
-    done = call("run", tmp_path / "config.toml", "--set", override, "--out", tmp_path / "out")
+    done = answered("run", tmp_path / "config.toml", "--set", override, "--out", tmp_path / "out")
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -292,6 +292,6 @@ def test_bad_settings_are_told_in_words(tmp_path, override, message):
 def test_misuse_exits_with_2_and_words(tones, tmp_path, arguments, message):
     import re
 
-    done = call(*(part.format(home=tones, tmp=tmp_path) for part in arguments))
+    done = answered(*(part.format(home=tones, tmp=tmp_path) for part in arguments))
     assert done.returncode == 2, done.stderr
     assert re.search(message, done.stderr) and "Traceback" not in done.stderr

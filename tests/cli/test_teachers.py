@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers.command import call
+from helpers.command import answered
 from helpers.graphs import describe, onnx_frames, tflite_matrix
 
 from embcomp.cli.teachers import teachers
@@ -78,7 +78,7 @@ def test_bad_specs_end_in_one_line(tmp_path):
         (("teachers", "check", f"onnx:{tmp_path}/no.onnx"), "no model at"),
         (("teachers", "fetch", "yamnt"), "did you mean 'yamnet'"),
     ):
-        done = call(*arguments)
+        done = answered(*arguments)
         assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 

@@ -9,6 +9,7 @@ from export.test_onnx import session, student, waves
 from embcomp.data.manifest import Manifest
 from embcomp.export import int8, onnx_int8
 from embcomp.export.equalise import channel_ranges, equalise
+from embcomp.export.equalised_network import equalised_network
 from embcomp.export.onnx_body import body_graph
 from embcomp.export.runtime import open_model
 from embcomp.export.source import ExportOptions, StudentSource
@@ -25,13 +26,27 @@ def graph_and_inputs(kind="ds_cnn", embedding=False, width=16):
     return source, body_graph(source), [source.features(wave) for wave in waves(6)]
 
 
-@pytest.mark.parametrize("kind", [one.name for one in STUDENTS if "audio" in one.takes])
-def test_equalising_keeps_what_is_computed(kind):
-    _, body, inputs = graph_and_inputs(kind, embedding=True)
+@pytest.fixture(scope="module", params=[one.name for one in STUDENTS if "audio" in one.takes])
+def exported(request):
+    """A student of each kind: to trace a large one takes seconds."""
+    return graph_and_inputs(request.param, embedding=True)
+
+
+def test_equalising_keeps_what_is_computed(exported):
+    _, body, inputs = exported
     before, after = session(body), session(equalise(body, inputs))
     for row in inputs:
         for expected, found in zip(before.run(None, {"logmel": row}), after.run(None, {"logmel": row})):
             np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max(), rtol=1e-3)
+
+
+def test_equalised_weights_return_to_the_network(exported):
+    source, graph, inputs = exported
+    before = {name: tensor.clone() for name, tensor in source.masked_body.state_dict().items()}
+    body = equalised_network(source, inputs, graph)
+    changed = [name for name, tensor in body.state_dict().items() if not tensor.equal(before[name])]
+    assert sum(name.endswith("weight") for name in changed) > 5
+    assert all(tensor.equal(before[name]) for name, tensor in source.masked_body.state_dict().items())
 
 
 def test_equalising_evens_out_the_ranges_that_depthwise_convolutions_read():

@@ -7,14 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from export.test_onnx import student, waves
 from helpers.row_formats import check_inputs, check_lengths
 
 from embcomp.data.manifest import Manifest
 from embcomp.errors import ArtifactError, ConfigError, MissingDependencyError
-from embcomp.export.equalised_network import equalised_network
 from embcomp.export.runtime import open_model
-from embcomp.export.source import ExportOptions, StudentSource, open_source
+from embcomp.export.source import open_source
 from embcomp.export.tflite import TfliteFormat
 from embcomp.export.writing import export_artifact
 from embcomp.storage.files import write_json
@@ -80,15 +78,3 @@ def test_only_students_and_missing_packages(trained, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, sys)
     with pytest.raises(ConfigError, match="takes a classifier, not a teacher; use --to onnx"):
         export_artifact(trained / "teacher", tmp_path / "teacher.tflite", "tflite")
-
-
-@pytest.mark.parametrize("kind", [one.name for one in STUDENTS if "audio" in one.takes])
-def test_equalised_weights_return_to_the_network(kind):
-    pytest.importorskip("onnxscript")
-    source = StudentSource(student(kind), ExportOptions(input="logmel", embedding=True))
-    features = [source.features(wave) for wave in waves(4)]
-    before = {name: tensor.clone() for name, tensor in source.masked_body.state_dict().items()}
-    body = equalised_network(source, features)
-    changed = [name for name, tensor in body.state_dict().items() if not tensor.equal(before[name])]
-    assert sum(name.endswith("weight") for name in changed) > 5
-    assert all(tensor.equal(before[name]) for name, tensor in source.masked_body.state_dict().items())
