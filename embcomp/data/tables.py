@@ -188,7 +188,7 @@ def parquet_file(path: Path) -> Any:
         file = pyarrow.parquet.ParquetFile(path)
         refuse_parquet(path, file.metadata, ManifestError)
         return file
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:  # the latter of a column's name
         raise ManifestError(f"cannot read {path} as Parquet: {error}") from None
 
 

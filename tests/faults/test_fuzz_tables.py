@@ -161,6 +161,13 @@ def test_lists_of_kaldi(tmp_path, name, examples):
     fuzz(examples, bytes_changed(LISTS[name]), read, (tmp_path / name).write_bytes, both=False, usual=USUAL)
 
 
+def test_parquet_with_a_column_whose_name_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    path.write_bytes(parquet().replace(b"embedding", b"embeddi\xffg"))
+    with pytest.raises(ManifestError, match="cannot read .*t.parquet as Parquet: 'utf-8' codec can't decode"):
+        read_table(path)
+
+
 def test_parquet_whose_pages_are_damaged_is_refused(tmp_path):
     whole, path = parquet(), tmp_path / "t.parquet"
     refused = 0
