@@ -37,6 +37,10 @@ class Kaldi(Maker):
         """Find the utterances; see `Maker`. Commands in wav.scp are not run: such recordings are left out."""
         folder = folder_of(sources, self)
         recordings = _pairs(wanted(folder / "wav.scp", "the list of recordings", self))
+        if not recordings:
+            raise ManifestError(
+                f"{folder / 'wav.scp'} is empty; each of its lines is a name and the path of a recording"
+            )
         notes: list[str] = []
         left_out: list[tuple[str, str]] = []
         paths: dict[str, Path] = {}

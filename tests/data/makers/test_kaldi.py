@@ -66,3 +66,6 @@ def test_what_is_missing_is_named(folder):
     (folder / "wav.scp").write_text("r1 nowhere.wav\n")
     with pytest.raises(ManifestError, match="no recording can be used; r1: no such file: nowhere.wav"):
         make("kaldi", folder)
+    (folder / "wav.scp").write_text("\n")
+    with pytest.raises(ManifestError, match="wav.scp is empty; each of its lines is a name and the path"):
+        make("kaldi", folder)
