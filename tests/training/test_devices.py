@@ -57,7 +57,7 @@ def test_bfloat16_is_warned_of_where_the_processor_has_no_instructions(
 ):
     monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: instructions)
     devices.warn_of_bfloat16(amp, device)
-    assert [str(one.message)[:27] for one in recwarn] == ["training.amp: this processor"[:27]] * warned
+    assert [str(one.message).partition(" has ")[0] for one in recwarn] == ["training.amp: this processor"] * warned
 
 
 @pytest.mark.parametrize("command", ["run", "distill"])
